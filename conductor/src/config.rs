@@ -13,13 +13,13 @@ use orchestra_model::{ByteSize, HostName, Millis, Quantity, limits};
 /// Where the configuration is unless `--config-dir` says otherwise.
 pub const DEFAULT_DIR: &str = "/etc/orchestra";
 
-/// Largest submission, in bytes, where nothing else is said.
+/// Largest submission if the configuration says nothing else, in bytes.
 const MAX_FLOW_BYTES: u64 = 4 << 20;
 
 /// What the conductor needs to know before it starts.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The directory that everything was read from, and that a reload reads again.
+    /// The directory from which everything was read, and which a reload reads again.
     pub directory: PathBuf,
     /// Where to listen; port 0 for any.
     pub listen: SocketAddr,
@@ -51,9 +51,9 @@ pub struct OperatorLimits {
 /// How long ended flows, and the record of who did what, are kept, and how many flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Older ones are pruned.
+    /// Flows that ended longer ago are pruned.
     pub finished_age: Millis,
-    /// The oldest above this many are pruned.
+    /// The oldest ended flows beyond this many are pruned.
     pub finished_flows: usize,
     /// Older lines of the record of who did what are pruned.
     pub audit_age: Millis,
@@ -65,7 +65,7 @@ pub enum InvalidConfig {
     /// The file cannot be read.
     #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
-    /// It is not TOML, keys do not exist, or values make no sense: all of it.
+    /// It is not TOML, keys do not exist, or values make no sense. Contains all problems.
     #[error("{} is not valid", .0.display())]
     Content(PathBuf, #[source] Problems),
 }
@@ -83,7 +83,7 @@ impl Config {
         settings(text, |fields, problems| Self::read(fields, directory, problems))
     }
 
-    /// Every field is asked for before the first `?`, so that all problems are told.
+    /// Every field is read before the first `?`, so that all problems are told.
     fn read(fields: &mut Fields<'_>, directory: &Path, problems: &mut Problems) -> Option<Self> {
         let listen = read_listen(fields, problems);
         let name = read_host("name", fields, problems);

@@ -1,12 +1,12 @@
-//! Why something that somebody asked for is not done, or not told: the error that the conductor
-//! gives to everybody who asks, in whatever way. `grpc/status.rs` says how it looks on the wire.
+//! Why something that somebody asked for is not done, or not told: the conductor's error for every
+//! skin. `grpc/status.rs` says how it looks on the wire.
 
 use std::{error::Error, fmt};
 
 use orchestra_model::advice::Advice;
 
-/// Longest message, in bytes. It is for people; and where it travels in a header, a space takes three
-/// bytes and everything together must fit into 16 KiB.
+/// Longest message, in bytes. In a header a space takes three bytes, and everything together must
+/// fit into 16 KiB.
 const MESSAGE_BYTES: usize = 4_000;
 
 /// Something that was asked for, and is not done or not told.
@@ -17,26 +17,26 @@ pub(crate) struct Declined {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// Why it is not done or not told, as programs tell it apart.
+/// The ground on which something is declined, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ground {
     /// What was asked is wrong in itself.
     Invalid,
-    /// It names what there is not.
+    /// It names something that does not exist.
     Unknown,
-    /// As things are, it may not be done.
+    /// It may not be done in the present state.
     Prevented,
     /// Its host set is empty.
     NoHosts,
-    /// Its host set names hosts that are none.
+    /// Its host set names hosts that are no players.
     UnknownHosts,
     /// The flow has ended.
     Ended,
-    /// A plan made now is not the one that was demanded.
+    /// A plan made now differs from the one that was demanded.
     PlanChanged,
     /// There would be more of something than there may be.
     TooMuch,
-    /// It is taken in, and waits for space on the disk.
+    /// It was taken, and waits for space on the disk.
     Held,
     /// The store cannot be written, so nothing was begun.
     Unchanged,
@@ -44,42 +44,42 @@ pub(crate) enum Ground {
     NotNow,
     /// The conductor stops.
     Stopping,
-    /// Something else is under way, or came between.
+    /// Something else is going on, or came first.
     Overtaken,
-    /// Whoever asks may not.
+    /// The asker has no right to it.
     Forbidden,
     /// Somebody else has what is asked for.
     Occupied,
-    /// What was waited for did not come in time.
+    /// Something that was awaited did not come in time.
     Late,
-    /// The line was lost; the source is what its protocol said.
+    /// The player's line was lost. The source is the error of its protocol.
     LineLost,
-    /// A mistake of ours.
+    /// There is a mistake in the conductor.
     Internal,
 }
 
 impl Declined {
-    /// For this reason, in these words.
+    /// Declines on this ground, in these words.
     pub(crate) fn new(ground: Ground, text: impl Into<Advice>) -> Self {
         Self { ground, text: text.into(), source: None }
     }
 
-    /// Because the line was lost.
+    /// Declines because the line was lost.
     pub(crate) fn line_lost(message: &str, source: Box<dyn Error + Send + Sync>) -> Self {
         Self { source: Some(source), ..Self::new(Ground::LineLost, message) }
     }
 
-    /// Because the conductor stops.
+    /// Declines because the conductor stops.
     pub(crate) fn stopping() -> Self {
         Self::new(Ground::Stopping, "the conductor is stopping")
     }
 
-    /// Because a request, or something in it, is not well formed.
+    /// Declines because a request, or something in it, is not well formed.
     pub(crate) fn invalid(error: &dyn Error) -> Self {
         Self::new(Ground::Invalid, orchestra_model::chain(error))
     }
 
-    /// Says more of what is held, to whoever is told so; leaves others as they are.
+    /// Adds more text if the change is held; leaves other grounds unchanged.
     pub(crate) fn with_more(self, more: impl FnOnce() -> String) -> Self {
         match self.ground {
             Ground::Held => Self { text: self.text.say(more()), ..self },
@@ -91,7 +91,7 @@ impl Declined {
         self.ground
     }
 
-    /// The words as they stand in messages and in the log, of which no more is told than people read.
+    /// Returns the text for messages and the log, cut to what people read.
     pub(crate) fn message(&self) -> String {
         cut(orchestra_proto::spelt(&self.text))
     }
@@ -103,7 +103,7 @@ impl fmt::Display for Declined {
     }
 }
 
-/// A message that lists a large fleet ends where it is too long.
+/// Cuts a message that is too long, because it lists a large fleet.
 fn cut(mut message: String) -> String {
     if message.len() > MESSAGE_BYTES {
         let end = (0..=MESSAGE_BYTES).rev().find(|end| message.is_char_boundary(*end));

@@ -1,9 +1,9 @@
-//! The desk: what somebody may ask of the conductor, whoever asks and in whatever way. Values of the
-//! model come in and go out; a skin like `grpc/` reads requests and writes answers.
+//! The desk: what may be asked of the conductor, through any skin. It takes and returns values of
+//! the model; a skin like `grpc/` reads requests and writes answers.
 //!
 //! It decides nothing about flows: it asks the driver, or reads the store. What takes time (host
-//! sets, the store) is done on threads for that, and a list goes out at its reader's pace: neither a
-//! large question nor a slow reader is in anybody's way.
+//! sets, the store) is done on threads for that, and a list goes out at its reader's pace. So
+//! neither a large question nor a slow reader delays others.
 
 mod audit;
 mod conductor;
@@ -67,11 +67,11 @@ pub(crate) struct Facts {
     pub(crate) name: HostName,
     pub(crate) store_id: String,
     pub(crate) started_at: Timestamp,
-    /// With which submissions are recognised.
+    /// The keys by which submissions are recognised.
     pub(crate) proofs: Proofs,
 }
 
-/// What the desk looks at, beside the driver.
+/// What the desk reads beside the driver.
 pub(crate) struct Sources {
     pub(crate) readers: Arc<dyn Readers>,
     pub(crate) fleet: watching::Receiver<Arc<Fleet>>,
@@ -80,7 +80,7 @@ pub(crate) struct Sources {
     pub(crate) vitals: Vitals,
 }
 
-/// Where everything is asked for.
+/// The place of all questions and verbs.
 #[derive(Clone)]
 pub(crate) struct Desk {
     driver: Handle,
@@ -110,7 +110,7 @@ impl Desk {
 
     /// Returns when the conductor stops.
     pub(crate) async fn until_stopping(&self) {
-        // Where nobody could say so any more, it stops too.
+        // A closed channel means a stop too.
         let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
     }
 
@@ -121,7 +121,8 @@ impl Desk {
         answer.await.map_err(|_| Declined::stopping())?
     }
 
-    /// Gives the engine an input; its answer comes when everything that follows is on disk.
+    /// Gives the engine an input. Returns its answer when everything that follows from the input is
+    /// on disk.
     async fn change<T: Reply>(
         &self,
         asked: Asked,
@@ -133,7 +134,7 @@ impl Desk {
         }
     }
 
-    /// Gives the engine an input, for those who go on where the engine rejects it.
+    /// Gives the engine an input, for callers that go on if the engine rejects it.
     async fn try_change<T: Reply>(
         &self,
         asked: Asked,
@@ -166,7 +167,7 @@ impl Desk {
     }
 }
 
-/// Does what takes long on a thread for that. Fails only where the work panics.
+/// Does long work on a thread for that. Fails only if the work panics.
 pub(crate) async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Declined> {

@@ -1,17 +1,17 @@
 //! The one task that owns the engine.
 //!
-//! It takes everything that is ready, reports before new work, turns it into inputs, and gathers
-//! what the engine answers into a batch: records for the writer, and what may be done once they
-//! are on disk. One batch is being written while the next gathers, so that a slow disk makes
-//! batches larger, not queues longer.
+//! It takes everything that is ready, reports before new work, and turns it into inputs. It gathers
+//! the engine's effects into a batch: records for the writer, and what may be done once the records
+//! are on disk. One batch is written while the next is gathered, so that a slow disk makes batches
+//! larger, not queues longer.
 //!
-//! An answer to a question waits only for the records of the flow that it is about: nobody is
-//! told of what a crash could still undo. Questions about players, sessions and the conductor
-//! itself are answered at once: what is true of a process is not on disk.
+//! An answer to a question waits for the records of the flow that it is about, so that nobody is
+//! told what a crash could still undo. Questions about players, sessions and the conductor itself
+//! are answered at once, because most of that is not on disk.
 //!
-//! While the store cannot be written, nothing that is asked for is begun, and what waited for the
-//! store is told so; players' reports are taken in as long as there is room, and everything that
-//! was held goes on when there is space again. It never stops answering.
+//! While the store cannot be written, no verb is begun, and askers who wait for the store are told
+//! so. Players' reports are taken as long as there is room. Everything that was held goes on when
+//! there is space again. The driver never stops answering.
 
 mod audit;
 mod clock;
@@ -91,25 +91,25 @@ struct Seen {
 /// A live session.
 struct Session {
     outbox: Outbox,
-    /// What goes with its commands: of the term in which it began, for it is told of no other.
+    /// The header of its commands, of the term in which the session began: it is told of no other.
     header: Header,
-    /// Set once somebody asked whether it lives; told the answer.
+    /// Set once it was asked whether it lives; gets the answer.
     probed: Option<watch::Sender<bool>>,
-    /// It keeps units.
+    /// Whether the player keeps units.
     keeps_units: bool,
-    /// Somebody was told that its clock cannot be right.
+    /// Whether it was logged that its clock is wrong.
     clock_was_told: bool,
 }
 
-/// Most reports that are taken in one turn, but for the last message's, which has no more than these
-/// itself.
+/// From so many reports on no further message is taken in a turn. A message itself has at most so
+/// many.
 pub(crate) const TURN: usize = 2_048;
-/// Most questions and new work that are taken in one turn.
+/// Most questions and verbs that are taken in one turn.
 const REQUESTS_TURN: usize = 64;
-/// How long the driver sleeps when nothing is due.
+/// Longest sleep of the driver when nothing is due.
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// What the store says of itself and of the time before this start.
+/// What the store remembers of the time before this start.
 pub(crate) struct Remembered {
     pub(crate) identity: StoreIdentity,
     /// The limits that were in force.
@@ -118,7 +118,7 @@ pub(crate) struct Remembered {
     pub(crate) last_audit: u64,
 }
 
-/// What decides.
+/// The engines that the driver owns.
 pub(crate) struct Engines {
     pub(crate) engine: Engine,
     pub(crate) services: Services,
@@ -128,12 +128,12 @@ pub(crate) struct Engines {
 pub(crate) struct Driver {
     engine: Engine,
     clock: Clock,
-    /// What goes with the commands of sessions that begin now.
+    /// The header of commands of sessions that begin now.
     header: Header,
-    /// With what orders are proven.
+    /// The keys by which orders are proven.
     proofs: Proofs,
     fleet: watch::Sender<Arc<Fleet>>,
-    /// The limits that came with the last fleet that was loaded, also by a process before this one.
+    /// The limits of the fleet that was last loaded, even if by an earlier process.
     in_force: InForce,
     inventory: Inventory,
     outgoing: Outgoing,
@@ -142,18 +142,18 @@ pub(crate) struct Driver {
     sessions: HashMap<SessionId, Session>,
     lingering: Lingering,
     seen: Vec<Seen>,
-    /// The large parts of living flows' orders.
+    /// The encoded jobs of living flows, which are the large parts of their orders.
     jobs: BTreeMap<JobId, Arc<EncodedJob>>,
     watchers: Watchers,
     services: ServiceDesk,
     replies: HashMap<ReplyId, oneshot::Sender<Reply>>,
-    /// Loads of a fleet that wait for the disk.
+    /// The loads of a fleet that wait for the disk.
     loading: HashSet<ReplyId>,
     next_reply: u64,
     /// The highest term of this store that a player has proven to have seen.
     seen_term: Term,
     recovering: Option<(Asked, oneshot::Sender<Reply>)>,
-    /// Who asked for what is being done, and whom the answer goes to.
+    /// Who asked for the verb that is being done, and where its answer goes.
     asking: Option<(ReplyId, Asked)>,
     /// The number of the newest audit line.
     last_audit: u64,
@@ -195,13 +195,13 @@ impl Driver {
         }
     }
 
-    /// Runs until it is told to end; then everything that was taken in is on disk, and the store
-    /// is closed. Fails when the store does.
+    /// Runs until it is told to end. Then everything that was taken is on disk, and the store is
+    /// closed. Fails if the store fails.
     pub(crate) async fn run(mut self, mut from: Mailboxes) -> Result<(), CommitError> {
         self.resume_services();
         let mut said = Vec::with_capacity(TURN);
         let mut asked = Vec::with_capacity(REQUESTS_TURN);
-        // Nobody is left to say or to ask anything; both mailboxes are closed together.
+        // Both mailboxes are closed together, when no sender is left.
         let mut closed = false;
         loop {
             let has_room = self.outgoing.has_room();
@@ -221,7 +221,7 @@ impl Driver {
                 () = sleep_until(due), if !has_work => {}
                 () = std::future::ready(()), if has_work => {}
             }
-            // Whatever woke it up, everybody has a turn.
+            // Whatever woke the driver, both mailboxes have a turn.
             let mut length: usize = said.iter().map(FromSession::length).sum();
             while has_room
                 && length < TURN
@@ -236,8 +236,8 @@ impl Driver {
                 asked.push(request);
             }
             said.drain(..).for_each(|message| self.session_said(message));
-            // Before the questions, so that they are answered as of now; and after them, so that
-            // what they set going is written with them.
+            // Time advances before the questions, so that they are answered as of now, and again
+            // after them, so that what they set going is written with them.
             self.engine.advance(self.clock.now());
             if !asked.is_empty() {
                 asked.drain(..).for_each(|request| self.request(request));
@@ -249,16 +249,16 @@ impl Driver {
         }
     }
 
-    /// Takes in what is there, writes it, and closes the store.
+    /// Takes what is there, writes it, and closes the store.
     async fn finish(mut self, mut from: Mailboxes) -> Result<(), CommitError> {
         from.sessions.close();
-        // Whoever asked is told that the conductor stops: the answers are dropped.
+        // Askers are told that the conductor stops, because their answers are dropped.
         drop(from.requests);
         while let Some(message) = from.sessions.recv().await {
             self.session_said(message);
         }
         self.gather();
-        // A batch that did not fit is given one more chance.
+        // A batch that did not fit on the disk is tried once more.
         self.outgoing.retry();
         self.flush();
         while !self.outgoing.is_idle() {
@@ -279,7 +279,7 @@ impl Driver {
 
     fn handle(&mut self, input: Input) {
         self.engine.handle(self.clock.now(), input);
-        // Gathered at once: an order's job is then still there to be fetched.
+        // Gathered at once, while an order's job is still there to be encoded.
         self.gather();
     }
 
@@ -317,7 +317,7 @@ impl Driver {
         }
     }
 
-    /// Tells once a session where a player's clock cannot be right: its times are not believed then.
+    /// Logs, once a session, that a player's clock is wrong: then its times are not believed.
     fn note_clock(&mut self, player: PlayerIx, session: SessionId, report: &Report<KnownEnd>) {
         let now = self.clock.now();
         let told = match report {
@@ -325,7 +325,7 @@ impl Driver {
             Report::Ended { end, .. } => end.summary.ended_at,
             Report::Refused { .. } => return,
         };
-        // An end may have waited for long; nothing comes from the future.
+        // An end may have waited for long, but no end is from the future.
         let Some(known) = self.sessions.get_mut(&session) else { return };
         if believed(told, Timestamp(0), now) != told && !known.clock_was_told {
             known.clock_was_told = true;
@@ -337,7 +337,7 @@ impl Driver {
         }
     }
 
-    /// Keeps the highest term that was proven: a recovery has to come above it.
+    /// Keeps the highest term that was proven. A recovery must go beyond it.
     fn note_proven(&mut self, proofs: impl IntoIterator<Item = Proof>) {
         let terms = proofs.into_iter().map(|proof| proof.term);
         self.seen_term = terms.chain([self.seen_term]).max().unwrap_or_default();
@@ -401,8 +401,8 @@ impl Driver {
         Attached::Welcome(player, self.header)
     }
 
-    /// Asks the session that the player has, if any, whether it lives; unless that is the one
-    /// that was asked before and kept silent, or is known to be over.
+    /// Asks the player's present session, if it has one, whether it lives. Does not ask a session
+    /// that was asked before and kept silent, or that is known to be over.
     fn probe_older(&mut self, player: PlayerIx, silent: Option<SessionId>) -> Option<Attached> {
         let by = self.engine.roster().session(player).filter(|older| silent != Some(*older))?;
         let older = self.sessions.get_mut(&by)?;
@@ -410,7 +410,7 @@ impl Driver {
             return None;
         }
         older.outbox.frame(v1::to_player::Frame::Probe(v1::Probe {}));
-        // Several newcomers may wait for one answer.
+        // Several new sessions may wait for one answer.
         let probed = older.probed.get_or_insert_with(|| watch::channel(false).0);
         Some(Attached::Occupied { by, alive: probed.subscribe() })
     }
@@ -455,7 +455,7 @@ impl Driver {
             }
             Request::Settle(reply) => self.tell_all(reply, ()),
             Request::Watch(flow, events, reply) => self.watch(flow, events, reply),
-            // Whoever asked may have gone.
+            // The asker may have gone.
             Request::AbsentIn(flows, reply) => {
                 let absent = flows.into_iter().map(|flow| self.engine.absent_in(flow)).collect();
                 let _ = reply.send(Ok(absent));
@@ -475,7 +475,7 @@ impl Driver {
         }
     }
 
-    /// The way to the player of a host, which keeps units.
+    /// Returns the way to the player of a host, if it keeps units.
     fn line(&self, host: &HostName) -> Result<Line, Declined> {
         let roster = self.engine.roster();
         let player = roster.known(host);
@@ -496,8 +496,8 @@ impl Driver {
         Ok(Line { session, outbox, header })
     }
 
-    /// An address for the answer to something that changes the store; `None`, and it is refused,
-    /// while the store cannot be written.
+    /// Returns an address for the answer to something that changes the store. While the store
+    /// cannot be written, refuses it and returns `None`.
     fn begin(&mut self, reply: oneshot::Sender<Reply>) -> Option<ReplyId> {
         if let Some(trouble) = self.outgoing.trouble() {
             let _ = reply.send(Err(not_begun(trouble)));
@@ -508,7 +508,7 @@ impl Driver {
         Some(id)
     }
 
-    /// An address that was not used before.
+    /// Returns an address that was not used before.
     fn address(&mut self) -> ReplyId {
         let id = ReplyId(self.next_reply);
         self.next_reply += 1;
@@ -521,14 +521,14 @@ impl Driver {
         self.tell_once(is_written, reply, answer);
     }
 
-    /// Answers a question that is about everything.
+    /// Answers a question about all flows once everything is on disk.
     fn tell_all<T: Send + 'static>(&mut self, reply: Told<T>, answer: T) {
         let is_written = self.outgoing.is_all_written();
         self.tell_once(is_written, reply, answer);
     }
 
     fn tell_once<T: Send + 'static>(&mut self, is_written: bool, reply: Told<T>, answer: T) {
-        // Whoever asked may have gone.
+        // The asker may have gone.
         if is_written {
             let _ = reply.send(Ok(answer));
         } else if let Some(trouble) = self.outgoing.trouble() {
@@ -540,7 +540,8 @@ impl Driver {
         }
     }
 
-    /// Tells the flow of a request once that is on disk; that it is held, as long as it cannot be.
+    /// Tells the flow of a request once it is on disk. While the store cannot be written, tells
+    /// that the request is held.
     fn submitted(
         &mut self,
         audience: &Asker,
@@ -549,7 +550,7 @@ impl Driver {
         reply: Told<Option<FlowId>>,
     ) {
         let flow = self.engine.submitted(audience, request);
-        // Whoever asked may have gone.
+        // The asker may have gone.
         if flow.is_none_or(|flow| self.outgoing.is_written(flow)) {
             let _ = reply.send(Ok(flow));
         } else if let Some(trouble) = self.outgoing.trouble() {
@@ -584,7 +585,8 @@ impl Driver {
         }
     }
 
-    /// Raising the term is the store's; it goes through the writer when nothing is being written.
+    /// Begins a recovery. The store raises the term, which the writer asks for when nothing is
+    /// being written.
     fn recover(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
         let why = match (self.outgoing.trouble(), &self.recovering) {
             (Some(trouble), _) => not_begun(trouble),
@@ -599,7 +601,7 @@ impl Driver {
 
     fn expire(&mut self, flows: Vec<FlowId>, reply: Told<()>) {
         if let Some(trouble) = self.outgoing.trouble() {
-            // Whoever asked may have gone.
+            // The asker may have gone.
             let _ = reply.send(Err(not_begun(trouble)));
             return;
         }
@@ -611,7 +613,7 @@ impl Driver {
 
     fn prune_audit(&mut self, below: u64, reply: Told<()>) {
         if let Some(trouble) = self.outgoing.trouble() {
-            // Whoever asked may have gone.
+            // The asker may have gone.
             let _ = reply.send(Err(not_begun(trouble)));
             return;
         }

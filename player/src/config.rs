@@ -1,7 +1,7 @@
 //! `player.toml`: read, checked, and turned into a [`Config`] before anything else happens.
 //!
-//! Whatever is wrong is told at once, with file, line and key: unknown keys with the nearest known
-//! one, values with the rule that they break. Defaults live in this file and nowhere else.
+//! All problems are told at once, with file, line and key: unknown keys with the nearest known one,
+//! values with the rule that they break. Defaults are in this file and nowhere else.
 //!
 //! Left to others: whether users, directories and keys exist as named (the sitter and the agent
 //! find out when they use them).
@@ -34,7 +34,7 @@ const PROCESSES: u32 = 1 << 22;
 /// an attempt.
 const KILL_GRACE: Millis = Millis::minutes(60);
 
-/// What an operator says of this player. Every value is within its bounds.
+/// The configuration of this player. Every value is within its bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The file that it was read from, absolute.
@@ -51,20 +51,20 @@ pub struct Config {
     pub spool_dir: PathBuf,
     /// How many attempts run at once: 1 to [`limits::MAX_TASKS`].
     pub max_tasks: u32,
-    /// Who the agent runs as.
+    /// The user as whom the agent runs.
     pub agent_user: RunAs,
-    /// Who scores run as, where their `.conf` does not say.
+    /// The user as whom scores run if their `.conf` names none.
     pub task_user: RunAs,
-    /// Who asks units at ports how they are; `None`: `orchestra-probe` where there is such a user, else
-    /// whoever tasks run as.
+    /// The user as whom ports are probed. `None`: `orchestra-probe` if there is such a user, else
+    /// the user as whom tasks run.
     pub prober_user: Option<RunAs>,
     /// How much is kept of each stream of an attempt, in bytes: 4 KiB to 64 MiB.
     pub output_max: u64,
-    /// How much what units write may take on disk, of all units together, in bytes: 16 MiB to 1 TiB.
+    /// How much the logs of all units together may take on the disk, in bytes: 16 MiB to 1 TiB.
     pub log_budget: u64,
-    /// Between TERM and KILL; at most an hour.
+    /// The time between TERM and KILL; at most an hour.
     pub kill_grace: Millis,
-    /// How long a stop waits for what runs; 0: leave it to the next player.
+    /// How long a stop waits for what runs. With 0 all is left to the next player.
     pub stop_grace: Millis,
     /// Where attempts get their cgroups.
     pub cgroup: Cgroup,
@@ -83,7 +83,7 @@ pub struct Config {
 /// A user to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunAs {
-    /// `"self"`: whoever started the player; nothing is switched.
+    /// `"self"`: the user who started the player. Nothing is switched.
     Caller,
     /// A user of this name, looked up when it is needed.
     User(String),
@@ -154,8 +154,8 @@ pub enum ConfigError {
     },
 }
 
-/// `None` where a value is missing; every reason is in `problems`. Every field is asked for before the
-/// first `?`, so that all problems are told.
+/// Reads all fields; `None` if a value is missing or wrong, which is then in `problems`. Every
+/// field is read before the first `?`, so that all problems are told.
 fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Config> {
     let base = file.parent().unwrap_or(Path::new("/"));
     let conductors = read_conductors(fields, problems);
@@ -277,7 +277,8 @@ fn read_tls(base: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Op
     Some(Files { ca: ca?, cert: cert?, key: key?, crl })
 }
 
-/// Who is not root can make nothing in `/run` or `/var/lib`, and has a directory beside the spool.
+/// Returns the default of a directory. Users other than root can make nothing in `/run` or
+/// `/var/lib`, and get a directory beside the spool.
 fn own_dir(of_root: &str, spool_dir: &Path, beside: &str) -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from(of_root);
@@ -287,7 +288,7 @@ fn own_dir(of_root: &str, spool_dir: &Path, beside: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// What useradd(8) takes with its loosest settings.
+/// Returns whether useradd(8) accepts the name with its loosest settings.
 fn user_name_is_plausible(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && !text.starts_with('-')

@@ -1,12 +1,13 @@
 //! The player: what runs on every host.
 //!
-//! One program, two processes. The **sitter** owns processes, spool, output, limits, timeouts and
-//! kills; it has no network and no TLS. The **agent** has the key, the connection to a conductor
-//! and nothing else; it runs as another user, and may die at any time without a score noticing.
-//! They speak [`orchestra_link::ipc`] over a socket pair, and both read the same [`config`].
+//! It is one program and two processes. The **sitter** owns processes, spool, output, limits,
+//! timeouts and kills; it has no network and no TLS. The **agent** has the key and the connection
+//! to a conductor, and nothing else; it runs as another user, and may die at any time without
+//! effect on scores. They speak [`orchestra_link::ipc`] over a socket pair, and both read the same
+//! [`config`].
 //!
-//! Whoever takes over the agent can ask for installed scores with valid parameters, lie about
-//! results, and read what passes through. It can run nothing else.
+//! An attacker who takes over the agent can ask for installed scores with valid parameters, lie
+//! about results, and read what passes through. He can run nothing else.
 
 pub mod agent;
 pub mod config;

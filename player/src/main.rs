@@ -1,4 +1,4 @@
-//! The `player` program: reads its arguments, its configuration, and becomes sitter or agent.
+//! The `player` program: reads its arguments and its configuration, and becomes sitter or agent.
 //!
 //! Exit codes: 0 it was asked to stop, 1 it failed, 64 it was called wrongly.
 
@@ -70,12 +70,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// `player launcher`, which only a sitter calls: nothing but that, and without a thread for a log.
+/// `player launcher`, which only a sitter calls. It does nothing else, and has no thread for a log.
 fn launch() -> ExitCode {
     match sitter::launcher::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // It makes no process any more, so there may be a second thread.
+            // The launcher makes no process any more, so there may be a second thread.
             let _log = sitter::start_log();
             log::say(format_args!("player: {}", orchestra_model::chain(&error)));
             ExitCode::FAILURE
@@ -100,14 +100,14 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     match args.role {
         Role::Agent => Ok(agent::run(&config)?),
         Role::Sitter { lifeline } => {
-            // The agent has the same ones, and shares this log.
+            // The agent has the same limits, and shares this log.
             limits::tell();
             Ok(sitter::run(config, lifeline)?)
         }
     }
 }
 
-/// Prints what was asked for. A reader that went away has seen what it wanted.
+/// Prints what was asked for. It is no failure if the reader has closed the pipe.
 fn answer(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -118,7 +118,7 @@ fn answer(text: &str) -> ExitCode {
     }
 }
 
-/// What the program was called for.
+/// What the program is to do.
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {
     Run(Args),
@@ -170,7 +170,8 @@ impl Args {
     }
 }
 
-/// A descriptor that was inherited on purpose: none of the standard three.
+/// Reads the number of a descriptor that was inherited on purpose, which is none of the standard
+/// three.
 fn descriptor(text: &OsString) -> Result<RawFd, String> {
     let fd = text.to_str().and_then(|text| text.parse().ok()).filter(|fd| *fd > 2);
     fd.ok_or_else(|| format!("--lifeline {}: not a descriptor above 2", text.to_string_lossy()))

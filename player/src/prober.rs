@@ -1,9 +1,9 @@
-//! The prober: `player prober`, the process that asks what a sitter wants to know of its units.
+//! The prober: `player prober`, the process that probes units for a sitter.
 //!
-//! The sitter connects nowhere, so that nothing that listens can make it wait or send it anything. It
-//! says to a prober, over a socket, what is to be asked; the prober asks, at most `AT_ONCE` at a
-//! time, and answers each question once. It holds that socket and nothing else of the player's: no
-//! spool, no key. Its end follows that of the socket.
+//! The sitter itself makes no connections, so no server can make it wait or send it anything. It
+//! sends questions to a prober over a socket. The prober asks, at most `AT_ONCE` questions at a
+//! time, and answers each question once. It holds that socket and nothing else of the player: no
+//! spool, no key. It ends when the socket closes.
 //!
 //! ```text
 //! sitter ── number, port or (name, run directory), path, timeout ──▶ prober ── connect, GET ──▶ unit
@@ -12,23 +12,23 @@
 //!
 //! # What a probe can be turned against
 //!
-//! Whoever applies a service says what is asked, on each of its hosts; whoever runs there says who
+//! The author of a service decides what is asked on its hosts. The processes on a host decide who
 //! answers.
 //!
-//! - It leaves the host never: a port is one of 127.0.0.1, and nothing is looked up by name.
-//! - A socket is asked as the unit's own user, so a probe opens nothing that a run of the unit could not
-//!   open by itself. Its name has no `/`. It is looked up in a directory that the sitter made and
-//!   opened (`O_PATH`, no links, no mounts), without following a link, and has to be a socket; what is
-//!   connected to is the very inode that was looked at, through `/proc/self/fd`. So neither a link nor
-//!   a directory that is swapped in between leads elsewhere. A file system that does not answer stops
-//!   the prober of that user alone.
-//! - A port may belong to somebody else on the host who listens there, and gets a GET of a path that the
-//!   file names, without credentials: it is for that reason that ports are asked as a user who has
-//!   nothing (`prober_user`), and that paths hold nothing but visible ASCII.
-//! - What answers is read to 4 KiB, and nothing of its text is passed on: only the status.
+//! - A probe never leaves the host: a port is one of 127.0.0.1, and no name is looked up.
+//! - A socket is probed as the unit's own user, so a probe opens nothing that a run of the unit
+//!   could not open by itself. The socket's name has no `/`. It is looked up in a directory that
+//!   the sitter made and opened (`O_PATH`, no links, no mounts), without following a link, and has
+//!   to be a socket. The prober connects to the very inode that it looked at, through
+//!   `/proc/self/fd`. So neither a link nor a directory that is swapped in between leads elsewhere.
+//!   A file system that does not answer stops the prober of that user alone.
+//! - Another program of the host may listen at the port. It gets a GET of the path that the service
+//!   names, without credentials. For that reason ports are probed as a user who has nothing
+//!   (`prober_user`), and paths consist of visible ASCII.
+//! - At most 4 KiB of an answer are read, and only its status is passed on.
 //!
-//! A prober is believed in one thing: how units are. Whoever takes one over can say that they are well
-//! or unwell, of those that it is asked of.
+//! A prober is trusted only for the health of units. An attacker who takes one over can lie about
+//! the health of those units that it is asked about.
 
 use std::{collections::BTreeMap, io};
 
@@ -54,21 +54,21 @@ use self::{
 
 /// The descriptor at which a prober finds its socket.
 pub(crate) const SOCKET: i32 = 3;
-/// Most questions that are open at once; what comes beyond is answered as unknown. Each costs one
+/// Most questions that are open at once; further ones are answered as unknown. Each takes one
 /// descriptor.
 const AT_ONCE: usize = 512;
 /// Most questions that are taken in one turn, so that answers are not kept waiting.
 const TURN: usize = 64;
-/// Belongs to the socket; the others to questions.
+/// The token of the socket; other tokens are of questions.
 const SITTER: Token = Token(0);
 
-/// Why a prober is over, other than by its sitter's end.
+/// Why a prober fails, apart from the end of its sitter.
 #[derive(Debug, thiserror::Error)]
 pub enum ProberError {
     /// It was not started by a sitter.
     #[error("there is no sitter (only `player` starts a prober)")]
     NoSitter,
-    /// It could not do what it has to.
+    /// Something that it needs failed.
     #[error("prober: {0}")]
     Failed(&'static str, #[source] io::Error),
     /// What came from the sitter makes no sense.
@@ -76,7 +76,7 @@ pub enum ProberError {
     Message,
 }
 
-/// Is a prober until its sitter goes. To be called once, by a program of one thread.
+/// Does a prober's work until its sitter goes. To be called once, by a program of one thread.
 pub fn run() -> Result<(), ProberError> {
     let socket = sys::inherited([SOCKET]).pop().ok_or(ProberError::NoSitter)?;
     let failed = |what| move |error: io::Error| ProberError::Failed(what, error);
@@ -94,7 +94,7 @@ struct Prober {
     /// Open questions, by token.
     open: BTreeMap<u64, One>,
     tokens: u64,
-    /// Most that are open.
+    /// Most questions that may be open.
     at_once: usize,
 }
 
@@ -107,12 +107,12 @@ impl Prober {
         Ok(Self { socket, poller, inbox, open, tokens, at_once })
     }
 
-    /// Waits, and does what is to be done. `false`: the sitter is gone.
+    /// Waits, and does what is to be done. Returns `false` if the sitter is gone.
     fn turn(&mut self) -> Result<bool, ProberError> {
         let next = self.open.values().map(|one| one.deadline).min();
         let ready = self.poller.wait(next);
         let ready = ready.map_err(|error| ProberError::Failed("waiting", error))?;
-        // What came in time is heard before what is too late.
+        // Answers that came in time are taken before deadlines are checked.
         for token in ready.iter().map(|ready| ready.token).filter(|token| *token != SITTER) {
             let Some(one) = self.open.get_mut(&token.0) else { continue };
             if let Some(outcome) = one.go_on(&self.poller, token) {
@@ -172,8 +172,8 @@ impl Prober {
         }
     }
 
-    /// Says it. Where the sitter has no room for it the answer is lost, and so unknown: it waits for
-    /// nobody, and is waited for.
+    /// Sends an answer. If the sitter has no room the answer is lost, and so its outcome is
+    /// unknown. The prober waits for nobody.
     fn say(&self, number: u64, outcome: &ProbeOutcome) -> Result<(), ProberError> {
         match wire::send(&self.socket, &wire::encode_answer(number, outcome), &[]) {
             Ok(()) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::PIPE | Errno::CONNRESET) => Ok(()),

@@ -10,31 +10,31 @@ use orchestra_store::Reader;
 use super::{Desk, Recipient, Stopped};
 use crate::history::{self, HistoryError};
 
-/// Lines that are looked at with one question to the store.
+/// Most lines that are read at once from the store.
 const PAGE: usize = 500;
 
 /// Which lines are wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct AuditFilter {
-    /// Of this subject, as it is printed.
+    /// Only lines of this subject, as it is printed.
     pub(crate) by: Option<String>,
     pub(crate) verb: Option<Verb>,
     pub(crate) since: Timestamp,
-    /// About this host.
+    /// Only lines about this host.
     pub(crate) host: Option<HostName>,
-    /// So many at most.
+    /// Most lines that are listed.
     pub(crate) most: u32,
 }
 
 impl AuditFilter {
-    /// Whether a line is one of these, as far as it says so itself.
+    /// Returns whether a line is wanted, as far as the line itself tells.
     fn takes(&self, line: &AuditRecord) -> bool {
         self.by.as_ref().is_none_or(|by| *by == line.by.to_string())
             && self.verb.is_none_or(|verb| verb == line.verb)
     }
 
-    /// Whether a line is about the host that is asked for: it names that host, or is about a flow that
-    /// does. A flow that was pruned names nobody any more.
+    /// Returns whether a line is about the wanted host: it names that host, or is about a flow that
+    /// has it. A flow that was pruned is not found.
     fn is_about(&self, reader: &dyn Reader, line: &AuditRecord) -> Result<bool, HistoryError> {
         let Some(host) = &self.host else { return Ok(true) };
         let holds = |folded: &str| {
@@ -58,7 +58,7 @@ impl AuditFilter {
 /// Lines of one look at the store.
 struct Look {
     lines: Vec<AuditRecord>,
-    /// Where the next look goes on; `None`: there is nothing further back.
+    /// Where the next look goes on; `None` if there are no older lines.
     before: Option<u64>,
 }
 
@@ -95,7 +95,7 @@ fn look(
     let is_last = page.len() < PAGE;
     let mut look = Look { lines: Vec::new(), before: None };
     for line in page {
-        // Numbers are in the order of writing; a clock that was set back may spoil that of times.
+        // Lines are in the order of writing. Their times may not be, if the clock was set back.
         if line.at < wanted.since {
             continue;
         }

@@ -1,5 +1,5 @@
-//! The conductor itself: how it is, reading its files again, and going on from an old copy of its
-//! store.
+//! The conductor itself: its status, the reload of its files, and the recovery from an old copy of
+//! its store.
 
 use orchestra_flow::answer;
 use orchestra_model::{AudienceName, FlowId, audit::Verb, delivery::Term, status::ConductorStatus};
@@ -11,34 +11,34 @@ use crate::{
     reload::{Allowed, Loaded},
 };
 
-/// Most that is repeated of an id that somebody gave, in characters.
+/// Most characters of a given id that are repeated in an answer.
 const ID_CHARS: usize = 64;
 
-/// What whoever asks for a recovery says of the store.
+/// What the request for a recovery says of the store.
 #[derive(Debug)]
 pub(crate) struct RecoveryRequest {
     /// The store that is meant.
     pub(crate) store_id: String,
-    /// That nothing says that this store is an old copy is known.
+    /// The asker knows that nothing shows this store to be an old copy.
     pub(crate) although_healthy: bool,
 }
 
-/// What a recovery would come to.
+/// What a recovery would do.
 #[derive(Debug)]
 pub(crate) struct RecoveryOutlook {
     pub(crate) store_id: String,
-    /// Why the store is an old copy; `None` where nothing says so.
+    /// Why the store counts as an old copy; `None` if it does not.
     pub(crate) stale_store: Option<String>,
-    /// The term, at least.
+    /// The least term that would begin.
     pub(crate) term: Term,
     pub(crate) next_flow: FlowId,
-    /// Players that would be sent away.
+    /// How many players would have to attach anew.
     pub(crate) attached: u32,
     pub(crate) quarantined: u32,
 }
 
 impl Desk {
-    /// How the conductor is.
+    /// Returns the status of the conductor.
     pub(crate) async fn conductor_status(&self) -> Result<ConductorStatus, Declined> {
         let health = self.ask(Ask::Health).await?;
         let shared = self.reloader.shared();
@@ -74,7 +74,7 @@ impl Desk {
         self.reloader.reload(allowed, Asked::by(by, Verb::Reload)).await
     }
 
-    /// What a recovery would do now.
+    /// Returns what a recovery would do now.
     pub(crate) async fn plan_recovery(&self) -> Result<RecoveryOutlook, Declined> {
         let health = self.ask(Ask::Health).await?;
         Ok(RecoveryOutlook {
@@ -87,7 +87,8 @@ impl Desk {
         })
     }
 
-    /// Declares the store the truth, although it is an old copy. The term and the next flow after that.
+    /// Declares the store valid, although it is an old copy. Returns the new term and the next
+    /// flow's number.
     pub(crate) async fn recover(
         &self,
         request: &RecoveryRequest,
@@ -105,8 +106,8 @@ impl Desk {
         Ok((term, next_flow))
     }
 
-    /// Whether somebody who asks for a recovery means this store, and knows how it is: on a healthy one
-    /// everybody is sent away for nothing, and numbers are left out.
+    /// Checks that a request for a recovery means this store and knows its state. On a healthy
+    /// store a recovery would make all players attach anew and skip numbers for nothing.
     async fn check_recovery(&self, request: &RecoveryRequest) -> Result<(), Declined> {
         let ours = &self.facts.store_id;
         if request.store_id != *ours {

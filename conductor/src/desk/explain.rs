@@ -1,5 +1,5 @@
-//! Why something is as it is: of a living flow the engine's words, of an ended one what the store
-//! tells.
+//! Why something is as it is. The engine explains living flows; ended ones are explained from the
+//! store.
 
 use orchestra_model::{AudienceName, FlowId, FlowState, HostName, JobId, ledger::Explanation};
 
@@ -13,7 +13,7 @@ use crate::{
 /// Most explanations in one answer.
 const MOST: usize = 1_000;
 
-/// A flow, and why what was asked about it is as it is.
+/// Explanations about a flow.
 #[derive(Debug)]
 pub(crate) struct Explanations {
     pub(crate) flow: FlowId,
@@ -49,7 +49,7 @@ impl Desk {
         Ok(Explanations { flow, state, explanations })
     }
 
-    /// `None` where the flow is not alive.
+    /// Returns `None` if the flow is not alive.
     async fn explain_living(
         &self,
         flow: FlowId,

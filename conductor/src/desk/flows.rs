@@ -1,4 +1,4 @@
-//! Which flow, and which jobs of it.
+//! Which flow is meant, and which of its jobs.
 
 use orchestra_model::{
     AudienceName, FlowId, JobId, delivery::RequestId, names::JobName, status::FlowStatus,
@@ -16,31 +16,31 @@ use crate::{
 pub(crate) enum WhichFlow {
     /// By its number.
     Id(FlowId),
-    /// As the newest one of whoever asks.
+    /// As the asker's newest flow.
     Last,
-    /// By the id of the request that whoever asks submitted it with.
+    /// By the id of the request with which the asker submitted it.
     Request(RequestId),
 }
 
-/// Which jobs of a flow: those for which all that is given is true.
+/// Which jobs of a flow are meant: those that match all fields that are given.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Choice {
     /// The slot, counted from 1; 0 for any.
     pub(crate) slot: u32,
-    /// The place in its slot, counted from 1; 0 for any.
+    /// The job's number in its slot, counted from 1; 0 for any.
     pub(crate) job: u32,
     pub(crate) name: Option<JobName>,
 }
 
 impl Choice {
-    /// Whether it chooses the flow as a whole.
+    /// Returns whether it chooses the whole flow.
     pub(super) fn is_all(&self) -> bool {
         (self.slot, self.job) == (0, 0) && self.name.is_none()
     }
 }
 
 impl Desk {
-    /// The number of a flow that somebody names.
+    /// Returns the number of a flow that is named.
     pub(crate) async fn flow_id(
         &self,
         flow: WhichFlow,
@@ -66,7 +66,7 @@ impl Desk {
         }
     }
 
-    /// The flow's status, from the engine while it lives, else from the store.
+    /// Returns the flow's status: from the engine while the flow lives, else from the store.
     pub(crate) async fn status_of(&self, id: FlowId) -> Result<FlowStatus, Declined> {
         if let Some(status) = self.ask(|reply| Ask::FlowStatus(id, reply)).await? {
             return Ok(status);
@@ -75,7 +75,7 @@ impl Desk {
         status.ok_or_else(|| unknown_flow(id))
     }
 
-    /// The jobs of a flow that somebody chooses: at least one.
+    /// Returns the chosen jobs of a flow: at least one.
     pub(crate) async fn chosen_jobs(
         &self,
         id: FlowId,
@@ -98,7 +98,7 @@ impl Desk {
         Ok(jobs)
     }
 
-    /// The job of that name; `None` where none is given.
+    /// Returns the job of that name; `None` if no name is given.
     pub(super) async fn named_job(
         &self,
         flow: FlowId,

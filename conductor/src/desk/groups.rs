@@ -1,4 +1,4 @@
-//! What may stand after an `@`.
+//! Lists the words that may stand after an `@`.
 
 use std::sync::Arc;
 
@@ -7,22 +7,22 @@ use orchestra_model::HostSet;
 use super::{Desk, Recipient, Stopped, off_the_runtime};
 use crate::fleet::{Fleet, Word};
 
-/// Longest folded host set of one group, in bytes: a page of a list has room for it. Whoever wants the
-/// rest resolves the group as a host set.
+/// Longest folded host set of one group, in bytes: a page of a list has room for it. To resolve the
+/// group as a host set gives all hosts.
 const HOSTS_BYTES: usize = 64 << 10;
 
 /// A word that may stand after an `@`, and its hosts.
 #[derive(Debug)]
 pub(crate) struct ListedGroup {
     pub(crate) word: Word,
-    /// Folded, and cut where that is long.
+    /// Folded, and cut if that is long.
     pub(crate) hosts: String,
     /// How many hosts there are.
     pub(crate) count: u32,
 }
 
 impl Desk {
-    /// Gives every word that may stand after an `@`.
+    /// Lists every word that may stand after an `@`.
     pub(crate) async fn list_groups(
         &self,
         to: &impl Recipient<Vec<ListedGroup>>,

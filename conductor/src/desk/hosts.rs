@@ -1,4 +1,4 @@
-//! Which hosts: host sets, resolved against the fleet that is in force.
+//! Host sets, resolved against the fleet in force.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::{
 
 /// Which hosts an expression may name beside the players.
 pub(crate) enum Others {
-    /// These.
+    /// These hosts.
     Some(HostSet),
-    /// Whatever looks like one: nothing is done to them.
+    /// Any host name, because nothing is done to the hosts.
     Any,
 }
 
 impl Desk {
-    /// Resolves a host set, off the runtime's threads. Any other name than those of players, and
-    /// of hosts that `others` are, is refused, wherever it stands.
+    /// Resolves a host set, off the runtime's threads. Every name in it must be a player's, or one
+    /// of `others`.
     pub(crate) async fn hosts(
         &self,
         expression: String,
@@ -43,7 +43,7 @@ impl Desk {
     }
 }
 
-/// The fleet's groups and labels, where a host set may name others than its players.
+/// The fleet's groups and labels, for a host set that may name others than players.
 struct Known<'a> {
     fleet: &'a Fleet,
     hosts: Option<HostSet>,

@@ -1,4 +1,4 @@
-//! Cells as the engine has them, and deployments as they were read.
+//! Lists cells as the engine has them, and deployments as they were read.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,9 +14,10 @@ use crate::{
     driver::Request as Ask,
 };
 
-/// Cells that are asked for at once.
+/// Most cells that are asked for at once.
 const PAGE: usize = 100;
-/// Most hosts of cells that are asked for at once, for the engine looks at each; a cell comes whole.
+/// Most hosts of the cells that are asked for at once, because the engine looks at each host. A
+/// cell with more hosts is asked for alone.
 const PAGE_HOSTS: usize = 10_000;
 
 /// A deployment in a few numbers.
@@ -27,7 +28,7 @@ pub(crate) struct ListedDeployment {
     pub(crate) envs: u32,
     pub(crate) cells: u32,
     pub(crate) hosts: u32,
-    /// As a file would say it; only where one deployment was asked for.
+    /// The deployment as a file would say it, if it alone was asked for.
     pub(crate) canonical: Option<String>,
 }
 
@@ -46,7 +47,8 @@ impl Desk {
         Err(Declined::new(Ground::Unknown, format!("there is no deployment {name}{hint}")))
     }
 
-    /// Gives the cells of a deployment, or of all; with `busy`, those that somebody holds or waits for.
+    /// Lists the cells of a deployment, or of all. With `busy`, only cells that hosts hold or wait
+    /// for.
     pub(crate) async fn list_cells(
         &self,
         deployment: Option<DeploymentName>,
@@ -63,7 +65,7 @@ impl Desk {
             let limit = page(self.fleet.borrow().deployments(), from);
             let cells = self.ask(|reply| Ask::Cells { from, limit, reply }).await?;
             from += cells.len();
-            // They are in the order of their deployments.
+            // Cells are in the order of their deployments.
             let Some(last) = cells.last() else { break };
             let is_past = !wanted(&last.key);
             let chosen = cells.into_iter().filter(|cell| {
@@ -78,7 +80,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Gives one deployment with what it says, or all of them in numbers.
+    /// Lists one deployment with its content, or all of them in numbers.
     pub(crate) async fn list_deployments(
         &self,
         chosen: Option<DeploymentName>,
@@ -100,15 +102,15 @@ impl Desk {
     }
 }
 
-/// Where the cells of a deployment begin.
+/// Returns where the cells of a deployment begin.
 fn first_cell(deployments: &Deployments, name: &DeploymentName) -> usize {
     deployments.cells().as_slice().partition_point(|cell| {
-        // Those of services come last.
+        // The cells of services come last.
         cell.key.deployment().is_some_and(|own| own < name)
     })
 }
 
-/// How many cells from this one on are asked for at once.
+/// Returns how many cells from this one on are asked for at once.
 fn page(deployments: &Deployments, from: usize) -> usize {
     let cells = deployments.cells().as_slice().iter().skip(from).take(PAGE);
     let mut hosts = 0;
@@ -116,7 +118,7 @@ fn page(deployments: &Deployments, from: usize) -> usize {
         hosts += cell.hosts.len();
         hosts <= PAGE_HOSTS
     });
-    // Those of services, behind them, may have many hosts each: one by one.
+    // The cells of services, which follow, may have many hosts each, and are asked for one by one.
     few.count().max(1)
 }
 

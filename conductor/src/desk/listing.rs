@@ -1,4 +1,4 @@
-//! Lists of tasks, flows and attempts, asked for in bounded pieces, whatever is behind them.
+//! Lists of tasks, flows and attempts, asked for in bounded pieces from the engine or the store.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use crate::{
     history::{self, HistoryError},
 };
 
-/// Tasks, flows or players that are asked for at once.
+/// Most tasks, flows or players that are asked for at once.
 pub(super) const PAGE: u32 = 1_000;
-/// Tasks or players that are asked for at once where each may have a few hundred kilobytes: ends, or
-/// scores.
+/// Most tasks or players that are asked for at once if each may have a few hundred kilobytes, of
+/// ends or scores.
 pub(super) const LARGE_PAGE: u32 = 16;
 
-/// Which tasks of the chosen jobs.
+/// Which tasks of the chosen jobs are wanted.
 #[derive(Debug)]
 pub(crate) struct TaskFilter {
-    /// On this host.
+    /// Only tasks on this host.
     pub(crate) host: Option<HostName>,
-    /// In one of these states; in any, where there are none.
+    /// Only tasks in one of these states; empty for any state.
     pub(crate) states: Vec<TaskState>,
 }
 
@@ -40,7 +40,7 @@ impl TaskFilter {
 }
 
 impl Desk {
-    /// Gives tasks of jobs, with the ends of their newest attempts where that is asked for.
+    /// Lists tasks of jobs, with the ends of their newest attempts if that is asked for.
     pub(crate) async fn list_tasks(
         &self,
         jobs: Vec<JobId>,
@@ -72,9 +72,9 @@ impl Desk {
         Ok(())
     }
 
-    /// A page of a job's tasks: from the engine while the flow lives, then from the store. What
-    /// all pages of a flow need is read into `flow` once, and what those of a job need into
-    /// `stored`.
+    /// Returns a page of a job's tasks: from the engine while the flow lives, then from the store.
+    /// What all pages of a flow need is read once into `flow`, and what all pages of a job need
+    /// once into `stored`.
     async fn task_page(
         &self,
         job: JobId,
@@ -106,7 +106,7 @@ impl Desk {
         .await
     }
 
-    /// Adds the end of each task's newest attempt that has one.
+    /// Adds to each task the end of its newest attempt that has ended.
     async fn add_ends(&self, mut tasks: Vec<TaskStatus>) -> Result<Vec<TaskStatus>, Declined> {
         self.read(move |reader| {
             for task in &mut tasks {
@@ -120,7 +120,7 @@ impl Desk {
         .await
     }
 
-    /// Gives flows, newest first.
+    /// Lists flows, newest first.
     pub(crate) async fn list_flows(
         &self,
         most: u32,
@@ -148,7 +148,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Whether one of these jobs has a task on that host.
+    /// Checks that one of these jobs has a task on that host.
     pub(crate) async fn check_names(
         &self,
         flow: FlowId,
@@ -173,7 +173,7 @@ impl Desk {
         }
     }
 
-    /// Gives the ends of every attempt of jobs on a host.
+    /// Lists the ends of every attempt of jobs on a host.
     pub(crate) async fn list_attempts(
         &self,
         jobs: Vec<JobId>,
@@ -190,13 +190,13 @@ impl Desk {
     }
 }
 
-/// What every job of an ended flow needs: a flow may have thousands.
+/// What all jobs of an ended flow need, read once because a flow may have thousands of jobs.
 struct StoredFlow {
     records: Vec<JobRecord>,
     spec: FlowSpec,
 }
 
-/// What every page of an ended job needs.
+/// What all pages of an ended job need, read once.
 struct StoredJob {
     record: JobRecord,
     scope: Scope,
@@ -216,7 +216,7 @@ impl StoredFlow {
         let Some(scope) = spec.map(|spec| spec.scope) else { return Ok(None) };
         let hosts = match scope {
             Scope::All => history::targets(reader, job)?,
-            // A one-of task has a record of its own, or never chose a host.
+            // The task of a one-of job has a record, or it never chose a host.
             Scope::One => HostSet::default(),
         };
         Ok(Some(StoredJob { record, scope, hosts }))

@@ -1,4 +1,4 @@
-//! What units wrote, read on their players while somebody reads it.
+//! Reads the logs of units on their players.
 
 use orchestra_model::{
     AudienceName, HostName, ServiceName,
@@ -11,7 +11,7 @@ use crate::{
     driver::{Request, ServiceQuestion},
 };
 
-/// Which instance of a service.
+/// How an instance of a service is named.
 #[derive(Clone, Debug)]
 pub(crate) enum WhichInstance {
     Ordinal(Ordinal),
@@ -19,7 +19,7 @@ pub(crate) enum WhichInstance {
 }
 
 impl Desk {
-    /// Gives what an instance of a service wrote.
+    /// Reads the log of an instance of a service.
     pub(crate) async fn read_logs(
         &self,
         service: ServiceName,
@@ -69,7 +69,7 @@ fn find<'a>(
     })
 }
 
-/// Whether that is how a reading is to end.
+/// Returns an error if a reading ended otherwise than it should.
 fn judge(host: &HostName, end: LogEnd) -> Result<(), Declined> {
     let (ground, why) = match end {
         LogEnd::All => return Ok(()),

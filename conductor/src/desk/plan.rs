@@ -1,10 +1,10 @@
-//! Plans: what a submission would do, told by the engine itself over a copy of what it needs, so
-//! that nothing waits while it is thought through.
+//! Plans: what a submission would do. The engine's own rules tell it over a copy of what they need,
+//! so that nothing waits meanwhile.
 //!
-//! A plan's digest stands for what somebody looked at before saying yes: which hosts act together,
-//! what runs there, and under which deployments. Players that come and go do not change it. A
-//! submission that demands a digest is planned again right before it is stored; what other flows
-//! do in between, a moment, no plan can know.
+//! A plan's digest stands for what a person approved: which hosts act together, what runs there,
+//! and under which deployments. Players that come and go do not change it. A submission that
+//! demands a digest is planned again right before it is stored. What other flows do in that moment
+//! no plan can know.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -36,7 +36,7 @@ impl Desk {
     ) -> Result<Planned, Declined> {
         let ReadProposal { submission, remarks } = read;
         let (submission, survey) = self.survey(submission).await?;
-        // What no target could accept is wrong in itself, and refused as it is when submitted.
+        // A submission that no target could accept is refused here as it is when submitted.
         if let Some(refusal) = survey.refusal(false) {
             return Err(refused(&refusal));
         }
@@ -47,7 +47,7 @@ impl Desk {
         Ok(planned)
     }
 
-    /// Gives the submission back where a plan made now has this digest.
+    /// Returns the submission if a plan made now has this digest.
     pub(crate) async fn as_planned(
         &self,
         submission: Box<Submission>,
@@ -69,7 +69,8 @@ impl Desk {
         Err(Declined::new(Ground::PlanChanged, why))
     }
 
-    /// Plans a submission. The driver copies what that takes; the thinking is done elsewhere.
+    /// Plans a submission. The driver only copies what that needs; the plan is made on another
+    /// thread.
     async fn forecast(
         &self,
         submission: Box<Submission>,
@@ -87,7 +88,7 @@ impl Desk {
     }
 }
 
-/// What each limit of a submission comes to, and what somebody should know of them.
+/// Returns what each limit of a submission comes to, and remarks on the limits.
 fn told_limits(submission: &Submission) -> (Vec<ResolvedLimit>, Vec<String>) {
     let (mut limits, mut remarks) = (Vec::new(), Vec::new());
     let slots = submission.spec.slots.iter().zip(&submission.targets);
@@ -100,17 +101,17 @@ fn told_limits(submission: &Submission) -> (Vec<ResolvedLimit>, Vec<String>) {
     (limits, bounded(remarks))
 }
 
-/// What is wrong with the limits of a submission's jobs that one should know before relying on them.
+/// Returns remarks on limits of a submission's jobs that may not do what the submitter expects.
 pub(crate) fn limit_remarks(submission: &Submission) -> Vec<String> {
-    // What a retry was left with nobody wrote.
+    // Nobody wrote the limits of a retry, which follow from what was left.
     if submission.retry_of.is_some() {
         return Vec::new();
     }
     told_limits(submission).1
 }
 
-/// What is wrong with the request itself is an error, as it is when it is submitted; what stands
-/// against it at the moment is part of the plan.
+/// Makes a plan. What is wrong with the request itself is an error, as when it is submitted. What
+/// prevents it at the moment is a part of the plan.
 fn plan(
     overlay: Overlay,
     scores: Vec<ScoreSurvey>,
@@ -131,7 +132,7 @@ fn plan(
     Ok(Planned { forecast, scores, digest, refusal, ..Planned::default() })
 }
 
-/// SHA-256, as hex, over a text that says the same for the same plan.
+/// Returns the SHA-256, in hex, of a text that is the same for equal plans.
 fn digest(forecast: &Forecast, scores: &[ScoreSurvey], deployments: &[u8; 32]) -> String {
     let mut text = String::from("orchestra plan 1\n");
     // Writing to a string does not fail.
@@ -154,7 +155,7 @@ fn digest(forecast: &Forecast, scores: &[ScoreSurvey], deployments: &[u8; 32]) -
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // As above.
+        // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -194,7 +195,7 @@ mod tests {
         let first = digest(&forecast, &scores, &[0; 32]);
         assert_eq!(first.len(), 64);
 
-        // The order of telling, and who is away, are no matter.
+        // The order of the entries and absent players do not change the digest.
         let mut same = forecast.clone();
         same.waves[0].reverse();
         same.absent = HostSet::parse_plain("fe2").unwrap();

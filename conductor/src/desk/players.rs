@@ -9,7 +9,7 @@ use super::{
 use crate::driver::Request as Ask;
 
 impl Desk {
-    /// Gives players, with their scores where that is asked for.
+    /// Lists players, with their scores if that is asked for.
     pub(crate) async fn list_players(
         &self,
         hosts: HostSet,

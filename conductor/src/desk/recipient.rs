@@ -1,23 +1,24 @@
-//! Lists, and what happens to a flow, go out piece by piece to somebody who reads them.
+//! The reader of a list or of a flow's events, which gets them piece by piece.
 
 use crate::declined::Declined;
 
-/// The end of somebody who reads, at the reader's own pace.
+/// A reader, who takes pieces at its own pace.
 pub(crate) trait Recipient<T>: Send + Sync {
     /// Gives the reader the next piece, and waits while the reader is behind.
     fn give(&self, piece: T) -> impl Future<Output = Result<(), Stopped>> + Send;
 
-    /// Whether nobody reads any more. A filter may leave nothing to give for long.
+    /// Returns whether the reader is gone. That matters while a filter leaves nothing to give for
+    /// long.
     fn is_gone(&self) -> bool;
 
-    /// Returns when nobody reads any more.
+    /// Returns when the reader is gone.
     fn gone(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Why nothing more goes out before everything has.
+/// Why a list ends early.
 #[derive(Debug)]
 pub(crate) enum Stopped {
-    /// Nobody reads any more.
+    /// The reader is gone.
     Gone,
     /// The rest cannot be told.
     Declined(Declined),

@@ -1,4 +1,4 @@
-//! What others refuse, as the desk declines it.
+//! Refusals of the engine and of others, as the desk's errors.
 
 use orchestra_flow::Rejection;
 use orchestra_model::{
@@ -13,7 +13,7 @@ use crate::{
     inventory::Refusal,
 };
 
-/// What the engine rejects.
+/// Declines what the engine rejects.
 pub(crate) fn rejected(rejection: &Rejection) -> Declined {
     let message = rejection.advice();
     match rejection {
@@ -38,7 +38,8 @@ pub(crate) fn rejected(rejection: &Rejection) -> Declined {
     }
 }
 
-/// What no target of a submission could accept, or what not all would do alike.
+/// Declines what no target of a submission could accept, or what the targets would not all do
+/// alike.
 pub(crate) fn refused(refusal: &Refusal) -> Declined {
     let message = refusal.advice();
     match refusal {
@@ -49,7 +50,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Declined {
     }
 }
 
-/// Why an ended flow is not retried.
+/// Declines the retry of an ended flow.
 pub(crate) fn no_rest(why: &NoRest) -> Declined {
     let message = orchestra_model::chain(why);
     match why {
@@ -61,17 +62,17 @@ pub(crate) fn no_rest(why: &NoRest) -> Declined {
     }
 }
 
-/// A host set without hosts.
+/// Declines a host set without hosts.
 pub(crate) fn no_hosts() -> Declined {
     Declined::new(Ground::NoHosts, "the host set is empty")
 }
 
-/// Hosts that the players file does not name.
+/// Declines hosts that the players file does not name.
 pub(crate) fn unknown_hosts(unknown: &HostSet) -> Declined {
     Declined::new(Ground::UnknownHosts, format!("not in the players file: {unknown}"))
 }
 
-/// A host set that is not well formed, or names what there is not.
+/// Declines a host set that is not well formed, or names something that does not exist.
 pub(crate) fn invalid_hosts(error: &InvalidHostSet) -> Declined {
     match error {
         InvalidHostSet::UnknownHosts(unknown) => unknown_hosts(unknown),

@@ -1,4 +1,5 @@
-//! Further attempts of a living flow's tasks, or a new flow of what an ended one has left undone.
+//! Retries: further attempts of a living flow's tasks, or a new flow of what an ended one has left
+//! undone.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,27 +20,27 @@ use crate::{
     history::{self, NoRest, Rest},
 };
 
-/// What somebody wants another try of.
+/// What is to be tried again.
 #[derive(Debug)]
 pub(crate) struct WantedRetry {
-    /// The same id is the same retry.
+    /// Retries with the same id are one.
     pub(crate) request: RequestId,
     pub(crate) flow: WhichFlow,
-    /// One job of it; all, where there is none.
+    /// One job of the flow; `None` for all.
     pub(crate) job: Option<JobName>,
-    /// Some of the hosts, as a host set; all, where there is none.
+    /// Some of the hosts, as a host set; `None` for all.
     pub(crate) hosts: Option<String>,
-    /// Of an ended flow: its parameters again.
+    /// The parameters again, if the flow has ended.
     pub(crate) params: Vec<ProposedParams>,
 }
 
-/// What came of it.
+/// What came of a retry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FurtherAttempts {
-    /// The flow of the further attempts: the same one, or a new one.
+    /// The flow of the further attempts: the old one or a new one.
     pub(crate) flow: FlowId,
     pub(crate) tasks: u32,
-    /// The request was known: this is what came of it the first time.
+    /// Whether the request was known already. Then this is what came of it the first time.
     pub(crate) repeated: bool,
 }
 
@@ -51,7 +52,8 @@ impl Desk {
         by: AudienceName,
     ) -> Result<FurtherAttempts, Declined> {
         let WantedRetry { request, flow, job, hosts, params } = wanted;
-        // Before anything else: `last`, and what is left, are not what they were the first time.
+        // A known request is answered first, because `last` and what is left may have changed since
+        // the first time.
         if let Some(known) = self.submitted_before(&(&by).into(), request, Vec::new()).await? {
             let of = match flow {
                 WhichFlow::Id(of) => Some(of),
@@ -84,7 +86,8 @@ impl Desk {
         }
     }
 
-    /// How many tasks of a living flow get a further attempt; `None` where the flow is not alive.
+    /// Returns how many tasks of a living flow get a further attempt; `None` if the flow is not
+    /// alive.
     async fn retry_living(
         &self,
         flow: FlowId,
@@ -110,7 +113,7 @@ impl Desk {
     ) -> Result<FurtherAttempts, Declined> {
         let given = by_place(params)?;
         let fleet = Arc::clone(&self.fleet.borrow());
-        // Its end may be on its way to the disk.
+        // The flow's end may be on its way to the disk.
         self.ask(Ask::Settle).await?;
         let read =
             self.read(move |reader| match Rest::read(reader, flow, job, given, fleet.hosts()) {
@@ -142,12 +145,12 @@ fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: Request
         params,
         retry_of: Some(flow),
         mac: None,
-        // The limits were made for all that the old flow had.
+        // The limits were made for all hosts of the old flow.
         excess: Excess::Capped,
     }
 }
 
-/// Parameters by the places of jobs; which jobs there are is looked at later.
+/// Returns parameters by slot and job. Whether there are such jobs is checked later.
 fn by_place(jobs: Vec<ProposedParams>) -> Result<BTreeMap<(u16, u16), Params>, Declined> {
     let mut params = BTreeMap::new();
     for ProposedParams { slot, job, values } in jobs {

@@ -1,6 +1,6 @@
-//! The same request id is the same submission. Which one it was is remembered by a mac over its spec
-//! and its parameters, under the proof key: parameters are erased when their flow ends, and a plain
-//! hash would tell short ones to whoever reads the store.
+//! Submissions with the same request id are one. The store remembers which it was by a mac over
+//! spec and parameters, under the proof key: parameters are erased when their flow ends, and from a
+//! plain hash somebody who reads the store could guess short ones.
 
 use orchestra_flow::Submission;
 use orchestra_model::{FlowId, proof::Mac};
@@ -10,7 +10,7 @@ use crate::{declined::Declined, driver::other_submission, proof::Keys};
 
 const CONTEXT: &[u8] = b"orchestra request v1\0";
 
-/// The macs of a submission under every key, newest first.
+/// Returns the macs of a submission under every key, newest first.
 pub(crate) fn macs(keys: &Keys, submission: &Submission) -> Vec<Mac> {
     let places: Vec<[u8; 4]> = submission.params.keys().map(place).collect();
     let mut parts = vec![&*submission.spec_bytes];
@@ -23,14 +23,14 @@ pub(crate) fn macs(keys: &Keys, submission: &Submission) -> Vec<Mac> {
     keys.macs(CONTEXT, &parts)
 }
 
-/// A job's slot and number.
+/// Encodes a job's slot and number.
 fn place((slot, job): &(u16, u16)) -> [u8; 4] {
     let ([a, b], [c, d]) = (slot.to_le_bytes(), job.to_le_bytes());
     [a, b, c, d]
 }
 
 impl Desk {
-    /// Declines a submission of these macs whose request id belongs to another one.
+    /// Declines a submission of these macs if its request id belongs to another one.
     pub(crate) async fn check_same(&self, flow: FlowId, macs: &[Mac]) -> Result<(), Declined> {
         let known = self.read(move |reader| Ok(reader.flow(flow)?)).await?;
         let Some(mac) = known.and_then(|flow| flow.request_mac) else { return Ok(()) };
@@ -40,8 +40,8 @@ impl Desk {
         }
     }
 
-    /// Declines a retry whose request id belongs to something else than a retry of this flow; of any,
-    /// where it names none.
+    /// Declines a retry if its request id belongs to something else than a retry of this flow, or
+    /// of any flow if it names none.
     pub(crate) async fn check_same_retry(
         &self,
         flow: FlowId,

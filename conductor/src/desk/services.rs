@@ -1,4 +1,4 @@
-//! Services: applied, changed, listed.
+//! Services: verbs that apply and change them, and lists.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,39 +16,40 @@ use crate::{
     driver::{Asked, Request, ServiceQuestion},
 };
 
-/// What somebody asks of a service that is there.
+/// What may be asked of an existing service. An expression names hosts; without one all of the
+/// service's hosts are meant.
 #[derive(Debug)]
 pub(crate) enum ServiceVerb {
-    /// New runs, on hosts of this expression; on all its hosts where there is none.
+    /// New runs, on hosts of this expression.
     Restart(Option<String>),
-    /// That runs read their parameters again, on hosts of this expression, or on all its hosts.
+    /// That runs read their parameters again, on hosts of this expression.
     Reload(Option<String>),
-    /// A signal for runs, on hosts of this expression, or on all its hosts.
+    /// A signal for runs, on hosts of this expression.
     Signal(i32, Option<String>),
     Stop,
     Start,
     Remove,
     Pause,
     Resume,
-    /// An earlier version; the newest one that was ready everywhere where none is named.
+    /// An earlier version; `None` for the newest one that was ready everywhere.
     Revert(Option<ServiceVersion>),
-    /// Strangers on hosts of this expression are taken for its units; on all hosts where there is none.
+    /// That strangers on hosts of this expression, or on all hosts, become its units.
     Adopt(Option<String>),
-    /// They are ended instead.
+    /// That strangers on hosts of this expression, or on all hosts, are ended.
     StopStrangers(Option<String>),
 }
 
-/// A version of a service, for whoever may not see its parameters' values.
+/// A version of a service, without the values of its parameters.
 #[derive(Debug)]
 pub(crate) struct ListedVersion {
     pub(crate) record: VersionRecord,
     pub(crate) spec: ServiceSpec,
-    /// The keys of parameters whose values are others than in the version before.
+    /// The keys of parameters whose values differ from the version before.
     pub(crate) changed_params: Vec<String>,
 }
 
 impl Desk {
-    /// Lets a service be as a spec says; with `take_over` also where it belongs to a file.
+    /// Makes a service as a spec says; with `take_over` even if it belongs to a file.
     pub(crate) async fn apply_service(
         &self,
         spec_bytes: Arc<[u8]>,
@@ -64,8 +65,8 @@ impl Desk {
         Ok(taken)
     }
 
-    /// What [`Desk::apply_service`] would come to, with the version that is wanted now and the one that
-    /// would be.
+    /// Returns what [`Desk::apply_service`] would do, with the version that is wanted now and the
+    /// one that would be.
     pub(crate) async fn plan_service(
         &self,
         spec_bytes: Arc<[u8]>,
@@ -79,14 +80,14 @@ impl Desk {
         Ok((versions, plan))
     }
 
-    /// The ask that a service be as a spec says.
+    /// Makes the ask that a service be as a spec says.
     async fn to_apply(&self, spec_bytes: Arc<[u8]>, take_over: bool) -> Result<Ask, Declined> {
         let read = Arc::clone(&spec_bytes);
         let spec = off_the_runtime(move || {
             decode_service(&read).map_err(|error| Declined::invalid(&error))
         });
         let spec = Box::new(spec.await??);
-        // One that is linked to another is where that one is, whatever files say.
+        // A linked service is where the other one is, whatever the expression says.
         let hosts = match &spec.upkeep.linked_to {
             Some(_) => HostSet::default(),
             None => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
@@ -94,7 +95,7 @@ impl Desk {
         Ok(Ask::Apply { spec, spec_bytes, hosts, take_over })
     }
 
-    /// Gives units that no placement of the store explains.
+    /// Lists units that no placement of the store explains.
     pub(crate) async fn list_strangers(
         &self,
         to: &impl Recipient<Vec<Stranger>>,
@@ -103,7 +104,7 @@ impl Desk {
         to.give(self.ask(ask).await?).await
     }
 
-    /// Asks something of a service that is there.
+    /// Asks something of an existing service.
     pub(crate) async fn change_service(
         &self,
         service: ServiceName,
@@ -149,7 +150,7 @@ impl Desk {
         Ok(taken)
     }
 
-    /// Hosts of an expression, which may be players no more.
+    /// Resolves an expression, which may name hosts that are no players any more.
     async fn hosts_of(&self, expression: Option<String>) -> Result<Option<HostSet>, Declined> {
         match expression {
             Some(expression) => self.hosts(expression, Others::Any).await.map(Some),
@@ -157,8 +158,8 @@ impl Desk {
         }
     }
 
-    /// What the expression of each version of a service comes to now. Those that come to nothing are
-    /// left out.
+    /// Resolves the expression of each version of a service. Versions whose expression cannot be
+    /// resolved are left out.
     async fn hosts_of_versions(
         &self,
         service: &ServiceName,
@@ -179,7 +180,8 @@ impl Desk {
         self.ask(|reply| Request::ChangeService { asked, ask: Box::new(ask), reply }).await
     }
 
-    /// Gives one service, or all that were not removed, one by one: each may have many instances.
+    /// Lists one service, or all that were not removed. They are read one by one, because each may
+    /// have many instances.
     pub(crate) async fn list_services(
         &self,
         name: Option<ServiceName>,
@@ -199,14 +201,14 @@ impl Desk {
             match self.ask(ask).await? {
                 Some(status) => to.give(vec![self.with_usage(*status)]).await?,
                 None if is_one => return Err(unknown(&name).into()),
-                // It has gone meanwhile.
+                // The service was removed meanwhile.
                 None => {}
             }
         }
         Ok(())
     }
 
-    /// Gives the versions of a service that are kept, oldest first.
+    /// Lists the versions of a service that are kept, oldest first.
     pub(crate) async fn list_versions(
         &self,
         service: ServiceName,
@@ -224,7 +226,7 @@ pub(super) fn unknown(service: &ServiceName) -> Declined {
     Declined::new(Ground::Unknown, format!("there is no service {service}"))
 }
 
-/// Decodes specs, and takes the values of parameters out of them.
+/// Decodes specs, and removes the values of parameters from them.
 fn list(versions: Vec<VersionRecord>) -> Result<Vec<ListedVersion>, Declined> {
     let mut before: Option<ServiceSpec> = None;
     let mut listed = Vec::new();

@@ -1,8 +1,9 @@
-//! A submission comes in: its host sets are resolved, its size is known before it is large; then it is
-//! held against what its targets offer, and against the plan that was made of it.
+//! Submissions. The host sets of a submission are resolved, its size being checked before it grows
+//! large. Then the submission is compared with what its targets offer, and with the plan that was
+//! made of it.
 //!
-//! The same request is the same flow, whatever has changed since: what would be refused now and
-//! was stored before is answered as it was then.
+//! Requests with the same id are one flow, even if things have changed since: a submission that
+//! would be refused now and was stored before gets its first answer.
 
 mod targets;
 
@@ -28,21 +29,21 @@ use crate::{
     inventory::{Survey, bounded},
 };
 
-/// A submission with more hosts, or a longer spec in bytes, is large: its name, and the conductor, work
-/// on few of them at once until they are stored.
+/// A submission with more hosts, or a longer spec in bytes, is large. Only few large ones of a
+/// name, and of all, are worked on at once until they are stored.
 const MANY_HOSTS: usize = 10_000;
 const MANY_BYTES: usize = 256 << 10;
 
-/// What somebody wants to submit, or to plan.
+/// What is to be submitted, or planned.
 #[derive(Debug)]
 pub(crate) struct Proposal {
-    /// The same id is the same submission.
+    /// Submissions with the same id are one.
     pub(crate) request: RequestId,
     pub(crate) spec: FlowSpec,
-    /// The spec as it came, which is kept.
+    /// The spec as it came. It is stored so.
     pub(crate) spec_bytes: Arc<[u8]>,
     pub(crate) params: Vec<ProposedParams>,
-    /// What becomes of hosts, groups and labels that nobody knows.
+    /// What becomes of unknown hosts, groups and labels.
     pub(crate) unknown: Unknown,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct Proposal {
 pub(crate) struct ProposedParams {
     /// The job's slot, counted from 1.
     pub(crate) slot: u32,
-    /// The job's place in it, counted from 1.
+    /// The job's number in its slot, counted from 1.
     pub(crate) job: u32,
     pub(crate) values: Params,
 }
@@ -59,29 +60,30 @@ pub(crate) struct ProposedParams {
 /// What a submission demands beside its spec.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions {
-    /// The same version of each score on all hosts.
+    /// Whether all hosts must have the same version of each score.
     pub(crate) same_score: bool,
-    /// A plan made now has this digest.
+    /// The digest that a plan made now must have.
     pub(crate) plan: Option<String>,
 }
 
-/// What was taken in.
+/// A submission that was taken.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) flow: FlowId,
-    /// The request was known: this is the flow of the first time.
+    /// Whether the request was known already. Then this is its first flow.
     pub(crate) repeated: bool,
     pub(crate) warnings: Vec<String>,
 }
 
-/// A submission whose host sets are resolved, and what is strange about how they are written.
+/// A submission whose host sets are resolved, and remarks on how they are written.
 pub(crate) struct ReadProposal {
     pub(super) submission: Box<Submission>,
     pub(super) remarks: Vec<String>,
 }
 
 impl ReadProposal {
-    /// Whether it takes so much memory that few of its kind may wait for the disk at once.
+    /// Returns whether it takes so much memory that only few such submissions may wait for the disk
+    /// at once.
     pub(crate) fn is_large(&self) -> bool {
         let Submission { targets, spec_bytes, .. } = &*self.submission;
         let hosts: usize = targets.iter().flatten().map(HostSet::len).sum();
@@ -90,7 +92,7 @@ impl ReadProposal {
 }
 
 impl Desk {
-    /// Declines a submission that is longer, as it came, than the conductor's configuration says.
+    /// Declines a submission that is longer than the conductor's configuration allows.
     pub(crate) fn check_length(&self, bytes: usize) -> Result<(), Declined> {
         let most = self.reloader.shared().limits.max_flow_bytes;
         if bytes > most {
@@ -104,7 +106,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Resolves a submission, off the runtime's threads, for host sets may be large.
+    /// Resolves a submission, off the runtime's threads, because host sets may be large.
     pub(crate) async fn read_proposal(
         &self,
         proposal: Proposal,
@@ -115,7 +117,7 @@ impl Desk {
         off_the_runtime(move || read(proposal, audience, &fleet, most_tasks)).await?
     }
 
-    /// Stores a submission, unless it is not worth that, or not what was planned.
+    /// Stores a submission, unless no target could accept it or its plan has changed.
     pub(crate) async fn submit(
         &self,
         read: ReadProposal,
@@ -129,7 +131,7 @@ impl Desk {
         Ok(taken)
     }
 
-    /// Stores a submission, as a verb, under its conditions.
+    /// Stores a submission, in the name of a verb, under its conditions.
     pub(super) async fn take_in(
         &self,
         verb: Verb,
@@ -138,7 +140,7 @@ impl Desk {
     ) -> Result<Taken, Declined> {
         let (audience, request) = (submission.audience.clone(), submission.request);
         let macs = macs(&self.facts.proofs.keys(), &submission);
-        // Before anything else: the same request is the same flow, whatever has changed since.
+        // A known request is answered first, even if things have changed since.
         if let Some(flow) = self.submitted_before(&audience, request, macs.clone()).await? {
             self.check_same(flow, &macs).await?;
             return Ok(Taken { flow, repeated: true, warnings: Vec::new() });
@@ -154,14 +156,14 @@ impl Desk {
         let answer::Submitted { flow, repeated } =
             read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;
         if repeated {
-            // Two came at once with one request id.
+            // Two submissions with one request id came at once.
             self.check_same(flow, &macs).await?;
         }
         tracing::info!(%flow, %audience, jobs, repeated, "flow submitted");
         Ok(Taken { flow, repeated, warnings })
     }
 
-    /// Holds a submission against what its targets offer, and against its plan.
+    /// Compares a submission with what its targets offer, and with its plan.
     async fn examine(
         &self,
         submission: Box<Submission>,
@@ -180,7 +182,7 @@ impl Desk {
         Ok((submission, warnings))
     }
 
-    /// What the targets of a submission offer, looked at off the runtime's threads.
+    /// Returns what the targets of a submission offer, looked at off the runtime's threads.
     pub(crate) async fn survey(
         &self,
         submission: Box<Submission>,
@@ -194,8 +196,8 @@ impl Desk {
         .await
     }
 
-    /// The flow of a request that was taken in, once it is on disk. Fails, and says that it is
-    /// held, as long as it cannot be.
+    /// Returns the flow of a request that was taken, once it is on disk. While the store cannot be
+    /// written, fails and says that the request is held.
     pub(crate) async fn submitted_before(
         &self,
         audience: &Asker,
@@ -208,7 +210,7 @@ impl Desk {
     }
 }
 
-/// Reads a submission, whose host sets are resolved against `fleet`. Takes its time.
+/// Reads a submission, and resolves its host sets against `fleet`. This may take long.
 fn read(
     proposal: Proposal,
     audience: AudienceName,
@@ -234,12 +236,12 @@ fn read(
     Ok(ReadProposal { submission, remarks })
 }
 
-/// What tells a held request from others: its submitter may ask again by it.
+/// Returns a sentence with the id of a held request, by which its submitter may ask again.
 fn of_request(request: RequestId) -> String {
     format!(" (request {request})")
 }
 
-/// The parameters of each job that has any, by its place.
+/// Returns the parameters of each job that has any, by slot and job.
 fn read_params(
     jobs: Vec<ProposedParams>,
     spec: &FlowSpec,
@@ -254,18 +256,18 @@ fn read_params(
     Ok(params)
 }
 
-/// For parameters of a job that there is not.
+/// Declines parameters of a job that does not exist.
 pub(super) fn no_such_job(slot: u32, job: u32) -> Declined {
     let why = format!("parameters for job {slot}.{job}, which does not exist");
     Declined::new(Ground::Invalid, why)
 }
 
-/// For parameters that one job has twice.
+/// Declines parameters that are given twice for a job.
 pub(super) fn given_twice(slot: u32, job: u32) -> Declined {
     Declined::new(Ground::Invalid, format!("parameters of job {slot}.{job} are given twice"))
 }
 
-/// A job's place as numbers, if there is such a job.
+/// Returns slot and job as numbers, if there is such a job.
 fn place(spec: &FlowSpec, slot: u32, job: u32) -> Option<(u16, u16)> {
     let index = |number: u32| usize::try_from(number).ok()?.checked_sub(1);
     spec.slots.get(index(slot)?)?.jobs.get(index(job)?)?;

@@ -1,4 +1,4 @@
-//! What operators do to flows and players. Each is logged with who did it.
+//! What operators do to flows and players. Each verb is logged with its asker.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Desk {
-    /// Starts nothing more of a flow until it is resumed.
+    /// Pauses a flow: nothing more of it starts until it is resumed.
     pub(crate) async fn pause(
         &self,
         flow: WhichFlow,
@@ -62,8 +62,8 @@ impl Desk {
         Ok(changed)
     }
 
-    /// Cancels a flow; with `abandon`, its tasks on players that are away are given up. One that has
-    /// ended stays as it is.
+    /// Cancels a flow. With `abandon`, its tasks on absent players are given up. A flow that has
+    /// ended stays unchanged.
     pub(crate) async fn cancel(
         &self,
         flow: WhichFlow,
@@ -76,7 +76,7 @@ impl Desk {
         let make = move |reply| Input::CancelRequested { reply, flow, by: by.into(), abandon };
         let state = match self.try_change(asked, make).await? {
             Ok(answer::Cancelled { state, .. }) => state,
-            // Not alive: it has ended, or never was.
+            // The flow is not alive: it has ended, or never existed.
             Err(Rejection::UnknownFlow(_)) => self.status_of(flow).await?.summary.state,
             Err(rejection) => return Err(rejected(&rejection)),
         };
@@ -114,8 +114,8 @@ impl Desk {
         Ok(undrained)
     }
 
-    /// Counts hosts as down no more. Hosts that left the players file keep their holds, so those may be
-    /// named that it had.
+    /// Has hosts not count as down any more. Hosts that left the players file keep their holds, so
+    /// they may be named too.
     pub(crate) async fn release_holds(
         &self,
         hosts: String,
@@ -137,7 +137,7 @@ impl Desk {
         Ok(released)
     }
 
-    /// Goes on with quarantined players.
+    /// Releases players from quarantine.
     pub(crate) async fn release_players(
         &self,
         hosts: String,
@@ -156,7 +156,7 @@ impl Desk {
         Ok(released)
     }
 
-    /// Changes a living flow, and returns where it is then.
+    /// Changes a living flow, and returns its state after that.
     async fn change_flow(
         &self,
         flow: FlowId,
@@ -175,13 +175,13 @@ impl Desk {
     }
 }
 
-/// A verb that is to change nothing is a mistake.
+/// Declines an empty host set: a verb that changes nothing is a mistake.
 fn some(hosts: HostSet) -> Result<HostSet, Declined> {
     if hosts.is_empty() { Err(no_hosts()) } else { Ok(hosts) }
 }
 
-/// A reason is for other people's eyes: some text, on one line, without what a terminal obeys, and
-/// without what would have them read something else than is there.
+/// Checks a reason, which other people read: it is not empty, is on one line, and has no characters
+/// that control a terminal or change how the text around them is shown.
 fn read_reason(reason: &str) -> Result<Arc<str>, Declined> {
     let reason = reason.trim();
     let problem = if reason.is_empty() {
@@ -199,8 +199,8 @@ fn read_reason(reason: &str) -> Result<Arc<str>, Declined> {
     Err(Declined::new(Ground::Invalid, problem))
 }
 
-/// Whether a character shows nothing itself and changes how others are shown: marks of direction,
-/// joiners and spaces of no width, separators of lines, the byte order mark.
+/// Returns whether a character is invisible itself or changes how others are shown: marks of
+/// direction, joiners and spaces of no width, separators of lines, the byte order mark.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -224,7 +224,7 @@ mod tests {
         for bad in ["", " \n", "two\nlines", "\u{1b}[2J", &format!("{longest}x")] {
             assert!(read_reason(bad).is_err(), "{bad:?}");
         }
-        // One that turns what follows around, one that nobody sees, one that joins lines.
+        // Among them are one that reverses the text after it, and one that separates lines.
         for hidden in ['\u{202e}', '\u{200b}', '\u{2028}', '\u{2066}', '\u{feff}', '\u{61c}'] {
             let refused = read_reason(&format!("disk{hidden}s")).unwrap_err();
             assert!(refused.message().contains("invisible"), "{refused:?}");

@@ -1,12 +1,12 @@
-//! What hosts and units use.
+//! Vitals of hosts and units.
 
 use orchestra_model::{HostSet, service::ServiceStatus, vitals::HostUsage};
 
 use super::{Desk, Recipient, Stopped, listing::PAGE};
 
 impl Desk {
-    /// Gives the vitals of hosts, with those of their units where that is asked for. From now on those
-    /// hosts are looked at for a while.
+    /// Lists the vitals of hosts, with those of their units if that is asked for. This counts as a
+    /// look at these hosts.
     pub(crate) async fn list_vitals(
         &self,
         hosts: HostSet,

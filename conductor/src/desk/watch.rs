@@ -7,10 +7,10 @@
 //! ```
 //!
 //! A cursor is the number of the flow's last change that was told, with store and term. So a status
-//! is told only when everything before it has been; a reader that loses its stream brings the last
-//! cursor it had, and whoever falls behind here is caught up in the same way. What is told that way
-//! comes from the store, piece by piece, and ends where the events begin: nothing is told of a
-//! moment before what was told last.
+//! is told only after everything before it. A reader that lost its stream brings its last cursor,
+//! and is told from the store what it has missed, piece by piece, up to where the events begin. A
+//! reader that falls behind is caught up in the same way. So nothing that is told is older than
+//! what was told before.
 
 use std::sync::Arc;
 
@@ -33,32 +33,32 @@ use crate::{
     },
 };
 
-/// Events that wait for a slow watcher before it is caught up from the store instead.
+/// Most events that wait for a slow watcher. Beyond that it is caught up from the store.
 const EVENTS: usize = 1_024;
-/// Records that are read at once for somebody who missed events.
+/// Most records that are read at once for a reader that missed events.
 const PIECE: u32 = 1_000;
 
-/// What a reader wants to hear.
+/// What a reader wants to be told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WatchFilter {
     pub(crate) since: Since,
-    /// Tasks that were never sent, too, when their job ends.
+    /// Whether the reader is told also of tasks that were never sent, when their job ends.
     pub(crate) every_end: bool,
-    /// It understands what the previous release did not tell.
+    /// Whether the reader understands what the previous release did not tell.
     pub(crate) snapshots: bool,
 }
 
-/// What a reader has heard so far.
+/// What a reader was told before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Since {
-    /// It does not care.
+    /// It wants no past changes.
     Now,
     Nothing,
-    /// Everything up to here.
+    /// It was told everything up to this cursor.
     Cursor(Cursor),
 }
 
-/// A place in a flow's changes.
+/// A position in a flow's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) store: StoreId,
@@ -66,11 +66,11 @@ pub(crate) struct Cursor {
     pub(crate) change: u64,
 }
 
-/// What a reader is told at once.
+/// One message to a reader.
 #[derive(Clone, Debug)]
 pub(crate) struct Notice {
     pub(crate) news: News,
-    /// Up to where the reader knows everything then, where that is known.
+    /// The position up to which the reader knows everything after this message, if that is known.
     pub(crate) cursor: Option<Cursor>,
 }
 
@@ -79,14 +79,15 @@ pub(crate) struct Notice {
 pub(crate) enum News {
     /// Something changed.
     Change(Event),
-    /// Where the flow is.
+    /// The flow's status.
     Status(Arc<FlowStatus>),
-    /// The store was restored from a copy: everything is told anew.
+    /// The store was restored from a copy, so everything is told anew.
     Restored,
 }
 
 impl Cursor {
-    /// Whether it may say more than the store knows, because that was restored from a copy since.
+    /// Returns whether the cursor may be ahead of the store, because the store was restored from a
+    /// copy since.
     fn is_ahead_of(self, watching: &Watching) -> bool {
         let known = watching.living.as_ref().map(|(_, change)| *change);
         self.store != watching.store
@@ -96,7 +97,7 @@ impl Cursor {
     }
 }
 
-/// Somebody who watches: what is wanted, and where it goes.
+/// A reader who watches, with its filter.
 struct Telling<'a, S> {
     id: FlowId,
     wanted: WatchFilter,
@@ -109,7 +110,7 @@ impl<S: Recipient<Notice>> Telling<'_, S> {
     }
 
     async fn event(&self, event: Event, cursor: Option<Cursor>) -> Result<(), Stopped> {
-        // The previous release's tools take a task without a host for a mistake.
+        // Tools of the previous release take a task without a host for an error.
         let is_unplaced = matches!(event, Event::Task { host: None, .. });
         if is_unplaced && !self.wanted.snapshots {
             return Ok(());
@@ -126,7 +127,7 @@ impl<S: Recipient<Notice>> Telling<'_, S> {
 }
 
 impl Desk {
-    /// Tells what the reader wants to hear, until the flow has ended or nobody listens.
+    /// Tells the reader what it wants, until the flow has ended or the reader is gone.
     pub(crate) async fn watch(
         &self,
         id: FlowId,
@@ -154,7 +155,8 @@ impl Desk {
             if up_to.is_none() {
                 return Ok(());
             }
-            // Over, or behind: either way the reader is caught up next.
+            // The flow has ended or the reader is behind. In both cases the reader is caught up
+            // next.
             let mut has_ended = false;
             while let Some(event) = tokio::select! {
                 event = changes.recv() => event,
@@ -172,8 +174,9 @@ impl Desk {
         }
     }
 
-    /// Tells the tasks that changed since the reader heard last, up to what the events begin with.
-    /// The last change that the reader knows of then, where that is not what it was told last.
+    /// Tells the tasks that changed since the reader's cursor, up to where the events begin.
+    /// Returns the last change that the reader then knows of, if that is not the one that it was
+    /// told last.
     async fn catch_up(
         &self,
         telling: &Telling<'_, impl Recipient<Notice>>,
@@ -207,7 +210,7 @@ impl Desk {
         Ok(up_to.or(Some(last)))
     }
 
-    /// Tells the tasks of a job that changed and have records. The last of these changes.
+    /// Tells the tasks of a job that changed and have records. Returns the last of these changes.
     async fn tell_changed(
         &self,
         telling: &Telling<'_, impl Recipient<Notice>>,
@@ -228,7 +231,7 @@ impl Desk {
         Ok(last)
     }
 
-    /// Before the end of a job is told: its tasks that were never sent, each.
+    /// Tells each task of a job that was never sent, before the end of the job is told.
     async fn tell_never_sent(
         &self,
         telling: &Telling<'_, impl Recipient<Notice>>,
@@ -277,7 +280,7 @@ impl Desk {
     }
 }
 
-/// Whether a job of the flow is of all its hosts or of one.
+/// Returns the scope of a job of the flow.
 fn scope_of(status: &FlowStatus, id: JobId) -> Scope {
     let slot = status.slots.get(usize::from(id.slot).wrapping_sub(1));
     let job = slot.and_then(|jobs| jobs.get(usize::from(id.job).wrapping_sub(1)));

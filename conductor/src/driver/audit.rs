@@ -1,8 +1,7 @@
-//! The one door for changes that somebody asks for: who asked is recorded with what was done, in the
-//! same batch (promise 12).
+//! The one door for verbs: who asked is recorded in the same batch as what was done (promise 12).
 //!
-//! A verb is recorded when the engine answers it. What the engine rejects changes nothing and is not
-//! recorded; nor is a submission that was known already.
+//! A verb is recorded when the engine answers it. Rejected verbs, and submissions that were known
+//! already, change nothing and are not recorded.
 
 use std::sync::Arc;
 
@@ -14,23 +13,22 @@ use orchestra_model::{
 
 use super::Driver;
 
-/// What somebody asks for.
+/// A verb, and who asks for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) by: Asker,
-    /// Why, where the verb asks for a reason.
+    /// The reason, if the verb demands one.
     pub(crate) reason: Option<Arc<str>>,
-    /// For what.
     pub(crate) verb: Verb,
 }
 
 impl Asked {
-    /// By an audience or a part of Orchestra, without a reason.
+    /// Returns what an audience or a part of Orchestra asks, without a reason.
     pub(crate) fn by(by: impl Into<Asker>, verb: Verb) -> Self {
         Self { by: by.into(), reason: None, verb }
     }
 
-    /// By somebody on this host.
+    /// Returns what somebody on this host asks.
     pub(crate) fn locally(verb: Verb) -> Self {
         Self { by: Asker::Local, reason: None, verb }
     }
@@ -41,7 +39,7 @@ impl Asked {
 }
 
 impl Driver {
-    /// Does what somebody asks for; whatever the engine answers meanwhile to this address is recorded
+    /// Does what somebody asks for. What the engine answers to this address meanwhile is recorded
     /// with it.
     pub(super) fn do_as_asked(
         &mut self,
@@ -54,7 +52,7 @@ impl Driver {
         self.asking = None;
     }
 
-    /// Records what somebody asked for, once it is known what comes of it.
+    /// Records what somebody asked for, with the engine's answer.
     pub(super) fn record_answer(&mut self, reply: ReplyId, answer: &Answer) {
         let Some((_, asked)) = self.asking.take_if(|(id, _)| *id == reply) else { return };
         let Some((on, answer)) = outcome(answer) else { return };
@@ -67,7 +65,7 @@ impl Driver {
     }
 }
 
-/// What an answer is about, and what it says; `None` where nothing was done.
+/// Returns what an answer is about, and what it says; `None` if nothing was done.
 fn outcome(answer: &Answer) -> Option<(Object, String)> {
     let folded = |hosts: &orchestra_model::HostSet| Object::Hosts(hosts.to_string().into());
     Some(match answer {

@@ -26,7 +26,7 @@ impl Clock {
         Timestamp(self.at_origin.0.saturating_add(since))
     }
 
-    /// When a moment comes, as the runtime tells time.
+    /// Converts a moment to the runtime's time.
     pub(super) fn instant(self, at: Timestamp) -> Instant {
         self.origin + at.since(self.at_origin).to_std()
     }

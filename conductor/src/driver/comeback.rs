@@ -1,22 +1,22 @@
-//! How fast a fleet may come back that has lost its conductor.
+//! How fast a fleet that has lost its conductor may come back.
 //!
-//! All sessions are lost at one moment when a conductor is restarted. Whoever comes at the rate at
-//! which players are let in finds no queue, and neither does somebody who submits meanwhile.
+//! A restart of the conductor ends all sessions at one moment. If players come no faster than they
+//! are let in, there is no queue for them or for audiences.
 
 use std::time::Duration;
 
 /// Players a second. To let one in takes 0.56 to 0.8 ms of CPU (`fleet attach -n 18000`: both ends'
 /// certificates, the stream, the inventory, the reconciliation), so that the conductor's two
-/// threads could do 2,500 to 3,500. They have half of their time left: for what players report
-/// when they come, for everybody else, and for hosts that are slower than the one this was
-/// measured on. Where more come than are let in, whoever asks something stands in a queue.
+/// threads could do 2,500 to 3,500. They keep half of their time: for what players report when they
+/// come, for audiences, and for hosts that are slower than the one on which this was measured. If
+/// players came faster than they are let in, audiences would wait in a queue.
 const A_SECOND: u64 = 1_300;
-/// Longer than this nobody is kept away, however large the fleet: a player's longest pause, and
-/// well within the time that players have after a start before they count as absent.
+/// Longest time, however large the fleet. It is a player's longest pause, and well within the time
+/// after a start before players count as absent.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The time over which the first attempts of a fleet of so many are to be spread. Never nothing,
-/// which would leave it to the players.
+/// Returns the time over which the first attempts of a fleet of so many players are to be spread.
+/// It is never 0, which would leave it to the players.
 pub(super) fn come_back_within(members: usize) -> Duration {
     let members = u64::try_from(members).unwrap_or(u64::MAX).max(1);
     Duration::from_millis(members.saturating_mul(1_000).div_ceil(A_SECOND)).min(LONGEST)

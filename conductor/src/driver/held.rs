@@ -1,27 +1,27 @@
-//! What people are told while the store cannot be written. It is true in each case:
+//! What askers are told while the store cannot be written. There are three cases:
 //!
-//! - What came before that was noticed is *held*: the engine has taken it in, and it takes effect
-//!   once its records are on disk, unless the conductor ends before. Who asked is told so at once,
-//!   and may ask again by the request's id.
-//! - What comes later is refused before the engine sees it: nothing was changed.
+//! - What came before that was noticed is *held*: the engine has taken it, and it takes effect once
+//!   its records are on disk, unless the conductor ends before. The asker is told so at once, and
+//!   may ask again by the request's id.
+//! - What comes later is refused before the engine sees it, so nothing has changed.
 //! - A question whose answer is not on disk yet is not answered.
 
 use orchestra_model::FlowId;
 
 use crate::declined::{Declined, Ground};
 
-/// For what would change the store, and did not.
+/// Declines a change that was not begun.
 pub(crate) fn not_begun(trouble: &str) -> Declined {
     let message = format!("nothing was changed, try again later: {trouble}");
     Declined::new(Ground::Unchanged, message)
 }
 
-/// For what was taken in and is not on disk.
+/// Declines a change that was taken and is not on disk.
 pub(crate) fn held(trouble: &str) -> Declined {
     Declined::new(Ground::Held, format!("held, not yet taken: {trouble}"))
 }
 
-/// For questions whose answer is not on disk.
+/// Declines a question whose answer is not on disk.
 pub(super) fn not_told(trouble: &str) -> Declined {
     Declined::new(
         Ground::NotNow,
@@ -29,7 +29,7 @@ pub(super) fn not_told(trouble: &str) -> Declined {
     )
 }
 
-/// A request id that belongs to another submission.
+/// Declines a request id that belongs to another submission.
 pub(crate) fn other_submission(flow: FlowId) -> Declined {
     Declined::new(
         Ground::Prevented,

@@ -1,26 +1,27 @@
-//! Acknowledgements that wait for company.
+//! Acknowledgements that wait for something else that goes to the same player.
 //!
-//! They are in nobody's way: all that a player does with one is to forget what it has kept. A
-//! message of its own costs as much as an order does, so they go along with whatever the player is
-//! told next, and by themselves only if nothing comes for a while. Until then a crash makes the
-//! player repeat a report, no more.
+//! An acknowledgement is not urgent: by it a player only forgets what it has kept. A message of its
+//! own would cost as much as an order does. So acknowledgements go along with the next thing that
+//! the player is told, and by themselves only if nothing comes for a while. A crash before that
+//! only makes the player repeat a report.
 
 use std::{collections::VecDeque, time::Duration};
 
 use orchestra_flow::SessionId;
 use tokio::time::Instant;
 
-/// How long they wait at least, where nothing comes: a busy player's next order mostly does.
+/// How long an acknowledgement waits at least. For a busy player the next order mostly comes within
+/// that time.
 const LEAST: Duration = Duration::from_secs(1);
-/// And at most. In between those that wait are sent many at once, so that the driver is not woken up
-/// for each of them.
+/// How long an acknowledgement waits at most. Between the two times many are sent at once, so that
+/// the driver does not wake up for each.
 const MOST: Duration = Duration::from_secs(2);
 
-/// Most that are sent before somebody else has a turn.
+/// Most sessions whose acknowledgements are sent in one turn.
 const TURN: usize = 512;
 
-/// Sessions in whose outboxes some wait. One that has ended since has sent them, or lost its
-/// player, which will then repeat what it reported.
+/// Sessions in whose outboxes acknowledgements wait. A session that has ended since has sent them,
+/// or lost its player, which will then repeat its reports.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
     /// Oldest first.
@@ -28,17 +29,17 @@ pub(super) struct Lingering {
 }
 
 impl Lingering {
-    /// The first one waits there since now.
+    /// Notes that in this session's outbox the first acknowledgement waits since `now`.
     pub(super) fn add(&mut self, now: Instant, session: SessionId) {
         self.sessions.push_back((now, session));
     }
 
-    /// When somebody has waited long enough; `None` while nobody waits.
+    /// Returns when the next session is due; `None` while none waits.
     pub(super) fn due(&self) -> Option<Instant> {
         self.sessions.front().map(|(since, _)| *since + MOST)
     }
 
-    /// Takes out some of those who are to be sent, and since when they wait; nobody while nothing is
+    /// Takes out some of the sessions that are due, and since when they wait; none while nothing is
     /// due.
     pub(super) fn take_due(
         &mut self,
@@ -58,7 +59,7 @@ mod tests {
     #[test]
     fn nobody_waits_longer_than_the_most_and_those_who_go_together_have_waited_the_least() {
         let start = Instant::now();
-        // In fiftieths of the most.
+        // A tick is a fiftieth of the longest wait.
         let tick = MOST / 50;
         let at = |ticks: u32| start + tick * ticks;
         let mut lingering = Lingering::default();

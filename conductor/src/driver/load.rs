@@ -1,9 +1,9 @@
 //! Putting a fleet in force: players, groups and deployments, all of it or nothing.
 //!
-//! What it may take away is asked first: players, and limits that are in force. The engine takes
-//! deployments and players one after the other. Once it has taken either, work may have started
-//! under it or ended with it, so that nothing can be put back: whatever may be refused is asked
-//! before anything changes. Deployments go first, so that a new player never
+//! First it is checked what the load would take away: players, and limits in force. The engine
+//! takes deployments and players one after the other. Once it has taken either, work may have
+//! started or ended by that, and nothing can be put back. So everything for which a load may be
+//! refused is checked before anything changes. Deployments go first, so that a new player never
 //! works without the limits that came with it.
 
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use crate::{
     fleet::Fleet,
 };
 
-/// What to do where a load would take away more than it may.
+/// What to do if a load would take away more than it may.
 const ALLOW: &str = "mend the files, or allow it with `orc conductor reload --allow-removal`, or \
                      start the conductor with --allow-removal";
 
-/// What to do where a file names a service that an audience applied.
+/// What to do if a file names a service that an audience applied.
 const TAKE_OVER: &str = "mend the files, or let them take it over with `orc conductor reload \
                          --take-over`, or start the conductor with --take-over";
 
 impl Driver {
-    /// Loads a fleet that lacks no more than it may. What answers is the engine's word on the
+    /// Loads a fleet if it lacks no more than it may. The answer is the engine's answer about the
     /// players, or a rejection.
     pub(super) fn load_fleet(
         &mut self,
@@ -70,8 +70,8 @@ impl Driver {
             Removal::Any => u32::MAX,
         };
         self.handle(Input::RosterLoaded { reply: ReplyTo::new(reply), hosts, most_removed });
-        // Host sets are resolved against what the engine has from now on, whether or not that is on
-        // disk: after a crash, the files are read anew.
+        // From now on host sets are resolved against what the engine has, even if it is not on disk
+        // yet: after a crash the files are read anew.
         self.fleet.send_replace(Arc::clone(fleet));
         self.services.has_fleet = true;
         self.load_services(fleet, terms.take_over);
@@ -79,8 +79,8 @@ impl Driver {
         let _ = files.send(self.services.take_outcomes());
     }
 
-    /// Why a fleet is not loaded for what it lacks: too many players, limits in force, too many hosts of
-    /// groups and labels, all files of services, or too many hosts of a service.
+    /// Returns why a fleet is not loaded, if it lacks too much: too many players, limits in force,
+    /// too many hosts of groups and labels, all files of services, or too many hosts of a service.
     fn missing(&self, fleet: &Fleet, terms: LoadTerms) -> Option<Declined> {
         let Removal::AtMost(most) = terms.removal else { return None };
         let players = self.too_many_removed(fleet.hosts(), most).map(|why| why.to_string());
@@ -95,7 +95,8 @@ impl Driver {
         (!missing.is_empty()).then(|| Declined::new(Ground::Prevented, refusal))
     }
 
-    /// That players which would be removed have units, whom nobody would look after from then on.
+    /// Returns why players must not be removed, if they have units: nobody would look after those
+    /// any more.
     fn units_left_behind(&self, hosts: &HostSet) -> Option<String> {
         let roster = self.engine.roster();
         let removed = roster.iter().map(|player| roster.host(player));
@@ -108,13 +109,14 @@ impl Driver {
         })
     }
 
-    /// Why files of services are not loaded: they name what is not theirs.
+    /// Returns why files of services are not loaded, if they name services that are not theirs.
     fn not_theirs(&self, fleet: &Fleet, terms: LoadTerms) -> Option<Declined> {
         let conflicts = self.services.conflicts(fleet, terms.take_over)?;
         Some(Declined::new(Ground::Prevented, format!("{conflicts}; {TAKE_OVER}")))
     }
 
-    /// What the engine will say of the players, before it is too late to change nothing.
+    /// Returns the rejection that the engine would give for the players, asked before anything
+    /// changes.
     fn too_many_removed(&self, hosts: &HostSet, most: u32) -> Option<Rejection> {
         let roster = self.engine.roster();
         let stay = hosts.iter().filter(|host| roster.member(host).is_some());
@@ -123,7 +125,7 @@ impl Driver {
         (removed > most).then_some(Rejection::TooManyRemoved { removed, players, most })
     }
 
-    /// Keeps the limits that are in force from now on, to miss them where they vanish.
+    /// Remembers the limits that are in force from now on, so that they are missed if they vanish.
     fn remember(&mut self, fleet: &Fleet) {
         let in_force = fleet.in_force();
         if in_force != self.in_force {
@@ -132,8 +134,8 @@ impl Driver {
         }
     }
 
-    /// Hands deployments to the engine. Returns why it does not take them, if so. Nobody else is
-    /// told: what the caller does next depends on it, so that the answer cannot wait for the disk.
+    /// Gives deployments to the engine. Returns why it does not take them, if so. The answer does
+    /// not wait for the disk, because what the caller does next depends on it.
     pub(super) fn load_deployments(&mut self, deployments: Arc<Deployments>) -> Option<Rejection> {
         let input = |reply| Input::DeploymentsLoaded { reply, deployments };
         match self.ask_engine(input) {

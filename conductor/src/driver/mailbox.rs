@@ -1,4 +1,4 @@
-//! What the driver is told and asked, and where.
+//! The driver's mailboxes: what it is told and asked.
 
 use std::sync::Arc;
 
@@ -29,24 +29,24 @@ const REQUESTS_QUEUE: usize = 256;
 pub(crate) enum FromSession {
     /// A player said who it is and what state it is in.
     Attached(Attach, oneshot::Sender<Attached>),
-    /// Reports about orders, of one message, in their order.
+    /// The reports of one message, in their order.
     Reported {
         player: PlayerIx,
         session: SessionId,
         reports: Vec<Report<KnownEnd>>,
         /// Units that changed.
         units: Vec<UnitReport>,
-        /// What they take of the room for reports; given back when they are taken in.
+        /// Their part of the room for reports, which is given back when the driver has taken them.
         room: OwnedSemaphorePermit,
     },
-    /// The older session that was asked whether it lives does.
+    /// An older session that was asked whether it lives has answered.
     Alive { session: SessionId },
     /// The session is over.
     Detached { player: PlayerIx, session: SessionId },
 }
 
 impl FromSession {
-    /// How much of a turn it takes.
+    /// Returns how much of a turn it takes.
     pub(super) fn length(&self) -> usize {
         match self {
             Self::Reported { reports, units, .. } => reports.len() + units.len(),
@@ -67,24 +67,24 @@ pub(crate) struct Attach {
     pub(crate) silent: Option<SessionId>,
 }
 
-/// How an attach went.
+/// The answer to an attach.
 #[derive(Debug)]
 pub(crate) enum Attached {
-    /// The session is the player's; its commands carry this.
+    /// The session is the player's. Its commands carry this header.
     Welcome(PlayerIx, Header),
     /// The players file does not name it.
     Unknown,
     /// It has another session, which was asked whether it lives.
     Occupied {
         by: SessionId,
-        /// Becomes true when it answers. Whoever waits for it, waits no longer than a while.
+        /// Becomes true when that session answers. To be awaited for a bounded time.
         alive: watch::Receiver<bool>,
     },
 }
 
-/// What the desk asks.
+/// What the desk asks of the driver.
 pub(crate) enum Request {
-    /// Something to change: an input of the engine, made once it is known where its answer goes.
+    /// A change: an input of the engine, which is made once it is known where its answer goes.
     Change {
         asked: Asked,
         make: Box<dyn FnOnce(ReplyId) -> Input + Send>,
@@ -94,7 +94,7 @@ pub(crate) enum Request {
     Submitted {
         audience: Asker,
         request: RequestId,
-        /// The codes over what is submitted with it now, under any key; empty where nothing is.
+        /// The macs of what is submitted with it now, under each key; empty if nothing is.
         macs: Vec<Mac>,
         reply: Told<Option<FlowId>>,
     },
@@ -102,45 +102,45 @@ pub(crate) enum Request {
     LoadFleet {
         fleet: Arc<Fleet>,
         terms: LoadTerms,
-        /// `None`: it is the start, which nobody asked for in particular.
+        /// `None` at the start, for which nobody asked.
         asked: Option<Asked>,
-        /// What came of files of services, where that is news; told with the answer.
+        /// Gets what came of files of services, if that is news, with the answer.
         files: oneshot::Sender<Vec<FileOutcome>>,
         reply: oneshot::Sender<Reply>,
     },
     Recover(Asked, oneshot::Sender<Reply>),
-    /// Something to change about a service.
+    /// A change of a service.
     ChangeService {
         asked: Asked,
         ask: Box<orchestra_service::Ask>,
         reply: Told<orchestra_service::Taken>,
     },
-    /// Something about services.
+    /// A question about services.
     AboutServices(ServiceQuestion),
-    /// Ended flows that were kept long enough. Answered when nothing is left of them.
+    /// Removes ended flows that were kept long enough. Answered when that is on disk.
     Expire {
         flows: Vec<FlowId>,
         reply: Told<()>,
     },
-    /// Removes audit lines below this number, which were kept long enough.
+    /// Removes audit lines below this number, because they were kept long enough.
     PruneAudit(u64, Told<()>),
-    /// `None` where the flow is not alive, and the store has everything.
+    /// The status of a flow. `None` if the flow is not alive, and so the store has everything.
     FlowStatus(FlowId, Told<Option<FlowStatus>>),
-    /// `None` as with `FlowStatus`.
+    /// `None` as for `FlowStatus`.
     Tasks {
         job: JobId,
         from: u32,
         limit: u32,
         reply: Told<Option<Vec<TaskStatus>>>,
     },
-    /// `None` as with `FlowStatus`.
+    /// `None` as for `FlowStatus`.
     Explain {
         flow: FlowId,
         job: Option<JobId>,
         host: Option<HostName>,
         reply: Told<Option<Vec<Explanation>>>,
     },
-    /// How many tasks of each of these flows were sent to players that are not attached.
+    /// For each of these flows, how many tasks were sent to absent players.
     AbsentIn(Vec<FlowId>, Told<Vec<u32>>),
     /// What a plan of a submission needs of the engine.
     Overlay(Box<Submission>, Told<Overlay>),
@@ -150,7 +150,7 @@ pub(crate) enum Request {
         limit: usize,
         reply: Told<Vec<CellStatus>>,
     },
-    /// Answered when everything is on disk that was asked for before.
+    /// Answered when everything that was asked before is on disk.
     Settle(Told<()>),
     /// The status of a flow that lives, and its events from then on.
     Watch(FlowId, mpsc::Sender<Event>, Told<Watching>),
@@ -160,7 +160,7 @@ pub(crate) enum Request {
         reply: Told<Vec<PlayerStatus>>,
     },
     Health(Told<Health>),
-    /// The way to the player of a host, which keeps units.
+    /// The way to the player of a host, if it keeps units.
     Line(HostName, Told<Line>),
 }
 
@@ -169,9 +169,9 @@ pub(crate) enum Request {
 pub(crate) struct LoadTerms {
     /// What it may take away.
     pub(crate) removal: Removal,
-    /// How many of its hosts a service may leave, unless anything may be removed.
+    /// How many of its hosts a service may lose, unless anything may be removed.
     pub(crate) may_leave: Quantity,
-    /// Files may take over services that an audience applied.
+    /// Whether files may take over services that an audience applied.
     pub(crate) take_over: bool,
 }
 
@@ -180,17 +180,17 @@ pub(crate) struct LoadTerms {
 pub(crate) enum Removal {
     /// So many players, and no limit that is in force.
     AtMost(u32),
-    /// Whatever the files no longer have: somebody said so.
+    /// Everything that the files no longer have, because an operator allowed it.
     Any,
 }
 
-/// Where an answer goes; or why there is none.
+/// Where an answer goes, or why there is none.
 pub(crate) type Told<T> = oneshot::Sender<Result<T, Declined>>;
 
 /// The engine's answer, or why it was not asked.
 pub(crate) type Reply = Result<Answer, Declined>;
 
-/// What the engine's answer to a question says: the question is known by what it is answered with.
+/// Reads the engine's answer to a question as the type that belongs to the question.
 pub(crate) fn read_answer<T: orchestra_flow::Reply>(
     answer: Answer,
 ) -> Result<Result<T, Rejection>, Declined> {
@@ -198,14 +198,14 @@ pub(crate) fn read_answer<T: orchestra_flow::Reply>(
     T::read(answer).ok_or_else(other)
 }
 
-/// Where a flow is at the moment from which somebody is told of its events.
+/// A flow at the moment from which a watcher is told its events.
 #[derive(Clone, Debug)]
 pub(crate) struct Watching {
     pub(crate) store: StoreId,
     pub(crate) term: Term,
     /// The term that began with the last recovery from an old copy.
     pub(crate) recovered: Term,
-    /// The flow's status and its last change; `None` where it is not alive, and the store has
+    /// The flow's status and its last change; `None` if the flow is not alive, and so the store has
     /// everything.
     pub(crate) living: Option<(Box<FlowStatus>, u64)>,
 }
@@ -222,15 +222,15 @@ pub(crate) struct Health {
     pub(crate) cells: u32,
     pub(crate) stale_store: Option<String>,
     pub(crate) store_error: Option<String>,
-    /// Since when.
+    /// Since when the store cannot be written.
     pub(crate) store_held_since: Option<Timestamp>,
     pub(crate) recovery: RecoveryPlan,
 }
 
-/// What a recovery would come to.
+/// What a recovery would do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecoveryPlan {
-    /// The term, at least.
+    /// The least term that would begin.
     pub(crate) term: Term,
     pub(crate) next_flow: FlowId,
 }
@@ -243,7 +243,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Why the store cannot be written, if so.
+    /// Returns why the store cannot be written, if so.
     pub(crate) async fn trouble(&self) -> Option<String> {
         let (reply, health) = oneshot::channel();
         self.requests.send(Request::Health(reply)).await.ok()?;
@@ -251,16 +251,16 @@ impl Handle {
     }
 }
 
-/// The receiving ends, and when to stop.
+/// The receiving ends of the mailboxes.
 #[derive(Debug)]
 pub(crate) struct Mailboxes {
     pub(super) sessions: mpsc::Receiver<FromSession>,
     pub(super) requests: mpsc::Receiver<Request>,
-    /// Sent to, or dropped, when the driver is to take in what is there and to end.
+    /// Sent to, or dropped, when the driver is to take what is there and end.
     pub(super) finish: oneshot::Receiver<()>,
 }
 
-/// Makes the mailboxes. Whoever has the last of the three tells the driver when to end.
+/// Makes the mailboxes. The last of the three tells the driver when to end.
 pub(crate) fn mailboxes() -> (Handle, Mailboxes, oneshot::Sender<()>) {
     let (to_sessions, sessions) = mpsc::channel(SESSIONS_QUEUE);
     let (to_requests, requests) = mpsc::channel(REQUESTS_QUEUE);

@@ -1,5 +1,5 @@
-//! What waits for the disk, with the writer that it waits for: [`WriteAhead`] says in which order,
-//! and the disk is given a pause when it has no space.
+//! What waits for the disk, and the writer for which it waits. [`WriteAhead`] keeps the order; a
+//! disk without space is given a pause.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     writer::{Write, Writer, Written},
 };
 
-/// How long a disk without space is given before the batch is tried again.
+/// How long after a disk had no space the batch is tried again.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers a question, or says why it is not answered.
@@ -32,10 +32,10 @@ pub(super) enum After {
     Effect(Effect),
     /// An order with its large part, fetched while its flow was alive.
     Order { session: SessionId, order: v1::Order, job: Arc<EncodedJob> },
-    /// An answer to a question; or instead, why there is none.
+    /// An answer to a question, or why there is none.
     Tell(Telling),
-    /// Somebody begins to watch: here in the order of things, so that it hears of exactly what
-    /// happens after the status that it is told.
+    /// A watch begins. It is in this order so that the watcher is told exactly what happens after
+    /// the status that it gets.
     Watch {
         flow: FlowId,
         events: mpsc::Sender<Event>,
@@ -44,7 +44,7 @@ pub(super) enum After {
     },
 }
 
-/// What became of what was written.
+/// What follows from an answer of the writer.
 pub(super) enum Done {
     /// These may be done now.
     Perform(Vec<After>),
@@ -90,38 +90,38 @@ impl Outgoing {
         self.waiting.raise_term(seen);
     }
 
-    /// Takes that back, unless the writer has been told already. Returns whether there was anything
-    /// to take back.
+    /// Takes back the request for a term, unless the writer was told already. Returns whether there
+    /// was one.
     pub(super) fn call_off_raise(&mut self) -> bool {
         self.waiting.call_off_raise()
     }
 
-    /// Whether there is room for more reports: where not, players wait with theirs.
+    /// Returns whether there is room for more reports. Otherwise players wait with theirs.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.has_room()
     }
 
-    /// Whether everything about a flow is on disk.
+    /// Returns whether everything about a flow is on disk.
     pub(super) fn is_written(&self, flow: FlowId) -> bool {
         self.waiting.is_written(flow)
     }
 
-    /// Whether everything is on disk.
+    /// Returns whether everything is on disk.
     pub(super) fn is_all_written(&self) -> bool {
         self.waiting.is_all_written()
     }
 
-    /// Why the store cannot be written, if so, in a few words for whoever asked for something else.
+    /// Returns why the store cannot be written, if so, in a few words for askers.
     pub(super) fn trouble(&self) -> Option<&str> {
         self.trouble.as_ref().map(|trouble| trouble.shortly.as_str())
     }
 
-    /// Why the store cannot be written, if so, with every cause: for whoever is to mend it.
+    /// Returns why the store cannot be written, if so, with every cause, for the operator.
     pub(super) fn whole_trouble(&self) -> Option<&str> {
         self.trouble.as_ref().map(|trouble| trouble.whole.as_str())
     }
 
-    /// When the batch is to be tried again.
+    /// Returns when the batch is to be tried again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
@@ -134,7 +134,7 @@ impl Outgoing {
         }
     }
 
-    /// Hands over what was gathered, if the writer is free, and returns what needs no writing.
+    /// Gives what was gathered to the writer, if it is free. Returns what needs no writing.
     pub(super) fn flush(&mut self) -> Vec<After> {
         match self.waiting.flush() {
             Flushed::Perform(after) => return after,
@@ -150,13 +150,13 @@ impl Outgoing {
         self.waiting.is_idle()
     }
 
-    /// Waits for what became of what the writer was given. Cancelling it loses nothing.
+    /// Waits for the writer's answer. Cancelling it loses nothing.
     pub(super) async fn written(&mut self) -> Written {
         let gone = || CommitError::Broken("the thread that writes it has ended".into());
         self.writer.done.recv().await.unwrap_or_else(|| Written::Failed(gone()))
     }
 
-    /// Takes in what became of what was written. Fails when the store has.
+    /// Takes the writer's answer. Fails if the store has failed.
     pub(super) fn settle(&mut self, written: Written) -> Result<Done, CommitError> {
         match written {
             Written::Committed => {
@@ -187,7 +187,7 @@ impl Outgoing {
         }
     }
 
-    /// Who waits to be told that the engine has rejected what was asked.
+    /// Returns the addresses of answers that are rejections and wait.
     pub(super) fn rejected(&self) -> Vec<ReplyId> {
         let rejected = self.waiting.waiting().filter_map(|after| match after {
             After::Effect(Effect::Answer { reply, answer: Answer::Rejected(_) }) => Some(*reply),
@@ -196,7 +196,7 @@ impl Outgoing {
         rejected.collect()
     }
 
-    /// Takes out the answers to questions that wait: they are given another one.
+    /// Takes out the answers to questions that wait, because these get another answer.
     pub(super) fn take_answers(&mut self) -> Vec<After> {
         self.waiting.take_waiting(|after| matches!(after, After::Tell(_) | After::Watch { .. }))
     }
@@ -207,7 +207,7 @@ impl Outgoing {
     }
 }
 
-/// Why a store cannot be written, in a few words for whoever asked for something else.
+/// Returns why a store cannot be written, in a few words for askers.
 fn shortly(error: &CommitError) -> String {
     match error {
         CommitError::Full(_) => "no space".to_owned(),

@@ -1,4 +1,4 @@
-//! What the engine wants done: gathered, and done once everything before it is on disk.
+//! The engine's effects: gathered, and performed once everything before them is on disk.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl Driver {
         }
     }
 
-    /// What an answer means for others than who asked.
+    /// Does what an answer means for others than its asker.
     fn note_answer(&mut self, reply: ReplyId, answer: &Answer) {
         self.record_answer(reply, answer);
         if let Answer::Drained(drained) = answer {
@@ -66,8 +66,8 @@ impl Driver {
         }
     }
 
-    /// The proof that an order was issued to a player, in the term of its session; `None` where the
-    /// session is over.
+    /// Returns the proof that an order was issued to a player, in the term of its session; `None`
+    /// if the session is over.
     fn prove(
         &self,
         player: PlayerIx,
@@ -80,7 +80,7 @@ impl Driver {
         Some(self.proofs.keys().prove(&Statement { store, player, term, order, attempt }))
     }
 
-    /// The large part of a job's orders, encoded when its first order leaves.
+    /// Returns the large part of a job's orders, which is encoded when the first order leaves.
     fn encoded_job(&mut self, id: JobId) -> Option<Arc<EncodedJob>> {
         if let Some(job) = self.jobs.get(&id) {
             return Some(Arc::clone(job));
@@ -91,14 +91,14 @@ impl Driver {
         Some(job)
     }
 
-    /// Hands what was gathered to the writer, if it is free, and does what needs no writing.
+    /// Gives what was gathered to the writer, if it is free, and does what needs no writing.
     pub(super) fn flush(&mut self) {
         for after in self.outgoing.flush() {
             self.perform(after);
         }
     }
 
-    /// Takes in what became of what was written.
+    /// Takes the writer's answer.
     pub(super) fn settle(&mut self, written: Written) -> Result<(), CommitError> {
         let done = self.outgoing.settle(written)?;
         self.held_since = match self.outgoing.trouble() {
@@ -113,7 +113,7 @@ impl Driver {
                     Ok((term, keys)) => {
                         self.proofs.replace(keys);
                         self.header = Header { term, ..self.header };
-                        // They carry the term.
+                        // Encoded jobs carry the old term.
                         self.jobs.clear();
                         let Some(reply) = self.begin(reply) else { return Ok(()) };
                         let input = Input::StoreRecovered { reply: ReplyTo::new(reply), term };
@@ -130,12 +130,11 @@ impl Driver {
         Ok(())
     }
 
-    /// Tells everybody who waits for the store that it cannot be written. A fleet is in force by
-    /// now, and with it go the limits and certificates that came with it, so whoever loads one
-    /// waits on.
+    /// Tells everybody who waits for the store that it cannot be written. Only the loader of a
+    /// fleet waits on: that fleet is in force already, and its limits and certificates must follow.
     fn refuse_all(&mut self) {
         let trouble = self.outgoing.trouble().unwrap_or_default().to_owned();
-        // What the engine rejected, it has not taken in.
+        // A rejection changed nothing, so it need not wait for the disk.
         for id in self.outgoing.rejected() {
             if let Some(reply) = self.replies.remove(&id) {
                 let _ = reply.send(Err(not_begun(&trouble)));
@@ -196,7 +195,7 @@ impl Driver {
                             self.lingering.add(now, id);
                         }
                     }
-                    // Sorted out by `gather`.
+                    // `gather` has sorted these out.
                     Command::Order(_) => {}
                 }
             }
@@ -218,12 +217,12 @@ impl Driver {
                      conductor starts anew"
                 );
             }
-            // Sorted out by `gather`.
+            // `gather` has sorted these out.
             Effect::Persist(_) => {}
         }
     }
 
-    /// Sends acknowledgements that have waited for company long enough.
+    /// Sends acknowledgements that have waited long enough.
     pub(super) fn send_lingering(&mut self, now: Instant) {
         for (since, session) in self.lingering.take_due(now) {
             if let Some(session) = self.sessions.get(&session) {
@@ -250,7 +249,7 @@ impl Driver {
         }
     }
 
-    /// Its parameters are erased, so they are here too.
+    /// Forgets the encoded jobs of a flow, because its parameters are erased.
     fn forget_jobs(&mut self, flow: FlowId) {
         let first = JobId { flow, slot: 0, job: 0 };
         let next = JobId { flow: flow.next(), ..first };
@@ -261,7 +260,7 @@ impl Driver {
     }
 }
 
-/// Answers whoever waits that there is no answer.
+/// Answers an asker who waits that there is no answer.
 pub(super) fn refuse(after: After, trouble: &str) {
     // Whoever asked may have gone.
     match after {

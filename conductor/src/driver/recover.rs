@@ -1,4 +1,4 @@
-//! What a start has of the store: the engine as it was, and what is remembered beside it.
+//! What a start reads from the store: the engines as they were, and what is remembered beside them.
 
 use std::{collections::BTreeMap, error::Error, sync::Arc};
 
@@ -14,10 +14,10 @@ use orchestra_store::{Reader, Store, StoreIdentity};
 use super::{Clock, Engines, Remembered};
 use crate::history::{self, HistoryError};
 
-/// Why the store cannot be read, from whichever side.
+/// Why the store, or something in it, cannot be read.
 type Unreadable = Box<dyn Error + Send + Sync>;
 
-/// The engines as the store has them.
+/// Rebuilds the engines from the store.
 pub(crate) fn engines(
     identity: StoreIdentity,
     clock: Clock,
@@ -29,7 +29,7 @@ pub(crate) fn engines(
     Ok(Engines { engine, services: services(store)? })
 }
 
-/// The engine as the store has it, ready to go on.
+/// Rebuilds the engine from the store, ready to go on.
 fn engine(
     identity: StoreIdentity,
     clock: Clock,
@@ -37,7 +37,7 @@ fn engine(
     deployments: &Arc<Deployments>,
     doubt: Option<String>,
 ) -> Result<Engine, Unreadable> {
-    // A reload may change how many tasks a flow may have, so the desk looks at that.
+    // The desk checks how many tasks a flow has, because a reload may change that bound.
     let settings = Settings { most_tasks: u64::MAX };
     let reader = store.reader()?;
     let mut engine = recover(settings, identity, &*reader, deployments, doubt)?;
@@ -45,7 +45,7 @@ fn engine(
     Ok(engine)
 }
 
-/// The services as the store has them; [`Driver`](super::Driver) goes on with them.
+/// Rebuilds the services from the store; [`Driver`](super::Driver) goes on with them.
 fn services(store: &dyn Store) -> Result<Services, Unreadable> {
     let reader = store.reader()?;
     let mut versions: BTreeMap<ServiceName, Vec<(VersionRecord, ServiceSpec)>> = BTreeMap::new();
@@ -65,7 +65,7 @@ fn services(store: &dyn Store) -> Result<Services, Unreadable> {
     Ok(Services::recover(stored.collect(), reader.recovered()?.term))
 }
 
-/// What the store says of the time before this start.
+/// Returns what the store remembers of the time before this start.
 pub(crate) fn remembered(
     identity: StoreIdentity,
     store: &dyn Store,

@@ -40,14 +40,14 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("/etc/orchestra/player.toml"), text)
 }
 
-/// The keys that are complained about, with their tables: `tls: key`.
+/// Returns the keys of the problems, with their tables: `tls: key`.
 fn keys(text: &str) -> Vec<String> {
     let Err(ConfigError::Invalid { problems, .. }) = parse(text) else { panic!("{text}") };
     let told = problems.to_string();
     told.lines().filter_map(key).collect()
 }
 
-/// The key of a problem: `line 3: max_tasks: 0: expected …`, `tls: key is missing`.
+/// Returns the key of a problem: `line 3: max_tasks: 0: expected …`, `tls: key is missing`.
 fn key(problem: &str) -> Option<String> {
     let problem = problem.trim();
     let problem = match problem.strip_prefix("line ") {
@@ -100,14 +100,14 @@ fn every_key_is_read() {
     assert_eq!(config.stop_grace, Millis::seconds(90));
     assert_eq!(config.cgroup, Cgroup::At("/sys/fs/cgroup/orchestra".into()));
     assert_eq!(config.processes_max, Some(4_096));
-    // What this file sets is what is known: `ALL` names every key.
+    // `ALL` names every key that there is.
     let (top, tls) = ALL.split_once("[tls]").unwrap();
     let set = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
     assert_eq!(known_keys(&format!("{top}zzzzzz = 1\n[tls]{tls}")), set(top) + 1, "and tls");
     assert_eq!(known_keys(&format!("{ALL}zzzzzz = 1\n")), set(tls));
 }
 
-/// How many keys are told as those that there are beside one that is like none of them.
+/// Returns how many known keys are listed for a key that is like none of them.
 fn known_keys(text: &str) -> usize {
     let told = orchestra_model::chain(&parse(text).unwrap_err());
     let (_, known) = told.rsplit_once("there are ").unwrap();

@@ -1,4 +1,4 @@
-//! Connections to ports of this host, and to sockets in run directories. None is waited for here.
+//! Connections to ports of this host, and to sockets in run directories. Nothing here waits.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -13,11 +13,11 @@ use rustix::{
     },
 };
 
-/// A connection that was begun; it is there once it can be written to.
+/// Begins a connection. It stands once it can be written to.
 pub(super) fn begin(target: &Target, run_dir: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failed> {
     match target {
         Target::Port(port) => to_port(*port),
-        // Its number stands in its place before anybody is asked.
+        // A named port was replaced by its number before.
         Target::Named(_) => Err(Failed::Unknown),
         Target::Unix(name) => to_socket(run_dir.ok_or(Failed::Unknown)?, name),
     }
@@ -28,7 +28,7 @@ pub(super) fn begin(target: &Target, run_dir: Option<BorrowedFd<'_>>) -> Result<
 pub(super) enum Failed {
     /// The unit is not there, or does not take it.
     Unit(String),
-    /// It is ours.
+    /// The reason lies with us.
     Unknown,
 }
 
@@ -41,8 +41,8 @@ fn to_port(port: u16) -> Result<OwnedFd, Failed> {
     }
 }
 
-/// The inode is opened first, without following a link, and looked at; what is connected to is this
-/// very inode.
+/// Connects to a socket. The inode is opened first, without following a link, and looked at; the
+/// connection is to this very inode.
 fn to_socket(run_dir: BorrowedFd<'_>, name: &SocketName) -> Result<OwnedFd, Failed> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let inode = rustix::fs::openat(run_dir, name.as_str(), flags, Mode::empty());
@@ -56,7 +56,7 @@ fn to_socket(run_dir: BorrowedFd<'_>, name: &SocketName) -> Result<OwnedFd, Fail
     let address = SocketAddrUnix::new(path).map_err(|_| Failed::Unknown)?;
     match connect(&socket, &address) {
         Ok(()) => Ok(socket),
-        // It takes no more connections just now.
+        // The unit takes no more connections just now.
         Err(Errno::AGAIN) => Err(Failed::Unit("its queue of connections is full".to_owned())),
         Err(error) => Err(failed(error)),
     }
@@ -67,8 +67,8 @@ fn new_socket(family: AddressFamily) -> Result<OwnedFd, Failed> {
     socket_with(family, SocketType::STREAM, flags, None).map_err(failed)
 }
 
-/// Whether a connection is to itself: one to a port that nobody listens at, from a port that the kernel
-/// drew and that is this very one.
+/// Returns whether a connection is to itself: nobody listens at the port, and the kernel chose that
+/// very port as the local one.
 pub(super) fn is_to_itself(socket: impl AsFd) -> bool {
     match (getsockname(&socket), getpeername(&socket)) {
         (Ok(own), Ok(Some(peer))) => own == peer && own.address_family() == AddressFamily::INET,
@@ -76,7 +76,8 @@ pub(super) fn is_to_itself(socket: impl AsFd) -> bool {
     }
 }
 
-/// What the unit is to blame for, and what nobody knows: a host without descriptors, ports or memory.
+/// Tells whether the unit is to blame for an error. Of a host without descriptors, ports or memory
+/// that is unknown.
 pub(super) fn failed(error: Errno) -> Failed {
     match error {
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::ADDRNOTAVAIL => {

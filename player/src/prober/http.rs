@@ -1,20 +1,20 @@
-//! What an answer over HTTP says: its status, once its header is whole.
+//! Reads the status of an answer over HTTP, once its header is complete.
 
 use orchestra_model::service::HttpPath;
 
-/// Most that is read of an answer, in bytes.
+/// Most bytes that are read of an answer.
 pub(super) const ANSWER_BYTES: usize = 4 << 10;
-/// `HTTP/1.1 200`.
+/// The length of `HTTP/1.1 200`.
 const STATUS_LINE: usize = 12;
 
-/// What is sent.
+/// Returns the request that is sent.
 pub(super) fn request(path: &HttpPath) -> Vec<u8> {
     let path = path.as_str();
     let fields = "Host: localhost\r\nUser-Agent: orchestra-prober\r\nAccept: */*\r\n";
     format!("GET {path} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n").into_bytes()
 }
 
-/// What was read so far says; `None`: not enough. `over`: nothing more comes.
+/// Judges what was read so far; `None` if it is not enough. `over`: nothing more comes.
 pub(super) fn judge(read: &[u8], over: bool) -> Option<Result<(), String>> {
     let wrong = |why: &str| Some(Err(why.to_owned()));
     let Some(line) = read.get(..STATUS_LINE) else {

@@ -1,4 +1,4 @@
-//! One question: connecting, sending, reading, too late.
+//! One question: it connects, sends, and reads, or is too late.
 
 use orchestra_model::service::Probe;
 use orchestra_units::ProbeOutcome;
@@ -26,15 +26,15 @@ pub(super) struct One {
     timeout: u64,
     socket: OwnedFd,
     connected: bool,
-    /// What is yet to be sent; empty for a connection alone.
+    /// What is still to be sent; empty if a connection is enough.
     request: Vec<u8>,
-    /// A connection is not enough.
+    /// Whether an answer is wanted, not only a connection.
     wants_answer: bool,
     read: Vec<u8>,
 }
 
 impl One {
-    /// Asks. `Err`: the answer is known already.
+    /// Begins to ask. Returns an error if the outcome is known already.
     pub(super) fn begin(
         question: Question,
         poller: &Poller,
@@ -60,7 +60,7 @@ impl One {
         })
     }
 
-    /// Its socket is ready for something. What came of the question, if that is known.
+    /// Goes on when its socket is ready. Returns the outcome, if it is known.
     pub(super) fn go_on(&mut self, poller: &Poller, token: Token) -> Option<ProbeOutcome> {
         let over = self.connect().and_then(|()| self.send(poller, token));
         match over.and_then(|()| self.read()) {
@@ -69,8 +69,8 @@ impl One {
         }
     }
 
-    /// Nothing has come in time. Who comes so late to look at it was not given the processor either,
-    /// and the unit may not have been.
+    /// Returns the outcome if nothing has come in time. If this look is late itself, the prober did
+    /// not get the processor, and the unit may not have got it either: then the outcome is unknown.
     pub(super) fn too_late(&self, now: BootMillis) -> ProbeOutcome {
         let late = now.0.saturating_sub(self.deadline.0);
         match late >= self.timeout.div_ceil(2) {
@@ -97,7 +97,7 @@ impl One {
                 Ok(sent) => drop(self.request.drain(..sent)),
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}
-                // It may have answered before it closed.
+                // The unit may have answered before it closed.
                 Err(Errno::PIPE | Errno::CONNRESET) => self.request.clear(),
                 Err(error) => return Err(connect::failed(error)),
             }

@@ -77,7 +77,8 @@ fn http(port: u16) -> Probe {
     Probe::http(&format!("{port}/healthz")).unwrap()
 }
 
-/// A server that takes one connection, reads its request and does this with it. Its port.
+/// Starts a server that takes one connection, reads its request and calls `answer`. Returns its
+/// port.
 fn serve(answer: impl FnOnce(&mut std::net::TcpStream, String) + Send + 'static) -> u16 {
     let (listener, port) = listener();
     thread::spawn(move || {
@@ -159,7 +160,7 @@ fn whoever_is_silent_is_unhealthy_after_its_timeout_and_delays_nobody() {
     assert_eq!(rig.hear(), (quick, ProbeOutcome::Healthy));
     let (number, outcome) = rig.hear();
     assert_eq!(number, slow);
-    // On a starved host nobody knows.
+    // On a host without a free processor the outcome may be unknown.
     let silent = unhealthy("no answer within 400 ms");
     assert!(outcome == silent || outcome == ProbeOutcome::Unknown, "{outcome:?}");
 }
@@ -185,7 +186,7 @@ fn a_socket_in_the_run_directory_is_asked_and_no_link_is_followed() {
     assert_eq!(ask("none"), unhealthy("entity not found"));
     assert_eq!(ask("link"), unhealthy("what has the socket's name is no socket"));
     assert_eq!(ask("file"), unhealthy("what has the socket's name is no socket"));
-    // One that nobody has any more.
+    // A socket at which nobody listens any more.
     drop(inside);
     assert_eq!(ask("web.sock"), unhealthy("connection refused"));
 }

@@ -1,5 +1,5 @@
-//! What sitter and prober say to each other: one message each way for a question. Both are the same
-//! program, so there are no versions.
+//! Messages between sitter and prober: for each question one message in each direction. Both are
+//! the same program, so messages have no versions.
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -28,17 +28,17 @@ use rustix::{
 const MESSAGE_BYTES: usize = 1 << 10;
 const _: () = assert!(TROUBLE_BYTES + PATH_BYTES + SOCKET_NAME_BYTES + 64 <= MESSAGE_BYTES);
 
-/// What is asked.
+/// A question to a unit.
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) number: u64,
     pub(crate) probe: Probe,
     pub(crate) timeout: Millis,
-    /// The run directory of the unit, for a socket in it.
+    /// The run directory of the unit, if a socket in it is probed.
     pub(crate) run_dir: Option<OwnedFd>,
 }
 
-/// Spells a question; its directory goes beside it.
+/// Encodes a question. Its directory is sent along as a descriptor.
 pub(crate) fn encode_question(number: u64, probe: &Probe, timeout: Millis) -> Vec<u8> {
     let mut out = number.to_le_bytes().to_vec();
     out.extend(timeout.0.to_le_bytes());
@@ -85,7 +85,7 @@ impl Question {
     }
 }
 
-/// Spells an answer.
+/// Encodes an answer.
 pub(super) fn encode_answer(number: u64, outcome: &ProbeOutcome) -> Vec<u8> {
     let mut out = number.to_le_bytes().to_vec();
     match outcome {
@@ -99,7 +99,7 @@ pub(super) fn encode_answer(number: u64, outcome: &ProbeOutcome) -> Vec<u8> {
     out
 }
 
-/// Reads an answer; `None` where it is none.
+/// Reads an answer; `None` if it makes no sense.
 pub(crate) fn decode_answer(bytes: &[u8]) -> Option<(u64, ProbeOutcome)> {
     let mut reader = ByteReader::new(bytes);
     let number = reader.u64()?;
@@ -130,7 +130,7 @@ pub(crate) fn send(
 /// A message, and the descriptor that came with it.
 pub(crate) type Message<'a> = (&'a [u8], Option<OwnedFd>);
 
-/// What comes.
+/// A buffer for the message that comes.
 pub(crate) struct Inbox(Box<[u8]>);
 
 impl Inbox {
@@ -138,8 +138,8 @@ impl Inbox {
         Inbox(vec![0; MESSAGE_BYTES].into_boxed_slice())
     }
 
-    /// The next message and its descriptor, without waiting for one; `None` where there will be none
-    /// any more.
+    /// Receives the next message and its descriptor, without waiting for one; `None` if no more
+    /// will come.
     pub(crate) fn receive(&mut self, socket: impl AsFd) -> Result<Option<Message<'_>>, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);

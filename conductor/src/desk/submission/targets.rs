@@ -1,4 +1,4 @@
-//! The hosts of each job of a submission, and how many they are together.
+//! The hosts of each job of a submission, and how many there are together.
 
 use std::collections::HashMap;
 
@@ -15,12 +15,12 @@ use crate::{
     fleet::Fleet,
 };
 
-/// Most hosts that all host sets of a flow may have together where they are one-of jobs', whose
-/// tasks are few: for each the conductor keeps four bytes as long as the flow lives.
+/// Most hosts that the one-of jobs of a flow may have together. Their tasks are few, but for each
+/// host the conductor keeps four bytes while the flow lives.
 const HOSTS_TOGETHER: usize = 8_000_000;
 
-/// The host set of each job. The bounds are looked at before the next one is expanded, for ten
-/// thousand jobs may each ask for everything there is.
+/// Resolves the host set of each job. The bounds are checked before the next set is expanded,
+/// because each of ten thousand jobs may ask for all hosts.
 pub(super) fn resolve(
     spec: &FlowSpec,
     fleet: &Fleet,
@@ -34,7 +34,7 @@ pub(super) fn resolve(
     for slot in &spec.slots {
         let mut sets = Vec::with_capacity(slot.jobs.len());
         for job in &slot.jobs {
-            // Most jobs of a flow have the hosts of another one.
+            // Most jobs of a flow have the same hosts as another job.
             let hosts = match known.get(job.targets.as_str()) {
                 Some(hosts) => sizes.add(job, hosts, most).map(|()| hosts.clone())?,
                 None => {
@@ -63,7 +63,8 @@ fn wrong_hosts(job: &JobSpec, error: InvalidHostSet) -> Declined {
     }
 }
 
-/// What whoever wrote a job's host set should know: what was left out of it, and what it repeats.
+/// Returns remarks for the author of a job's host set: what was left out of it, and what it
+/// repeats.
 fn remarks_on(job: &JobSpec, resolved: &Resolved) -> Vec<String> {
     let Resolved { repeated, unknown, words, .. } = resolved;
     let mut remarks = Vec::new();
@@ -83,7 +84,7 @@ fn remarks_on(job: &JobSpec, resolved: &Resolved) -> Vec<String> {
     remarks
 }
 
-/// How much all jobs have together.
+/// The sums over all jobs.
 #[derive(Default)]
 struct Sizes {
     tasks: u64,

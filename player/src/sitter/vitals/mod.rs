@@ -205,8 +205,8 @@ impl Sitter {
         }
     }
 
-    /// Returns what a run uses, under the number of its unit; `None` if the run is not of this
-    /// store's.
+    /// Returns what a run uses, under the number of its unit; `None` if the run is another store's,
+    /// or no number is free.
     fn sample_run(&mut self, id: u64, now: BootMillis) -> Option<(u32, UnitVitals)> {
         let run = self.keeping.runs.get_mut(&id)?;
         if self.vitals.store != Some(run.unit.store) {
