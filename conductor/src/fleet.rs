@@ -1,6 +1,6 @@
-//! The fleet as the conductor's own files tell it: the `players` file with its labels,
-//! `groups.toml`, the deployments of `deployments.d`, whose apps are groups as well, and the services of
-//! `services.d`. What a player says about itself never counts for targeting.
+//! The fleet as the conductor's own files describe it: the `players` file with its labels,
+//! `groups.toml`, the deployments of `deployments.d`, whose apps are groups as well, and the
+//! services of `services.d`. What a player says about itself never counts for targeting.
 
 mod deployments;
 mod files;
@@ -34,30 +34,30 @@ use self::{
 /// A host's labels: one value a key.
 type Labels = BTreeMap<String, String>;
 
-/// Hosts, labels, groups and deployments: what host set expressions resolve against.
+/// Hosts, labels, groups and deployments, against which host set expressions resolve.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fleet {
     hosts: HostSet,
-    /// Of the hosts that have any. Hosts of the same lines share theirs.
+    /// The labels of hosts that have any. Hosts of the same lines share them.
     labels: HashMap<HostName, Arc<Labels>>,
     labelled: BTreeMap<(String, String), HostSet>,
     groups: BTreeMap<GroupName, HostSet>,
     deployments: Arc<Deployments>,
     services: Arc<[FiledService]>,
-    /// Over what the deployments mean.
+    /// SHA-256 over the content of the deployments.
     deployments_digest: [u8; 32],
     files: FilesSeen,
-    /// Which revocation lists `conductor.toml` names; none where it names no file of them.
+    /// The revocation lists that `conductor.toml` names.
     lists: Vec<ListEdition>,
 }
 
-/// What was seen of the files that need not be there.
+/// Which optional files were seen.
 #[derive(Clone, Debug, Default)]
 struct FilesSeen {
     has_groups: bool,
     /// Whether there is a directory of deployments.
     has_directory: bool,
-    /// Which file each deployment is from.
+    /// The file of each deployment.
     deployments: BTreeMap<DeploymentName, Arc<str>>,
 }
 
@@ -83,9 +83,9 @@ pub enum InvalidFleet {
     Line(PathBuf, usize, LineProblem),
     /// `groups.toml` cannot be used.
     Groups(PathBuf, InvalidGroups),
-    /// Files of `deployments.d` are wrong: everything that is.
+    /// Files of `deployments.d` are wrong. Contains all problems.
     Deployments(PathBuf, Problems),
-    /// Files of `services.d` are wrong: everything that is.
+    /// Files of `services.d` are wrong. Contains all problems.
     Services(PathBuf, Problems),
 }
 
@@ -94,7 +94,7 @@ pub enum InvalidFleet {
 pub enum LineProblem {
     /// The host set does not parse.
     Hosts(Box<InvalidHostSet>),
-    /// A label is not `KEY=VALUE`, or one of both is not a name.
+    /// A label is not `KEY=VALUE`, or key or value is not a name.
     Label(String),
     /// A host has two values for one label.
     Contradiction(HostName, String),
@@ -140,8 +140,9 @@ impl Error for InvalidFleet {
 }
 
 impl Fleet {
-    /// Reads `players`, which must be there, and `groups.toml`, `deployments.d` and `services.d`, which may be.
-    /// Deployments may use groups, and groups no apps: so neither waits for the other.
+    /// Reads `players`, which must exist, and `groups.toml`, `deployments.d` and `services.d`,
+    /// which may. Deployments may use groups, but groups may not use apps, so groups are read
+    /// first.
     pub(crate) fn load(directory: &Path) -> Result<Self, InvalidFleet> {
         let mut fleet = Self::default();
         let players = directory.join("players");
@@ -166,7 +167,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// One host set a line, then labels; `#` begins a comment.
+    /// Reads lines of one host set, followed by labels; `#` begins a comment.
     fn read_players(&mut self, text: &str) -> Result<(), (usize, LineProblem)> {
         let mut all = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
@@ -193,13 +194,13 @@ impl Fleet {
         Ok(())
     }
 
-    /// Adds a line's labels to those that its hosts have of other lines.
+    /// Adds a line's labels to those that its hosts have from other lines.
     fn add_labels(&mut self, hosts: &HostSet, labels: Labels) -> Result<(), LineProblem> {
         if labels.is_empty() {
             return Ok(());
         }
         let labels = Arc::new(labels);
-        // What hosts had before, and what they have now: for many hosts it is the same.
+        // Pairs of the labels that hosts had before and have now. Many hosts share a pair.
         let mut merged: Vec<(Arc<Labels>, Arc<Labels>)> = Vec::new();
         for host in hosts {
             let Some(before) = self.labels.get_mut(host) else {
@@ -216,7 +217,7 @@ impl Fleet {
             }
             let now = Arc::new(all);
             let before = std::mem::replace(before, Arc::clone(&now));
-            // A few that come one after another; hosts that all differ are not worth a search.
+            // Only the last few pairs are kept; if all hosts differ, a search is of no use.
             merged.truncate(MERGED - 1);
             merged.insert(0, (before, now));
         }
@@ -228,7 +229,7 @@ impl Fleet {
         &self.hosts
     }
 
-    /// Everything that may stand after an `@`, and its hosts.
+    /// Returns everything that may stand after an `@`, with its hosts.
     pub(crate) fn words(&self) -> impl Iterator<Item = (Word, HostSet)> {
         let groups =
             self.groups.iter().map(|(name, hosts)| (Word::Group(name.clone()), hosts.clone()));
@@ -254,7 +255,8 @@ impl Fleet {
         &self.services
     }
 
-    /// SHA-256 over what the deployments mean: another one when any of them changes.
+    /// Returns the SHA-256 over the content of the deployments, which changes when one of them
+    /// does.
     pub(crate) fn deployments_digest(&self) -> &[u8; 32] {
         &self.deployments_digest
     }
@@ -268,12 +270,12 @@ impl Fleet {
 /// How many combinations of labels are remembered while a line is added.
 const MERGED: usize = 16;
 
-/// A file's text without the mark that some editors put at its start.
+/// Returns a file's text without the byte order mark that some editors put at its start.
 fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// The labels of a line, which are `hosts`'.
+/// Reads the labels of a line, which are for `hosts`.
 fn read_labels<'a>(
     hosts: &HostSet,
     words: impl Iterator<Item = &'a str>,
@@ -310,7 +312,7 @@ impl Groups for Fleet {
         self.hosts.clone()
     }
 
-    /// A group of `groups.toml`, or an app: no name is both.
+    /// Returns the hosts of a group of `groups.toml`, or of an app. No name is both.
     fn group(&self, name: &GroupName) -> Option<HostSet> {
         self.groups.get(name).cloned().or_else(|| self.deployments.app(name))
     }

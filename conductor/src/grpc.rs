@@ -1,5 +1,5 @@
-//! The conductor as its protocol has it: the calls, the layers around the whole server, and how what
-//! is declined looks on the wire. Nobody else knows a status.
+//! The skin for the gRPC protocol: its calls, the layers around the whole server, and how a
+//! declined request looks on the wire. Only this room knows `tonic::Status`.
 
 mod access;
 mod answers;

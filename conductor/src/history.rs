@@ -1,5 +1,4 @@
-//! Flows that have ended, told from the store. Nothing is computed anew: what is there is what
-//! was.
+//! Flows that have ended, read from the store. Nothing is computed anew.
 
 pub(crate) mod changes;
 mod explain;
@@ -33,13 +32,13 @@ pub(crate) enum HistoryError {
     /// The flow's spec is not in the store.
     #[error("the spec of flow {0} is not in the store")]
     NoSpec(FlowId),
-    /// The stored spec is not one.
+    /// The stored spec cannot be decoded.
     #[error("the stored spec of flow {0} is not valid")]
     Spec(FlowId, #[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A stored host set is not one.
+    /// A stored host set is not valid.
     #[error("the stored host set of job {0} is not valid")]
     Targets(JobId, #[source] InvalidHostSet),
-    /// How a stored attempt of this job ended cannot be read.
+    /// The end of a stored attempt of this job cannot be read.
     #[error("a stored end of job {0} is not valid")]
     End(JobId, #[source] Invalid),
 }
@@ -59,7 +58,7 @@ pub(crate) fn spec(reader: &dyn Reader, flow: FlowId) -> Result<FlowSpec, Histor
     FlowSpec::try_from(&wire).map_err(invalid)
 }
 
-/// A spec as the store keeps it: as it would come in a submission.
+/// Encodes a spec as the store keeps it, which is as it would come in a submission.
 pub(crate) fn spec_bytes(spec: &FlowSpec) -> Arc<[u8]> {
     v1::FlowSpec::from(spec).encode_to_vec().into()
 }
@@ -70,7 +69,7 @@ pub(crate) fn targets(reader: &dyn Reader, job: JobId) -> Result<HostSet, Histor
     HostSet::parse_plain(&text).map_err(|cause| HistoryError::Targets(job, cause))
 }
 
-/// A flow as a line.
+/// Returns a flow as a line of a list.
 pub(crate) fn summary(record: &FlowRecord) -> FlowSummary {
     FlowSummary {
         id: record.id,
@@ -84,7 +83,7 @@ pub(crate) fn summary(record: &FlowRecord) -> FlowSummary {
     }
 }
 
-/// A flow with its slots and jobs; `None` where the store has none of that number.
+/// Returns a flow with its slots and jobs; `None` if the store has no flow of that number.
 pub(crate) fn flow_status(
     reader: &dyn Reader,
     id: FlowId,
@@ -112,8 +111,9 @@ pub(crate) fn flow_status(
     }))
 }
 
-/// What the limits of a job came to. A job of the first release kept none: they came to what that
-/// release made of them. Its quorum, which counted hosts, is not known from its tasks.
+/// Returns what the limits of a job came to. A job of the first release has not stored this, so its
+/// limits are computed as that release did. Its quorum counted hosts and is not known from its
+/// tasks.
 pub(crate) fn thresholds(spec: &JobSpec, record: &JobRecord) -> Thresholds {
     let before = || Thresholds::before_they_were_kept(spec, record.tasks);
     record.thresholds.as_deref().copied().unwrap_or_else(before)
@@ -139,8 +139,8 @@ fn job_status(spec: &JobSpec, record: &JobRecord, targets: &str) -> JobStatus {
     }
 }
 
-/// Tasks of a job from place `from` on, at most `limit`: those with records, and in between those
-/// to which nothing happened but the job's end.
+/// Returns at most `limit` tasks of a job from index `from` on: those with records, and in between
+/// those to which nothing happened but the job's end.
 pub(crate) fn tasks(
     reader: &dyn Reader,
     job: &JobRecord,

@@ -1,13 +1,14 @@
-//! Which scores players offer: what each said when it attached last, since this conductor started.
+//! The scores that players offer: what each said when it last attached, since this conductor
+//! started.
 //!
-//! It advises; the player has the last word. A submission that no target could accept is refused
-//! before it is stored, and whoever submits hears which hosts lack a score or hold another version
-//! of it ([`survey`]). What a player offered before a restart of the conductor is not remembered:
-//! until it attaches, it is *unheard*, and may hold anything.
+//! The inventory only advises; the player decides. A submission that no target could accept is
+//! refused before it is stored, and the submitter is told which hosts lack a score or have another
+//! version of it ([`survey`]). What a player offered before a restart of the conductor is not
+//! remembered: until the player attaches it is *unheard*, and may have any score.
 //!
-//! The driver writes, one player at a time; whoever asks reads a page at a time, so that a survey
-//! of the whole fleet keeps the driver waiting no longer than one of a few hosts. Players with the
-//! same scores share one list, which for most fleets is all of them.
+//! The driver writes one player at a time, and a survey reads one page at a time. So a survey of
+//! the whole fleet makes the driver wait no longer than one of a few hosts. Players with the same
+//! scores share one list; in most fleets all players do.
 
 mod survey;
 
@@ -23,7 +24,7 @@ use orchestra_model::{
 
 pub(crate) use self::survey::{Refusal, Survey, bounded};
 
-/// What players offer, for the driver and those who survey it.
+/// What players offer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inventory(Arc<Mutex<HashMap<HostName, Known>>>);
 
@@ -34,29 +35,29 @@ struct Known {
     attached: bool,
 }
 
-/// Hosts that are looked up in one go.
+/// How many hosts are looked up at once.
 const PAGE: usize = 1_000;
 
 impl Inventory {
-    /// Takes in what a player said when it attached.
+    /// Takes what a player said when it attached.
     pub(crate) fn attached(&self, host: &HostName, offers: Offers) {
         self.lock().insert(host.clone(), Known { offers, attached: true });
     }
 
-    /// The player is not attached any more. What it offered stays.
+    /// Notes that a player is not attached any more. What it offered stays.
     pub(crate) fn detached(&self, host: &HostName) {
         if let Some(known) = self.lock().get_mut(host) {
             known.attached = false;
         }
     }
 
-    /// What a player offers, by name; nothing where it is unheard.
+    /// Returns what a player offers, by name; nothing if it is unheard.
     pub(crate) fn offers(&self, host: &HostName) -> Vec<ScoreOffer> {
         let offers = self.lock().get(host).map(|known| known.offers.clone());
         offers.map_or_else(Vec::new, |offers| offers.to_vec())
     }
 
-    /// What is known of each of these, in their order.
+    /// Returns what is known of each of these hosts, in their order.
     fn look_up(&self, hosts: &[HostName]) -> Vec<Option<Known>> {
         let pages = hosts.chunks(PAGE);
         let page = |hosts: &[HostName]| -> Vec<Option<Known>> {

@@ -1,9 +1,9 @@
-//! The conductor: configuration, players' lines, the desk for everybody who asks, and the driver that
-//! owns the engine.
+//! The conductor: its configuration, players' lines, the desk, and the driver that owns the
+//! engines.
 //!
-//! It decides nothing about flows (`orchestra-flow` does) and encodes no records
-//! (`orchestra-store` does). What it adds is order: everything that happens becomes an input of
-//! the one engine, and nothing that the engine answers leaves before its records are on disk.
+//! It decides nothing about flows (`orchestra-flow` does) and encodes no records (`orchestra-store`
+//! does). What it adds is order: everything that happens becomes an input of an engine, and no
+//! effect of an engine leaves before its records are on disk.
 //!
 //! ```text
 //!          ┌─ grpc ─┐

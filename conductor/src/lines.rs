@@ -6,12 +6,11 @@
 //!           ←── queue: batches, job parts ←── outbox ←────────┘
 //! ```
 //!
-//! A stream carries one session, of the player that its certificate names. What is bounded and
-//! remembered for each connection lies in `stream`, what is a player's in `session`.
+//! A stream carries one session, of the player that its certificate names. Bounds and memory of
+//! each connection are in `stream`, those of a player in `session`.
 //!
-//! Each stream has a task of its own from its first message to its last, which does not depend on
-//! whether anybody still awaits the call: what the driver was told of as attached, it is told of
-//! as detached.
+//! Each stream has a task of its own from its first message to its last. The task goes on even if
+//! the call is dropped, so that the driver is told of the end of every session that it was told of.
 
 mod command;
 mod readings;
@@ -44,12 +43,12 @@ use crate::{
     vitals::Vitals,
 };
 
-/// How long players are waited for.
+/// How long the conductor waits for players.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// How long a player may take to say who it is.
+    /// How long a player may take for its first message.
     pub greeting: Duration,
-    /// How long an older session may take to say that it lives.
+    /// How long an older session may take to answer that it lives.
     pub probe: Duration,
 }
 
@@ -59,7 +58,7 @@ impl Default for Patience {
     }
 }
 
-/// Most that is kept of a version or a name that a player says.
+/// Most characters that are kept of a version or a name from a player.
 const NAME_CHARS: usize = 64;
 
 /// The lines of all players.
@@ -68,13 +67,14 @@ pub(crate) struct PlayerLines {
     sessions: Sessions,
     counts: StreamCounts,
     patience: Patience,
-    /// Lines that say whom nobody lets in: a certificate that comes again and again fills no log.
+    /// Bounds the log lines about refused players, so that one that comes again and again does not
+    /// fill the log.
     refusals: LogLines,
     /// Becomes true when the conductor stops.
     stopping: watch::Receiver<bool>,
 }
 
-/// What sessions write and read past the driver.
+/// Tables that sessions use without the driver.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     pub(crate) readings: LogReadings,
@@ -82,7 +82,7 @@ pub(crate) struct Tables {
     pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
 }
 
-/// Where it goes what is sent on a stream, or why nothing is.
+/// Gets what is sent on a stream, or why the player is refused.
 type Answer = oneshot::Sender<Result<Frames, Declined>>;
 
 impl PlayerLines {
@@ -101,8 +101,8 @@ impl PlayerLines {
         Self { sessions, counts: StreamCounts::default(), patience, refusals, stopping }
     }
 
-    /// Serves a stream that a player has dialled, and returns what goes out on it. The stream goes on
-    /// whether or not somebody still awaits that.
+    /// Serves a stream that a player has dialled, and returns what goes out on it. The stream goes
+    /// on even if this call is dropped.
     pub(crate) async fn attach(
         &self,
         peer: Peer,
@@ -116,9 +116,9 @@ impl PlayerLines {
         answered.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    /// One stream, from its first message to its last.
+    /// Serves one stream, from its first message to its last.
     async fn serve(self, mut stream: PlayerStream<impl Messages>, answer: Answer) {
-        // Whoever awaits an answer may have gone, here and below.
+        // The caller who awaits the answer may have gone, here and below.
         let attach = match stream.greeting(self.patience.greeting).await {
             Ok(attach) => attach,
             Err(declined) => {
@@ -129,12 +129,12 @@ impl PlayerLines {
         };
         let version = cut(&attach.version, NAME_CHARS);
         let (queue, frames) = StreamQueue::new();
-        // What a player says of itself is large: it is gone before the session goes on.
+        // What a player says of itself is large, and is dropped before the session goes on.
         match self.sessions.admit(&stream.host, attach, &version, &queue).await {
             Ok(session) => {
                 let (host, address) = (&stream.host, stream.peer.address);
                 tracing::info!(player = %host, %address, version, "player attached");
-                // Where the frames are dropped, the queue ends, and `listen` with it.
+                // If the frames are dropped, the queue ends, and so does `listen`.
                 let _ = answer.send(Ok(frames));
                 self.listen(session, stream, &queue).await;
             }
@@ -145,7 +145,7 @@ impl PlayerLines {
         }
     }
 
-    /// Takes in what the player says, until the session is over.
+    /// Takes what the player says, until the session is over.
     async fn listen(
         &self,
         session: Session,
@@ -175,7 +175,7 @@ impl PlayerLines {
     }
 }
 
-/// The beginning of a stranger's text.
+/// Returns the beginning of a foreign text.
 fn cut(text: &str, chars: usize) -> String {
     text.chars().take(chars).collect()
 }

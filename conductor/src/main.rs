@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints what was asked for. A reader that went away has seen what it wanted.
+/// Prints what was asked for. It is no failure if the reader has closed the pipe.
 fn answer(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -104,7 +104,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
     Ok(Parsed::Run(options))
 }
 
-/// A descriptor that was inherited on purpose, opened anew so that it is ours to read.
+/// Opens anew a descriptor that was inherited on purpose, so that it is ours to read.
 fn lifeline(text: &OsString) -> Result<File, String> {
     let wrong = |why: String| format!("--lifeline {}: {why}", text.to_string_lossy());
     let number: u32 = text

@@ -1,14 +1,14 @@
-//! The proof key: with it a conductor recognises its own words in a player's mouth.
+//! The proof key, by which a conductor recognises orders that it issued when a player shows them.
 //!
 //! Each order and each hello carries a mac under this key (`orchestra_model::proof`). The player
-//! keeps the macs and shows them when it attaches; nothing is stored here, for a mac can be made
-//! again at any time.
+//! keeps the macs and shows them when it attaches. The conductor does not store them, because it
+//! can make a mac again at any time.
 //!
-//! The key lies in `state_dir/proof.key`, beside the database and never in it, so that a backup of
-//! the database does not hold it. The store records the newest key's id, a hash, so that a key and a
-//! store that do not belong together are noticed: such a store counts as an old copy until
-//! `orc conductor recover`, which makes a new key. Former keys stay in the file, newest first, because
-//! players may still show what was said under them.
+//! The key is in `state_dir/proof.key`, beside the database and never in it, so that a backup of
+//! the database does not contain it. The store records the id of the newest key, a hash, so that a
+//! key and a store that do not belong together are noticed: such a store counts as an old copy
+//! until `orc conductor recover`, which makes a new key. Earlier keys stay in the file, newest
+//! first, because players may still show macs under them.
 //!
 //! ```text
 //! a store without a key    proof.key.new written and synced → id recorded in the store → renamed
@@ -51,11 +51,9 @@ pub enum InvalidKey {
     /// It cannot be read or written.
     #[error("cannot {attempted} the proof key {}", .path.display())]
     Io {
-        /// What was attempted.
+        /// What was attempted, for the message.
         attempted: &'static str,
-        /// On which file.
         path: PathBuf,
-        /// Why it failed.
         source: io::Error,
     },
     /// Somebody else may read it.
@@ -113,13 +111,13 @@ impl Key {
     }
 }
 
-/// The first 16 bytes of a SHA-256, which has 32.
+/// Returns the first 16 bytes of a SHA-256, which has 32.
 fn first_16(hash: &[u8]) -> [u8; 16] {
     std::array::from_fn(|at| hash[at])
 }
 
-/// The keys of one store: the newest, with which everything is proven, and those before it, which
-/// prove what was said under them. Without any, nothing is proven.
+/// The keys of one store: the newest, under which everything is proven, and earlier ones, which
+/// confirm macs that were made under them. Without a key nothing is proven.
 #[derive(Default)]
 pub(crate) struct Keys {
     /// Newest first.
@@ -133,26 +131,27 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// The id of the newest key; `None` where there is none.
+    /// Returns the id of the newest key; `None` if there is none.
     pub(crate) fn id(&self) -> Option<ProofKeyId> {
         self.keys.first().map(Key::id)
     }
 
-    /// The proof that a statement was made here. Without a key it is one that nobody confirms.
+    /// Returns the proof that a statement was made here. Without a key it is one that is never
+    /// confirmed.
     pub(crate) fn prove(&self, statement: &Statement<'_>) -> Mac {
         let mac = |key: &Key| key.mac(&statement.to_bytes());
         Mac(self.keys.first().map(mac).unwrap_or_default())
     }
 
-    /// Whether a statement was made here, under any of the keys.
+    /// Returns whether a statement was made here, under any of the keys.
     pub(crate) fn confirm(&self, statement: &Statement<'_>, mac: Mac) -> bool {
         let bytes = statement.to_bytes();
         let is_its = |key: &Key| bool::from(key.mac(&bytes).ct_eq(&mac.0));
         self.keys.iter().any(is_its)
     }
 
-    /// The macs of something that is no statement, told apart by its context; of each key, newest
-    /// first. Parts are told apart by their lengths.
+    /// Returns the macs, under each key, newest first, of something that is no statement. The
+    /// context tells it from other uses, and lengths tell its parts apart.
     pub(crate) fn macs(&self, context: &'static [u8], parts: &[&[u8]]) -> Vec<Mac> {
         let mac = |key: &Key| {
             let mut mac = hmac::Context::with_key(&key.hmac);
@@ -207,7 +206,7 @@ fn key_bytes(text: &str) -> Option<[u8; KEY_BYTES]> {
     Some(bytes)
 }
 
-/// The keys in force, for those who prove and those who check. A recovery replaces them.
+/// The keys in force. A recovery replaces them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proofs(Arc<RwLock<Arc<Keys>>>);
 
@@ -236,26 +235,26 @@ pub(crate) struct KeyFile {
 pub(crate) enum Found {
     /// The store records the newest key of the file.
     Ours(Keys),
-    /// Neither had a key. This one is to be recorded in the store, then adopted.
+    /// Neither file nor store had a key. This new one is to be recorded in the store, then adopted.
     Made(Keys, ProofKeyId),
-    /// They do not belong together, for this reason: the store counts as an old copy. The keys that
-    /// there are may still confirm what players show.
+    /// They do not belong together, for this reason, so the store counts as an old copy. The keys
+    /// of the file may still confirm what players show.
     Apart(Keys, String),
 }
 
 impl KeyFile {
-    /// The key file of a state directory.
+    /// Returns the key file of a state directory.
     pub(crate) fn new(state_dir: &Path) -> Self {
         Self { dir: state_dir.to_owned() }
     }
 
-    /// Reads the keys and holds them against what the store records.
+    /// Reads the keys and compares them with what the store records.
     pub(crate) fn open(&self, recorded: Option<ProofKeyId>) -> Result<Found, InvalidKey> {
         match self.read(PENDING) {
             Ok(None) => {}
             Ok(Some(pending)) if recorded == pending.id() => self.adopt()?,
-            // What the store does not record was never used. It records a key that is whole on the
-            // disk, so one that was cut off while it was written is none of those.
+            // A key that the store does not record was never used. A key is recorded only once it
+            // is completely on disk, so a torn one was not recorded.
             Ok(Some(_)) | Err(InvalidKey::Malformed { .. }) => self.forget_pending()?,
             Err(error) => return Err(error),
         }
@@ -282,20 +281,20 @@ impl KeyFile {
         })
     }
 
-    /// Writes a new key beside the present ones, which it does not touch. Then record it in the store,
-    /// and [`KeyFile::adopt`] it.
+    /// Writes a new key beside the present ones, which it does not touch. The caller then records
+    /// it in the store, and calls [`KeyFile::adopt`].
     pub(crate) fn renew(&self) -> Result<(Keys, ProofKeyId), InvalidKey> {
         self.prepare(self.read(FILE)?.unwrap_or_default())
     }
 
-    /// Makes the key that was written last the one of the store, which records it.
+    /// Renames the file of the new key, which the store records, to the key file.
     pub(crate) fn adopt(&self) -> Result<(), InvalidKey> {
         let (from, to) = (self.path(PENDING), self.path(FILE));
         fs::rename(&from, &to).map_err(failed("put in place", &to))?;
         self.sync_dir()
     }
 
-    /// Writes a new key before those that there are.
+    /// Writes a new key, followed by the earlier ones.
     fn prepare(&self, former: Keys) -> Result<(Keys, ProofKeyId), InvalidKey> {
         let newest = Key::random()?;
         let id = newest.id();
@@ -303,7 +302,7 @@ impl KeyFile {
         let keys = Keys { keys };
         self.forget_pending()?;
         if let Err(error) = self.write_pending(&keys) {
-            // A disk that is full shall not keep what it took of it.
+            // A part that a full disk has taken is removed.
             let _ = self.forget_pending();
             return Err(error);
         }
@@ -335,8 +334,8 @@ impl KeyFile {
         dir.map_err(failed("sync the directory of", &self.path(FILE)))
     }
 
-    /// The keys of a file; `None` where there is no file. That is no key that was lost: whether there
-    /// should be one, the store says.
+    /// Reads the keys of a file; `None` if there is no file. The store says whether there should be
+    /// one.
     fn read(&self, name: &str) -> Result<Option<Keys>, InvalidKey> {
         let path = self.path(name);
         let file = match File::open(&path) {

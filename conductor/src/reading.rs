@@ -1,6 +1,6 @@
-//! Files are read on a thread of their own, which is waited for only a while: a mount that hangs
-//! holds whoever reads from it, for hours or for ever, and shall hold nobody else. A thread that
-//! hangs is left behind; it ends when its mount does.
+//! Files are read on a thread of their own, which is awaited for a bounded time: a mount that hangs
+//! may block its readers for hours, and must not block others. A thread that hangs is left behind;
+//! it ends when the mount answers or is gone.
 
 use std::{
     fmt, io,
@@ -14,12 +14,13 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 
-/// How long files may take: a hundred times what a fleet of 18,000 takes from a local disk.
+/// How long reading may take: a hundred times what the files of 18,000 players take from a local
+/// disk.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Most threads that may hang. Each is one attempt; more would tell nothing new.
+/// Most threads that may hang. Each is one attempt, and more would be of no use.
 const MOST: usize = 8;
 
-/// Where files are read. Clones share the count of those that hang.
+/// Reads files on threads. Clones share the count of threads that hang.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     threads: Arc<AtomicUsize>,
@@ -35,9 +36,9 @@ impl Default for Reading {
 /// Why nothing was read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
-    /// It took longer than this, and goes on.
+    /// Reading took longer than this, and goes on.
     Slow(Duration),
-    /// So many attempts before this one have not ended.
+    /// So many earlier attempts have not ended.
     Stuck(usize),
     /// There is no thread, or it has panicked.
     System(#[source] io::Error),
@@ -62,7 +63,7 @@ impl fmt::Display for Unread {
 }
 
 impl Reading {
-    /// Does what reads files.
+    /// Runs `read`, which reads files, on a thread.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -76,7 +77,7 @@ impl Reading {
         let body = move || {
             let read = work();
             drop(at_work);
-            // Whoever waited may have given up.
+            // The caller may have given up.
             let _ = done.send(read);
         };
         let named = thread::Builder::new().name("reading".to_owned());
@@ -89,7 +90,7 @@ impl Reading {
     }
 }
 
-/// A thread that reads, as long as it does.
+/// Counts a thread while it reads.
 struct AtWork(Arc<AtomicUsize>);
 
 impl Drop for AtWork {
@@ -117,7 +118,7 @@ mod tests {
         }
         let refused = reading.run(|| ()).await.unwrap_err();
         assert!(refused.to_string().starts_with("8 attempts"), "{refused}");
-        // The mount is there again: what hung ends, and files are read as ever.
+        // The mount answers again: the threads that hung end, and files can be read.
         drop(mount);
         while reading.threads.load(Ordering::Relaxed) > 0 {
             thread::yield_now();

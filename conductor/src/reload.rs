@@ -1,8 +1,8 @@
 //! Reading the fleet's files again: by SIGHUP, or because an operator asked.
 //!
-//! Atomic: whatever is wrong anywhere, nothing changes, and `orc conductor status` says what.
-//! What a running conductor cannot change (where it listens, who it is, where its store lies) is
-//! refused with the rest, so that after a reload the files say what is in force.
+//! A reload is atomic: if anything is wrong, nothing changes, and `orc conductor status` says what
+//! is wrong. Changes that a running conductor cannot make (its address, its name, the place of its
+//! store) are errors too, so that after a reload the files say what is in force.
 
 use std::{
     error::Error,
@@ -29,33 +29,33 @@ use crate::{
     tls,
 };
 
-/// How long whoever asked for a reload waits for a store that cannot be written.
+/// How long a reload waits for a store that cannot be written before it is answered.
 const ANSWER: Duration = Duration::from_secs(4);
-/// What is true of a reload that is held.
+/// What the answer says of a reload that is held.
 const IN_FORCE: &str = "; players and limits of the new files are in force, the rest follows once \
                         the store can be written";
 
-/// What reloads change and others read.
+/// Reloads the files, and has what others read of them.
 #[derive(Clone)]
 pub(crate) struct Reloader(Arc<Inner>);
 
 struct Inner {
-    /// As it was at the start.
+    /// The configuration at the start.
     config: Config,
     driver: Handle,
     clock: Clock,
     door: Door,
-    /// In force.
+    /// The fleet in force.
     fleet: watch::Receiver<Arc<Fleet>>,
     shared: Mutex<Shared>,
     reading: Reading,
-    /// One reload at a time.
+    /// Lets one reload run at a time.
     turn: tokio::sync::Mutex<()>,
     /// Notified after a reload that changed something.
     done: Notify,
 }
 
-/// The part of the configuration that a reload may change, and how the last one went.
+/// The part of the configuration that a reload may change, and the outcome of the last reload.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: OperatorLimits,
@@ -74,30 +74,31 @@ pub(crate) struct Loaded {
     pub(crate) cells: usize,
     /// Connections that ended because their certificates are no longer accepted.
     pub(crate) closed: u32,
-    /// What came of files of services, where that is news.
+    /// What came of files of services, if that is news.
     pub(crate) services: Vec<FileOutcome>,
 }
 
-/// What somebody who reads the files again allows them to do.
+/// What the asker of a reload allows the files to do.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Allowed {
-    /// Any part of the fleet may go, limits in force and hosts of services with it.
+    /// Whether any part of the fleet may be removed, including limits in force and hosts of
+    /// services.
     pub(crate) removal: bool,
-    /// Files may take over services that an audience applied.
+    /// Whether files may take over services that an audience applied.
     pub(crate) take_over: bool,
 }
 
-/// How many deployments there are, and how they differ from those before.
+/// How many deployments there are, and how they differ from the earlier ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Difference {
     pub(crate) now: u32,
     pub(crate) added: u32,
-    /// Of a name that was there before, and with another meaning.
+    /// Deployments of a name that was there before, with other content.
     pub(crate) changed: u32,
     pub(crate) removed: u32,
 }
 
-/// How deployments differ from those before.
+/// Returns how deployments differ from the earlier ones.
 fn changes(before: &Deployments, now: &Deployments) -> Difference {
     let mut changes = Difference { now: count(now.len()), ..Default::default() };
     for deployment in now.iter() {
@@ -114,7 +115,7 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Keys that only a restart changes.
+/// Keys of the configuration that only a restart can change, and that were changed.
 #[derive(Debug, thiserror::Error)]
 struct Fixed(PathBuf, Vec<&'static str>);
 
@@ -144,13 +145,13 @@ impl Reloader {
         Self(Arc::new(Inner { config, driver, clock, door, fleet, shared, reading, turn, done }))
     }
 
-    /// What holds now.
+    /// Returns what is in force now.
     pub(crate) fn shared(&self) -> Shared {
         self.0.shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads everything anew and puts it in force, or changes nothing. Goes on to its end, whether or
-    /// not somebody still awaits it.
+    /// Reads everything anew and puts it in force, or changes nothing. It runs to its end even if
+    /// the caller is gone.
     pub(crate) async fn reload(&self, allowed: Allowed, asked: Asked) -> Result<Loaded, Declined> {
         let inner = Arc::clone(&self.0);
         let work = tokio::spawn(async move { inner.reload(allowed, asked).await });
@@ -158,7 +159,7 @@ impl Reloader {
         loop {
             let done = match timeout(ANSWER, &mut work).await {
                 Ok(done) => done,
-                // It may merely take long.
+                // The store may just take long.
                 Err(_) => match self.0.driver.trouble().await {
                     Some(trouble) => {
                         return Err(held(&trouble).with_more(|| IN_FORCE.to_owned()));
@@ -171,12 +172,13 @@ impl Reloader {
         }
     }
 
-    /// What is wrong with the revocation lists in force, if anything.
+    /// Returns what is wrong with the revocation lists in force, if anything.
     pub(crate) fn revocation_trouble(&self) -> Option<String> {
         tls::revocation_trouble(&self.0.door.acceptance())
     }
 
-    /// Returns after the next reload, or one that nobody waited for. For one waiter.
+    /// Returns after the next reload, or at once after one that was not awaited. Only one task may
+    /// wait.
     pub(crate) async fn reloaded(&self) {
         self.0.done.notified().await;
     }
@@ -246,7 +248,7 @@ impl Inner {
             .map_err(|error| Declined::new(Ground::Prevented, orchestra_model::chain(&error)))??;
         let loaded = self.load_fleet(fleet, &config.limits, allowed, Some(asked)).await?;
         let door = self.door.clone();
-        // Judging everybody takes a while.
+        // To judge all connections takes a while.
         let closed = tokio::task::spawn_blocking(move || door.replace(&acceptance));
         let closed =
             closed.await.map_err(|error| Declined::new(Ground::Internal, error.to_string()))?;
@@ -254,7 +256,7 @@ impl Inner {
         Ok((Loaded { closed, ..loaded }, config))
     }
 
-    /// The brake counts what is in force now.
+    /// Puts a fleet in force. How much it may remove counts from what is in force now.
     async fn load_fleet(
         &self,
         fleet: Arc<Fleet>,
@@ -281,12 +283,12 @@ impl Inner {
         match read_answer(answer.await.map_err(|_| gone())??)? {
             Ok(answer::Loaded { players, added, removed }) => {
                 let cells = deployments.cells().as_slice().len();
-                // It is told before the answer.
+                // This is sent before the answer.
                 let services = outcomes.await.map_err(|_| gone())?;
                 let deployments = changes;
                 Ok(Loaded { players, added, removed, deployments, cells, closed: 0, services })
             }
-            // With these deployments, a living flow would never end.
+            // With these deployments a living flow would never end.
             Err(rejection) => Err(Declined::new(Ground::Prevented, rejection.to_string())),
         }
     }

@@ -1,8 +1,8 @@
-//! Ended flows are kept for a while, and so many of them; then everything about them goes.
+//! Ended flows are kept for a time, and up to a number. Then everything about them is removed.
 //!
-//! Looked at every minute, and after each reload. A few at a time, each few on disk before the
-//! next, so that nothing waits long behind them. They are gone for readers at once, whatever their
-//! size; the writer removes what is left of them while it has nothing else to do.
+//! This is done every minute and after each reload, a few flows at a time, each few on disk before
+//! the next, so that nothing waits long behind them. Readers do not see removed flows any more; the
+//! writer removes their data while it has nothing else to do.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,13 +16,13 @@ use crate::{
     reload::Reloader,
 };
 
-/// How often it is looked what may go.
+/// The time between two looks.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Flows that are looked at with one question to the store.
+/// Most flows that are read at once from the store.
 const PAGE: usize = 1_000;
-/// Flows that go at once.
+/// Most flows that are removed at once.
 const AT_ONCE: usize = 16;
-/// Most flows that one look finds; the next one finds the others.
+/// Most flows that one look removes; the next look finds the others.
 const MOST: usize = 10_000;
 
 /// Prunes until the driver ends.
@@ -57,17 +57,17 @@ pub(crate) async fn run(
             }
             match pruned.await {
                 Ok(Ok(())) => tracing::debug!(flows = flows.len(), "flows pruned"),
-                // Without space: another time.
+                // There is no space on the disk; the next look tries again.
                 Ok(Err(_)) => break,
                 Err(_) => return,
             }
         }
-        // After the one or the other.
+        // The next look is after a minute, or after a reload.
         let _ = timeout(PERIOD, reloader.reloaded()).await;
     }
 }
 
-/// Prunes lines of the record of who did what. False once the driver, or the runtime, ends.
+/// Prunes audit lines. Returns `false` once the driver, or the runtime, has ended.
 async fn prune_audit(
     driver: &Handle,
     readers: &Arc<dyn Readers>,
@@ -90,12 +90,13 @@ async fn prune_audit(
     if driver.requests.send(Request::PruneAudit(below, reply)).await.is_err() {
         return false;
     }
-    // Without space: another time.
+    // There is no space on the disk; the next look tries again.
     pruned.await.is_ok()
 }
 
-/// The number below which audit lines are too old; `None` where the oldest one is not. Only lines from
-/// the oldest on count, so that what is kept has no gap, whatever the clock did.
+/// Returns the number below which all audit lines are too old; `None` if the oldest line is not.
+/// Lines after one that is not too old are kept, so that what is kept has no gap, even if the clock
+/// was set back.
 fn expired_audit(
     reader: &dyn Reader,
     rule: Retention,
@@ -106,7 +107,7 @@ fn expired_audit(
     Ok(oldest.iter().take_while(is_old).last().map(|(number, _)| number + 1))
 }
 
-/// Ended flows that are too old, or too many.
+/// Returns the ended flows that are too old, or too many.
 fn expired(reader: &dyn Reader, rule: Retention, now: Timestamp) -> Result<Vec<FlowId>, ReadError> {
     let mut kept = 0;
     let mut expired = Vec::new();

@@ -1,9 +1,9 @@
 //! Starting and stopping: everything is read and checked before the first socket opens, and
 //! everything taken in is on disk before the process ends.
 //!
-//! It stops from the outside to the inside: no more connections; sessions and streams end with a
-//! status that says why; what was asked before is answered; then the driver takes in what is
-//! left, writes it, and closes the store. Whoever does not let go in time is cut off.
+//! It stops from the outside to the inside. It accepts no more connections. Sessions and streams
+//! end with a status that says why. What was asked before is answered. Then the driver takes what
+//! is left, writes it, and closes the store. Connections that do not end in time are cut.
 
 mod address;
 mod error;
@@ -55,26 +55,26 @@ use crate::{
 pub struct Options {
     /// Where the configuration is.
     pub config_dir: PathBuf,
-    /// Make a store where there never was one.
+    /// Whether to make a store if there is none.
     pub new_store: bool,
-    /// Accept that the players file lacks a large part of the fleet that the store knows, and that
-    /// limits which the store knows are in the files no more.
+    /// Whether to accept that the files lack a large part of the fleet, or limits, that the store
+    /// knows.
     pub allow_removal: bool,
-    /// Accept that files of services take over services which an audience applied.
+    /// Whether to accept that files take over services that an audience applied.
     pub take_over: bool,
-    /// Stop when this reaches its end.
+    /// The conductor stops when this descriptor reaches its end.
     pub lifeline: Option<fs::File>,
-    /// How long players are waited for.
+    /// How long the conductor waits for players.
     pub patience: Patience,
 }
 
-/// Threads for host sets, files and the store's readers. What waits for one costs little.
+/// Threads for host sets, files and the store's readers. Work that waits for a thread costs little.
 const BLOCKING_THREADS: usize = 16;
-/// Most connections that the kernel holds until there is time for them; it has its own, lower
-/// bound (`net.core.somaxconn`, 4,096). What does not fit in is dropped and comes again a second
-/// later, then after two and four: who waits there waits in order.
+/// Most connections that the kernel keeps until they are accepted; its own bound is lower
+/// (`net.core.somaxconn`, 4,096). A connection that does not fit is dropped and tried again after
+/// one, two and four seconds, while those in the queue are served in order.
 const QUEUE: u32 = 65_535;
-/// How long connections, and then the driver, get to end by themselves.
+/// How long connections, and then the driver, may take to end by themselves.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs a conductor until it is told to stop. Blocks.
@@ -92,7 +92,7 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
 
 async fn run(options: Options) -> Result<(), ServeError> {
     let begin = Instant::now();
-    // Before anything else: a reload that is asked for early must not end the process.
+    // This is first, because a SIGHUP that comes early must not end the process.
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
     let directory = options.config_dir.clone();
     let (config, fleet, acceptance) = Reading::default()
@@ -132,7 +132,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let mut driver = tokio::spawn(driver.run(from));
     let reloader =
         Reloader::new(config.clone(), handle.clone(), clock, door.clone(), fleet_receiver.clone());
-    // A start does more than a reload may only where somebody said so here.
+    // A start may remove more than a reload only if an option says so.
     let allowed = Allowed { removal: options.allow_removal, take_over: options.take_over };
     let asked = (allowed.removal || allowed.take_over).then(|| Asked::locally(Verb::Reload));
     tokio::select! {
@@ -152,7 +152,8 @@ async fn run(options: Options) -> Result<(), ServeError> {
         %address, name = %config.name, store = %identity.store, term = identity.term.0,
         players = fleet_receiver.borrow().hosts().len(),
         deployments = fleet_receiver.borrow().deployments().len(),
-        // Where the time of a slow start went: reading files, reading the store, the rest.
+        // These tell what a slow start took its time for: reading files, reading the store, the
+        // rest.
         files_ms = files.as_millis(), recovery_ms = recovery.as_millis(),
         fleet_ms = (begin.elapsed() - files - recovery).as_millis(), "conductor started"
     );
@@ -199,7 +200,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         Ok(Err(error)) => return Err(ServeError::Server(error.into())),
         Err(_) => tracing::warn!("connections did not end in time"),
     }
-    // Where it has failed meanwhile, its result says so.
+    // If the driver has failed meanwhile, its result says so.
     let _ = finish.send(());
     match timeout(PATIENCE, driver).await {
         Ok(result) => driver_result(result)?,
@@ -211,7 +212,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Everything that the configuration consists of.
+/// Reads everything that the configuration consists of.
 fn read_files(directory: &Path) -> Result<(Config, Fleet, Arc<Acceptance>), ServeError> {
     let config = Config::load(directory).map_err(ServeError::Config)?;
     let fleet = Fleet::load(directory).map_err(ServeError::Fleet)?;
@@ -220,7 +221,8 @@ fn read_files(directory: &Path) -> Result<(Config, Fleet, Arc<Acceptance>), Serv
     Ok((config, fleet, acceptance))
 }
 
-/// Raises how many files this process may have open, as far as it may: each player is one.
+/// Raises the bound of open files of this process as far as possible, because each player takes
+/// one.
 fn raise_file_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() {
@@ -230,12 +232,12 @@ fn raise_file_limit() -> u64 {
     }
 }
 
-/// Files that the conductor opens besides its connections: those of the store and its readers, of
-/// the configuration, and room.
+/// Files that the conductor opens besides its connections: of the store, of its readers, of the
+/// configuration, and some spare.
 const OTHER_FILES: usize = 256;
 
-/// What strangers may cost, of the files that may be open: a sixteenth at most is for connections
-/// whose handshake is not done. Those who are inside have all the others but [`OTHER_FILES`].
+/// Divides the files that may be open. At most a sixteenth is for connections whose handshake is
+/// not done. Accepted connections have the others, except [`OTHER_FILES`].
 fn strangers(files: u64) -> Limits {
     let limits = Limits::default();
     let files = usize::try_from(files).unwrap_or(usize::MAX);
@@ -245,7 +247,7 @@ fn strangers(files: u64) -> Limits {
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As `TcpListener::bind` does: connections of the one before may still be on their way out.
+    // As `TcpListener::bind` does, because connections of an earlier process may still be closing.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(QUEUE)
@@ -258,8 +260,8 @@ fn driver_result(result: Result<Result<(), CommitError>, JoinError>) -> Result<(
     }
 }
 
-/// The store's proof keys; and why the store counts as an old copy, where keys and store do not belong
-/// together. A store that has none gets its first.
+/// Returns the store's proof keys, and why the store counts as an old copy if keys and store do not
+/// belong together. A store without a key gets its first one.
 fn keys(file: &KeyFile, store: &mut SqliteStore) -> Result<(Keys, Option<String>), ServeError> {
     let recorded = store.proof_key().map_err(|error| ServeError::Recover(error.into()))?;
     match file.open(recorded).map_err(ServeError::ProofKey)? {
@@ -283,7 +285,7 @@ fn keys(file: &KeyFile, store: &mut SqliteStore) -> Result<(Keys, Option<String>
 mod tests {
     use super::*;
 
-    /// An account that may open 20,000 files, which is common, is enough for the fleet that
+    /// An account that may open 20,000 files, as is common, is enough for the fleet that
     /// docs/results.md measures.
     #[test]
     fn few_files_are_enough_for_a_large_fleet() {

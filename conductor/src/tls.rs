@@ -9,7 +9,7 @@ use crate::config::Config;
 /// Why certificates or key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTls {
-    /// They cannot be read, or do not fit each other.
+    /// Certificates or key cannot be read, or do not fit each other.
     #[error("the TLS files cannot be used")]
     Load(#[source] LoadError),
     /// The certificate is not this conductor's.
@@ -18,31 +18,29 @@ pub enum InvalidTls {
          with `orchestra-certs issue`, or mend `name` and `domain`"
     )]
     NotOurs {
-        /// Whose it is.
+        /// The identity in the certificate.
         certificate: String,
-        /// What it should be.
+        /// The identity that it should have.
         expected: String,
     },
-    /// The revocation list has run out.
+    /// A revocation list has expired.
     #[error(
         "the revocation list {} ran out at {until}: put a new one there, made with \
          `orchestra-certs revoke`; until then the one in force stays",
         .path.display()
     )]
     RunOut {
-        /// Its file.
         path: PathBuf,
         /// Since when.
         until: String,
     },
-    /// The revocation list is older than the one in force.
+    /// A revocation list is older than the one in force.
     #[error(
         "the revocation list {} was made at {made}, before the one in force, which was made at \
          {in_force}: who was revoked in between would be let in again; put the newer one there",
         .path.display()
     )]
     Older {
-        /// Its file.
         path: PathBuf,
         /// When it was made.
         made: String,
@@ -51,11 +49,12 @@ pub enum InvalidTls {
     },
 }
 
-/// Reads them, and checks that they are those of the conductor that `config` describes.
+/// Reads certificates and key, and checks that they are those of the conductor that `config`
+/// describes.
 ///
-/// A revocation list that has run out is taken, and told: it still keeps out everybody whom it
-/// names. Without it they would be let in, and a start that is refused would make an outage of a
-/// list that somebody forgot to renew.
+/// An expired revocation list is used, and reported: it still keeps out everybody whom it names.
+/// Without it they would be let in; and if the start were refused, a list that was not renewed
+/// would cause an outage.
 pub(crate) fn load(config: &Config) -> Result<Arc<Acceptance>, InvalidTls> {
     let credentials = Credentials::load(&config.tls, &config.domain).map_err(InvalidTls::Load)?;
     let expected = format!("spiffe://{}/conductor/{}", config.domain, config.name);
@@ -66,9 +65,9 @@ pub(crate) fn load(config: &Config) -> Result<Arc<Acceptance>, InvalidTls> {
     credentials.acceptance().map_err(InvalidTls::Load)
 }
 
-/// The same for a reload: what is in force is never replaced by a revocation list that keeps fewer
-/// people out because it is older or has run out. Whether there may be none any more is a matter of
-/// the limits in force.
+/// Reads certificates and key for a reload. A revocation list in force is never replaced by one
+/// that is older or has expired, because that would let people in. Whether a list may be missing is
+/// checked with the limits in force.
 pub(crate) fn renew(config: &Config, in_force: &Acceptance) -> Result<Arc<Acceptance>, InvalidTls> {
     let acceptance = load(config)?;
     let Some(path) = config.tls.crl.clone() else {
@@ -88,7 +87,7 @@ pub(crate) fn renew(config: &Config, in_force: &Acceptance) -> Result<Arc<Accept
     }
 }
 
-/// What is wrong with the revocation lists in force, for `orc conductor status`.
+/// Returns what is wrong with the revocation lists in force, for `orc conductor status`.
 pub(crate) fn revocation_trouble(acceptance: &Acceptance) -> Option<String> {
     let list = run_out(acceptance)?;
     Some(format!(

@@ -1,13 +1,12 @@
-//! Vitals of hosts and units: what players told last, in memory alone.
+//! Vitals of hosts and units, as players told them, in memory alone.
 //!
 //! ```text
 //! session: attached ──▶ table ── AskVitals ─▶ player        desk: read, look
 //!          take(Vitals) ─▶ rings ◀──────────────────────────┘    │ somebody looks: AskVitals
 //! ```
 //!
-//! The driver is asked for none of it, and nothing is decided by it. What a player says concerns its own
-//! host and units: whatever it claims is shown beside its own name. Of a player that went away the last
-//! is told, with its age.
+//! Vitals do not pass the driver, and nothing is decided by them. A player can tell them only of
+//! its own host and units. For a player that went away the last sample is told, with its age.
 
 mod ring;
 
@@ -27,13 +26,13 @@ use tokio::time::Instant;
 use self::ring::{HostRing, UnitRing};
 use crate::lines::Line;
 
-/// How long after somebody was seen to look a player is told so again, in milliseconds.
+/// The least time between two requests to a player because of looks, in milliseconds.
 const LOOKS_AGAIN_MS: u64 = LOOKING_MS / 2;
-/// What is older than this when it comes is taken for as old, in milliseconds: ten minutes.
+/// A sample that is older than this when it comes counts as this old, in milliseconds: ten minutes.
 const OLDEST_MS: u64 = 600_000;
 
-/// A unit that was not among so many samples of its host has no run, in milliseconds: two samples, and
-/// what they may be late.
+/// A unit that was missing in its host's samples for so long has no run, in milliseconds: two
+/// samples, and their possible delay.
 const WITHOUT_RUN_MS: u64 = 25_000;
 
 /// The vitals of all hosts.
@@ -42,7 +41,7 @@ pub(crate) struct Vitals(Arc<Mutex<Table>>);
 
 #[derive(Debug)]
 struct Table {
-    /// Moments are told in milliseconds since then.
+    /// Moments are in milliseconds since then.
     begin: Instant,
     hosts: HashMap<HostName, Known>,
 }
@@ -51,11 +50,11 @@ struct Table {
 #[derive(Debug, Default)]
 struct Known {
     session: Option<SessionId>,
-    /// The way to its player, where that takes samples.
+    /// The way to its player, if that takes samples.
     line: Option<Line>,
-    /// When its player was told last that somebody looks.
+    /// When its player was last asked because of a look.
     looked: Option<u64>,
-    /// What the session calls units.
+    /// The numbers that the session gave units.
     numbers: BTreeMap<u32, TalliedUnit>,
     host: Option<Box<HostRing>>,
     units: BTreeMap<ServiceName, Box<UnitRing>>,
@@ -68,7 +67,8 @@ impl Default for Vitals {
 }
 
 impl Vitals {
-    /// A player has a session. With a `line`, it takes samples, and is asked for them.
+    /// Notes a player's session. If there is a `line`, the player takes samples, and is asked for
+    /// them.
     pub(crate) fn attached(&self, host: &HostName, session: SessionId, line: Option<Line>) {
         if let Some(line) = &line {
             ask(line, 0);
@@ -79,7 +79,8 @@ impl Vitals {
         known.numbers.clear();
     }
 
-    /// A session is over. `members` are the hosts that there are: of others nothing is kept.
+    /// Notes that a session is over. `members` are the hosts of the fleet; nothing is kept of
+    /// others.
     pub(crate) fn detached(&self, host: &HostName, session: SessionId, members: &HostSet) {
         let mut table = self.lock();
         let Some(known) = table.hosts.get_mut(host).filter(|known| known.session == Some(session))
@@ -93,7 +94,7 @@ impl Vitals {
         }
     }
 
-    /// A player told this.
+    /// Takes samples of a player.
     pub(crate) fn take(&self, host: &HostName, session: SessionId, batch: VitalsBatch) {
         let mut table = self.lock();
         let now = table.now();
@@ -103,7 +104,7 @@ impl Vitals {
         }
     }
 
-    /// Somebody looks at these hosts: for a while their players tell more often.
+    /// Notes a look at these hosts: for a while their players tell each sample at once.
     pub(crate) fn look(&self, hosts: &[HostName]) {
         let mut table = self.lock();
         let now = table.now();
@@ -117,7 +118,7 @@ impl Vitals {
         }
     }
 
-    /// The vitals of these hosts, in their order; with those of their units where that is asked for.
+    /// Returns the vitals of these hosts, in their order, with those of their units if `units`.
     pub(crate) fn read(&self, hosts: &[HostName], units: bool) -> Vec<HostUsage> {
         let table = self.lock();
         let now = table.now();
@@ -126,7 +127,7 @@ impl Vitals {
         hosts.iter().map(|host| known(host).usage(host, now, units)).collect()
     }
 
-    /// The vitals of a service's unit on a host.
+    /// Returns the vitals of a service's unit on a host.
     pub(crate) fn of_unit(&self, host: &HostName, service: &ServiceName) -> Option<UnitUsage> {
         let table = self.lock();
         table.hosts.get(host)?.usage_of(service, table.now())
@@ -155,7 +156,7 @@ impl Known {
                 None => self.host = Some(Box::new(HostRing::new(taken, sample.host))),
             }
             for (number, vitals) in sample.units {
-                // Of a number that nobody has told there is nothing to say.
+                // Samples of a number that was not told are ignored.
                 let Some(unit) = self.numbers.get(&number) else { continue };
                 if self.units.len() >= limits::UNITS && !self.units.contains_key(&unit.service) {
                     continue;
@@ -168,8 +169,8 @@ impl Known {
         self.units.retain(|_, ring| ring.is_recent(now));
     }
 
-    /// What is told of a unit: of one that its player has told nothing of lately, while it told of others,
-    /// nothing, for that has no run.
+    /// Returns what a unit uses; `None` if its player has told samples lately, but none of this
+    /// unit: then the unit has no run.
     fn usage_of(&self, service: &ServiceName, now: u64) -> Option<UnitUsage> {
         let usage = self.units.get(service)?.usage(service, now)?;
         let (_, age) = self.host.as_ref()?.now(now);

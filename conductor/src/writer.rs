@@ -1,6 +1,6 @@
-//! The store's one writer, on a thread of its own: takes a batch, makes it durable, says so.
+//! The store's one writer, on a thread of its own: it takes a batch, makes it durable, and says so.
 //!
-//! Group commit follows from the driver handing over everything that was ready in one batch.
+//! The driver gives it everything that was ready as one batch, so that many changes share a commit.
 //! Between batches it removes what pruned flows have left behind, and tidies a quiet store.
 
 mod sweeper;
@@ -28,7 +28,7 @@ pub(crate) enum Write {
 }
 
 impl Write {
-    /// Whether it leaves something to sweep.
+    /// Returns whether it leaves something to sweep.
     fn prunes(&self) -> bool {
         match self {
             Write::Commit(batch) => batch.iter().any(|op| matches!(op, Op::PruneFlow(_))),
@@ -36,7 +36,7 @@ impl Write {
         }
     }
 
-    /// Whether parameters are to be forgotten.
+    /// Returns whether it erases parameters.
     fn erases(&self) -> bool {
         match self {
             Write::Commit(batch) => batch.iter().any(|op| matches!(op, Op::EraseParams(_))),
@@ -45,18 +45,19 @@ impl Write {
     }
 }
 
-/// What became of it. A batch that did not fit on the disk comes back, to be tried again.
+/// What became of a write. A batch that did not fit on the disk comes back, to be tried again.
 #[derive(Debug)]
 pub(crate) enum Written {
     /// Everything is on disk.
     Committed,
-    /// The term is raised, and this is its proof key, with those before it.
+    /// The term is raised; these are its proof key and the earlier ones.
     Raised(Term, Keys),
     /// The term could not be raised at the moment.
     NotRaised(Box<dyn std::error::Error + Send + Sync>),
     /// It could not be written at the moment, and nothing of it was.
     Full(Vec<Op>, CommitError),
-    /// The store is no longer ours, or broken: stop, and recover from disk.
+    /// The store is no longer ours, or is broken. The conductor has to stop and recover from the
+    /// disk.
     Failed(CommitError),
 }
 
@@ -69,7 +70,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It ends when the writer is dropped, after what it was given.
+    /// Starts the thread. It ends when the writer is dropped, after all that it was given.
     pub(crate) fn start(store: Box<dyn Store>, keys: KeyFile) -> std::io::Result<Self> {
         let (orders, incoming) = mpsc::channel();
         let (outgoing, done) = tokio_mpsc::unbounded_channel();
@@ -85,7 +86,7 @@ impl Writer {
         let _ = self.orders.send(write);
     }
 
-    /// Lets the thread end after what it was given, and returns when the store is closed.
+    /// Has the thread end after all that it was given, and returns when the store is closed.
     pub(crate) async fn close(self) {
         let Self { orders, mut done } = self;
         drop(orders);
@@ -139,14 +140,15 @@ fn run(
                 Err(mpsc::RecvTimeoutError::Disconnected) => return last_look(&mut *store),
             };
         if let Err(error) = kept {
-            // Without an order that it answers: the writer is at its end.
+            // This answers no request: it says that the writer ends.
             let _ = outgoing.send(Written::Failed(error));
             return;
         }
     }
 }
 
-/// Before the store is closed: what is no more in its place would be lost with this process.
+/// Checks the store before it is closed: a database that was moved away would be lost with this
+/// process.
 fn last_look(store: &mut dyn Store) {
     if let Err(error) = store.tidy() {
         tracing::error!(error = orchestra_model::chain(&error), "the store was closed");
@@ -164,7 +166,7 @@ fn carry_out(store: &mut dyn Store, keys: &KeyFile, write: Write) -> Written {
     }
 }
 
-/// A new term and a new proof key, recorded together. Nothing has changed where that fails.
+/// Records a new term and a new proof key together. If that fails nothing has changed.
 fn raise_term(store: &mut dyn Store, file: &KeyFile, seen: Term) -> Written {
     let (keys, id) = match file.renew() {
         Ok(renewed) => renewed,
@@ -173,7 +175,7 @@ fn raise_term(store: &mut dyn Store, file: &KeyFile, seen: Term) -> Written {
     match store.raise_term(seen, id) {
         Ok(term) => {
             if let Err(error) = file.adopt() {
-                // The key is on disk under its other name: the next start finds it there.
+                // The key is on disk under its other name, where the next start finds it.
                 tracing::error!(error = %orchestra_model::chain(&error), "the new proof key was not renamed");
             }
             Written::Raised(term, keys)

@@ -7,7 +7,7 @@
 //! [`config`].
 //!
 //! An attacker who takes over the agent can ask for installed scores with valid parameters, lie
-//! about results, and read what passes through. He can run nothing else.
+//! about results, and read what passes through, but can run nothing else.
 
 pub mod agent;
 pub mod config;

@@ -1,4 +1,4 @@
-//! What the engine wants done, in the imperative. Plain, comparable data.
+//! What the engine wants done, in the imperative, as plain, comparable data.
 
 use std::collections::BTreeMap;
 
@@ -16,34 +16,33 @@ use crate::input::{Reply, ReplyId};
 pub enum Effect {
     /// Write it.
     Persist(Op),
-    /// Take in a flow, at once, and say how that went ([`crate::Input::Submitted`]) before anything
-    /// else is said.
+    /// Have the flow engine take a flow at once, and give the outcome ([`crate::Input::Submitted`])
+    /// before any other input.
     Submit(Box<UnitFlow>),
-    /// Cancel a flow, at once, in the name of whoever wants something newer.
+    /// Cancel a flow at once, in the name of the asker of something newer.
     Cancel(FlowId, Asker),
-    /// The cells of services are others than before: [`crate::Services::cells`] has them.
+    /// The cells of services have changed: [`crate::Services::cells`] has them.
     RecountCells,
     /// These are all units of a host that count as down.
     Unwell(HostName, Vec<UnwellUnit>),
-    /// This came of the files that were loaded; once what is persisted is on disk.
+    /// Tell what came of the files that were loaded, once the records before are on disk.
     FilesTaken(Vec<FileOutcome>),
-    /// Answer somebody, once what is persisted is on disk.
+    /// Answer an asker, once the records before are on disk.
     Answer(ReplyId, Reply),
 }
 
 /// A flow that brings units where they are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitFlow {
-    /// Of which service.
     pub service: ServiceName,
-    /// In whose name.
+    /// The one in whose name it is submitted.
     pub audience: Asker,
-    /// Nobody asked for it: the keeper does it by itself.
+    /// Whether the keeper begins it by itself.
     pub by_keeper: bool,
     pub cause: Cause,
-    /// Which version is wanted.
+    /// The version that is wanted.
     pub version: ServiceVersion,
-    /// What. Each of its jobs is about units.
+    /// The flow's spec. Each of its jobs is about units.
     pub spec: FlowSpec,
     /// The host set of each job, slot by slot.
     pub targets: Vec<Vec<HostSet>>,

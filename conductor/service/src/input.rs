@@ -1,4 +1,4 @@
-//! What the engine is told, and what whoever asks is told.
+//! What the engine is told, and what it answers.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -8,11 +8,11 @@ use orchestra_model::{
     service::{InvalidService, ServiceSpec, ServiceVersion, UnitReport},
 };
 
-/// Addresses an answer; made by whoever asks.
+/// The address of an answer; made by the asker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyId(pub u64);
 
-/// One thing that happened.
+/// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Somebody asked for something.
@@ -24,43 +24,44 @@ pub enum Input {
         /// For what.
         ask: Ask,
     },
-    /// A flow that was asked for by [`crate::Effect::Submit`] is taken in; or why it was not.
+    /// A flow of [`crate::Effect::Submit`] was taken, or refused.
     Submitted {
         /// Of which service.
         service: ServiceName,
-        /// Its number, or the refusal, for people.
+        /// The flow's number, or the refusal as text for people.
         flow: Result<FlowId, String>,
     },
     /// A task of a flow became final.
     TaskEnded {
-        /// The flow. One that changes no service is passed over.
+        /// Ignored if the flow changes no service.
         flow: FlowId,
         host: HostName,
         state: TaskState,
         /// Why it was refused or lost, for people.
         detail: Option<Arc<str>>,
     },
-    /// A flow ended. One that changes no service is passed over.
+    /// A flow ended. Ignored if the flow changes no service.
     FlowEnded {
         flow: FlowId,
         state: FlowState,
     },
-    /// The fleet's files were read: where each service is wanted, by its version's expression.
+    /// The fleet's files were read.
     FleetLoaded {
-        /// Services whose expression cannot be resolved any more stay where they are.
+        /// The hosts to which each service's expression resolves. A service whose expression cannot
+        /// be resolved any more stays where it is.
         hosts: BTreeMap<ServiceName, Result<HostSet, String>>,
     },
-    /// The files of `services.d` were read, none of which [`crate::Services::check_files`] objects to.
+    /// The files of `services.d` were read, and [`crate::Services::check_files`] had no objection.
     FilesLoaded {
-        /// What all of them say: a service each, no name twice.
+        /// The content of all files: one service each, no name twice.
         files: Vec<FiledService>,
-        /// Whether they take over services that an audience applied: somebody said so.
+        /// Whether they may take over services that an audience applied.
         take_over: bool,
     },
     /// A player attached and told its units.
     PlayerAttached {
         host: HostName,
-        /// All that it keeps for this store; `None` where it is of a release that keeps none.
+        /// All units that it keeps for this store; `None` if its release keeps none.
         units: Option<Vec<UnitReport>>,
     },
     /// A player's session ended, or it is quarantined.
@@ -69,9 +70,9 @@ pub enum Input {
     },
     /// A unit changed.
     UnitTold {
-        /// On which player.
+        /// The player's host.
         host: HostName,
-        /// What it is now.
+        /// The unit's state now.
         report: UnitReport,
     },
     /// Players were drained, or are drained no more.
@@ -90,72 +91,70 @@ pub enum Input {
 /// What somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// That a service be as this spec says, on these hosts, to which its expression resolves.
+    /// A service is to be as this spec says.
     Apply {
         spec: Box<ServiceSpec>,
         /// The spec as it came.
         spec_bytes: Arc<[u8]>,
         hosts: HostSet,
-        /// Also where the service belongs to a file.
+        /// Whether to apply it even if the service belongs to a file.
         take_over: bool,
     },
-    /// An earlier version; `None` for the newest one that was ready everywhere and is not the present
-    /// one.
+    /// A service is to have an earlier version.
     Revert {
         service: ServiceName,
-        /// Which version.
+        /// `None` for the newest version that was ready everywhere and is not the present one.
         to: Option<ServiceVersion>,
-        /// Where that version's expression resolves to, for each version that is kept.
+        /// For each kept version, the hosts to which its expression resolves.
         hosts: BTreeMap<ServiceVersion, HostSet>,
     },
-    /// New runs.
+    /// Its units are to have new runs.
     Restart {
         service: ServiceName,
-        /// On which of its hosts; `None` for all.
+        /// The hosts that are meant; `None` for all of its hosts.
         hosts: Option<HostSet>,
     },
-    /// That its runs read their parameters again, by the signal that its version names.
+    /// Its runs are to read their parameters again, at the signal that its version names.
     Reload {
         service: ServiceName,
-        /// On which of its hosts; `None` for all.
+        /// The hosts that are meant; `None` for all of its hosts.
         hosts: Option<HostSet>,
     },
-    /// A signal for the first process of its runs.
+    /// The first processes of its runs are to get a signal.
     Signal {
         service: ServiceName,
-        /// On which of its hosts; `None` for all.
+        /// The hosts that are meant; `None` for all of its hosts.
         hosts: Option<HostSet>,
-        /// Which, as signal(7) numbers it.
+        /// The number of the signal: signal(7).
         signal: i32,
     },
-    /// No runs, until it is started.
+    /// It is to have no runs until it is started.
     Stop(ServiceName),
-    /// Runs again.
+    /// It is to have runs again.
     Start(ServiceName),
-    /// No units any more.
+    /// It is to have no units any more.
     Remove(ServiceName),
-    /// That nothing voluntary be done; what runs runs on.
+    /// Nothing voluntary is to be done; what runs goes on.
     Pause(ServiceName),
-    /// That it go on, also on hosts that were given up.
+    /// Changes are to go on, even on hosts that were given up.
     Resume(ServiceName),
-    /// That units of it which no placement of this store explains be taken for its own, and brought
-    /// where it is wanted.
+    /// Strangers of this service are to become its units, and are brought to what is wanted.
     Adopt {
         service: ServiceName,
-        /// On which hosts; `None` for all.
+        /// The hosts that are meant; `None` for all.
         hosts: Option<HostSet>,
     },
-    /// That such units be ended instead. There need be no service of that name.
+    /// Strangers of this service are to be ended. There need be no service of that name.
     StopStrangers {
         /// The name of their service.
         service: ServiceName,
-        /// On which hosts; `None` for all.
+        /// The hosts that are meant; `None` for all.
         hosts: Option<HostSet>,
     },
 }
 
 impl Ask {
-    /// The service that it is about.
+    /// Returns the service that the ask is about.
     pub fn service(&self) -> &ServiceName {
         match self {
             Ask::Apply { spec, .. } => &spec.name,
@@ -174,7 +173,7 @@ impl Ask {
     }
 }
 
-/// What a file of `services.d` says.
+/// The content of a file of `services.d`.
 #[derive(Clone, Debug)]
 pub struct FiledService {
     /// Its name, as people are told: `services.d/web.yaml`.
@@ -182,18 +181,18 @@ pub struct FiledService {
     pub spec: ServiceSpec,
     /// The spec as it is kept.
     pub spec_bytes: Arc<[u8]>,
-    /// SHA-256 over what the file means.
+    /// SHA-256 over the file's content, independent of its spelling.
     pub content: [u8; 32],
-    /// To which hosts its expression resolves.
+    /// The hosts to which its expression resolves.
     pub hosts: HostSet,
 }
 
 /// Why files of `services.d` are not loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileConflict {
-    /// A file names a service that somebody applied.
+    /// A file names a service that an audience applied.
     Owned(Arc<str>, ServiceName, Asker),
-    /// What a file says cannot be.
+    /// What a file says is not possible.
     Refused(Arc<str>, Box<Rejection>),
     /// There would be more services than there may be.
     TooMany(usize),
@@ -219,7 +218,7 @@ pub struct Leaving {
     pub service: ServiceName,
     /// The hosts that it would leave.
     pub hosts: HostSet,
-    /// How many it has.
+    /// How many hosts it has.
     pub of: usize,
 }
 
@@ -230,7 +229,7 @@ impl fmt::Display for Leaving {
     }
 }
 
-/// What whoever asked is told.
+/// The answer to an ask.
 pub type Reply = Result<Taken, Rejection>;
 
 /// What was asked for is on disk.
@@ -239,18 +238,19 @@ pub struct Taken {
     pub service: ServiceName,
     /// The version that is wanted of it.
     pub version: ServiceVersion,
-    /// Nothing was to be changed.
+    /// Whether nothing had to be changed.
     pub unchanged: bool,
-    /// The flow that was made for it. `None` where none is needed, or one that lives has to end first.
+    /// The flow that was made for it. `None` if none is needed, or if a living one has to end
+    /// first.
     pub flow: Option<FlowId>,
-    /// Hosts where it is wanted and that no flow can be made for now: absent, drained, or of a release
-    /// that keeps nothing running. Each is brought up when it can be.
+    /// Hosts where it is wanted and cannot be brought now, because they are absent, drained, or of
+    /// a release without units. Each is brought up when it can be.
     pub left_out: HostSet,
-    /// Why no flow could be made, where one was needed.
+    /// Why no flow could be made, if one was needed.
     pub trouble: Option<String>,
 }
 
-/// Why what somebody asked for was not done. Nothing of it was.
+/// Why an ask was rejected. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// The spec contradicts itself.
@@ -259,15 +259,15 @@ pub enum Rejection {
     UnknownService(ServiceName),
     /// It belongs to a file of the conductor.
     OfFile(ServiceName, Arc<str>),
-    /// A file that is there names it.
+    /// An existing file names it.
     StillFiled(ServiceName, Arc<str>),
     /// It was removed.
     Removed(ServiceName),
-    /// It is stopped, so that there is nothing to restart.
+    /// It is stopped, so there is nothing to restart.
     Stopped(ServiceName),
-    /// A flow changes it, which a signal does not end.
+    /// A flow changes it, and a signal does not end that flow.
     Changing(ServiceName, FlowId),
-    /// It is paused, so that nothing is done.
+    /// It is paused, so nothing is done.
     Paused(ServiceName, Asker),
     /// Its version names no signal by which its runs read their parameters again.
     NoReload(ServiceName),
@@ -275,16 +275,16 @@ pub enum Rejection {
     NoRuns(ServiceName),
     /// Its host set is empty.
     NoHosts(ServiceName),
-    /// The first is to be linked to the second, which is linked itself, or is what others are linked
-    /// to: links of links are not offered.
+    /// The first cannot be linked to the second, because the second is linked itself or the first
+    /// has linked services: links of links are not offered.
     LinkOfLink(ServiceName, ServiceName),
-    /// Others are linked to it, so that it cannot go before them.
+    /// Other services are linked to it, so it cannot be removed before them.
     IsLinkedTo(ServiceName, Vec<ServiceName>),
     /// None of the named hosts is one of its own.
     NotItsHosts(ServiceName, HostSet),
-    /// Something else is done to it, or waits: it would be overtaken.
+    /// Something else is being done to it, or waits, which this would overtake.
     Busy(ServiceName, String),
-    /// None of the named hosts has a unit of it that is a stranger.
+    /// None of the named hosts has a stranger of it.
     NoStrangers(ServiceName),
     /// It has no such version, or none that was ready everywhere.
     NoVersion(ServiceName, Option<ServiceVersion>),

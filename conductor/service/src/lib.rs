@@ -1,26 +1,28 @@
-//! What services are to be, and which flows bring them there: everything that decides, and nothing
-//! that does.
+//! The services' engine: what services are to be, and which flows bring them there. It decides
+//! everything and does nothing.
 //!
-//! [`Services`] is told what somebody asked for, what players tell of their units, and how flows ended
-//! ([`Input`]); it answers with what is to be done ([`Effect`]), in order. Like the flow scheduler it
-//! reads no clock, draws no chance and does no IO. Whoever drives it carries out effects that are
-//! [`Effect::Submit`] or [`Effect::Cancel`] at once, by the scheduler, so that what either of the two
-//! persists lies in one batch; answers wait for that batch to be on disk.
+//! [`Services`] takes what was asked, what players tell of their units, and how flows ended
+//! ([`Input`]). It gives what is to be done ([`Effect`]), in order. Like the flow engine it reads
+//! no clock, draws no chance and does no IO. The driver carries out [`Effect::Submit`] and
+//! [`Effect::Cancel`] at once, by the flow engine, so that the records of both engines are in one
+//! batch. Answers wait until that batch is on disk.
 //!
-//! `Input`, `Effect`, `ReplyId`, `Reply` and `Rejection` are what they are in the other engines.
+//! `Input`, `Effect`, `ReplyId`, `Reply` and `Rejection` have the same roles in the other engines.
 //!
-//! It is driven by levels, not by edges. *Desired* is a service's version, goal and host set; *actual*
-//! is what players tell of their units. Each event marks the hosts where the two differ
-//! (`tables`), and a service that has no living flow gets one for all of them
-//! (`rules::advance`): with the cause that somebody asked for, else as a repair. So whatever is
-//! asked while a flow lives, and whatever a crash cut short, is found again as a difference. Where
-//! there is none, nothing is done at all.
+//! The engine follows states, not events. *Desired* is a service's version, goal and host set;
+//! *actual* is what players tell of their units. Each event marks the hosts where the two differ
+//! (`tables`), and a service without a living flow gets one for all of these hosts
+//! (`rules::advance`): with the cause that was asked for, else as a repair. So what is asked while
+//! a flow lives, and what a crash cut short, is found again as a difference. Without a difference
+//! nothing is done.
 //!
-//! A host that a flow did not bring where it was wanted is given up, until its player attaches anew or
-//! somebody asks for something: else a score that cannot start would be ordered for ever.
+//! A host that a flow did not bring to what is wanted is given up until its player attaches anew,
+//! or until somebody asks for something. Otherwise a score that cannot start would be ordered for
+//! ever.
 //!
-//! A unit counts as down unless its player, attached, tells that it is ready; its host then holds its
-//! cells ([`Effect::Unwell`]). Of a unit that was never told of, nothing is known to be missing.
+//! A unit counts as down unless its player is attached and tells that it is ready. While it counts
+//! as down its host holds its cells ([`Effect::Unwell`]). A unit that was never told does not count
+//! as down.
 
 mod effect;
 mod input;

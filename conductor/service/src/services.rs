@@ -23,8 +23,8 @@ use crate::{
 
 /// All services, and what is known of their units.
 ///
-/// After [`Services::recover`] comes [`Services::resume`], once; from then on [`Services::handle`].
-/// After each, [`Services::effects`] is emptied, in order.
+/// Call [`Services::recover`], then [`Services::resume`] once, then [`Services::handle`] for each
+/// input. After each call but the first, carry out [`Services::effects`], in order.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
     pub(crate) now: Timestamp,
@@ -32,43 +32,42 @@ pub struct Services {
     /// Players that are attached.
     pub(crate) present: BTreeMap<HostName, Presence>,
     pub(crate) drained: BTreeSet<HostName>,
-    /// On which hosts services have instances.
+    /// The services that have instances on each host.
     pub(crate) by_host: BTreeMap<HostName, BTreeSet<ServiceName>>,
     /// Units that no placement of this store explains, by player.
     pub(crate) strangers: BTreeMap<HostName, Vec<UnitReport>>,
-    /// How many numbers of each service are skipped, so that none is issued twice which the store has
-    /// forgotten; 0 where it has forgotten nothing.
+    /// How many numbers of each service are skipped, so that none that the store has forgotten is
+    /// issued twice; 0 if it has forgotten none.
     pub(crate) skipped: u64,
-    /// Which flows change which service, while they live.
+    /// The living flows that change services.
     pub(crate) flows: BTreeMap<FlowId, ServiceName>,
-    /// What was told last of each host that has a unit that counts as down.
+    /// For each host with units that count as down, what was told last.
     pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
-    /// Who waits for a flow that was asked for to be taken in.
+    /// The asker who waits until a flow was taken.
     pub(crate) answering: Option<(ReplyId, ServiceName)>,
     pub(crate) effects: VecDeque<Effect>,
 }
 
-/// A service, as stored.
+/// A stored service.
 #[derive(Clone, Debug)]
 pub struct RecoveredService {
-    /// Itself.
     pub record: ServiceRecord,
     /// Its versions, each with its spec decoded.
     pub versions: Vec<(VersionRecord, ServiceSpec)>,
     pub placements: Vec<PlacementRecord>,
 }
 
-/// How many numbers of a service a store leaves out that was recovered in this term.
+/// Returns how many numbers of a service are skipped by a store that was recovered in this term.
 fn skipped(term: Term) -> u64 {
     const A_TERM: u64 = 1_000_000;
     term.0.saturating_mul(A_TERM)
 }
 
 impl Services {
-    /// The engine as it was when the store was written.
+    /// Returns the engine as it was when the store was written.
     ///
-    /// `term` is that of the last recovery from an old copy; 0 where there was none. The numbers of
-    /// services that are new since then begin above whatever the forgotten ones can have reached.
+    /// `term` is the term of the last recovery from an old copy; 0 if there was none. Numbers of
+    /// services that are new since then begin above what forgotten ones can have reached.
     pub fn recover(stored: Vec<RecoveredService>, term: Term) -> Self {
         let mut engine = Self { skipped: skipped(term), ..Self::default() };
         for RecoveredService { record, versions, placements } in stored {
@@ -87,9 +86,9 @@ impl Services {
         engine
     }
 
-    /// Goes on from where the store was written. `living` are the flows about units that live: a
-    /// service whose flow is not among them missed its end, and one that has another one missed its
-    /// beginning. `drained` are the players that are.
+    /// Goes on from what the store has. `living` are the living flows about units: a service whose
+    /// flow is not among them missed its end, and a service that has another one missed its
+    /// beginning. `drained` are the drained players.
     pub fn resume(
         &mut self,
         now: Timestamp,
@@ -106,7 +105,7 @@ impl Services {
         self.effects.push_back(Effect::RecountCells);
     }
 
-    /// Takes in what happened.
+    /// Takes an input.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.now = now.max(self.now);
         match input {
@@ -126,13 +125,13 @@ impl Services {
         }
     }
 
-    /// What is to be done, in order.
+    /// Takes out what is to be done, in order.
     pub fn effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.effects.drain(..)
     }
 
-    /// The cell of each service: its hosts, and how many of them may be without a ready instance by
-    /// our own motion.
+    /// Returns the cell of each service: its hosts, and how many of them may be without a ready
+    /// instance by our own motion.
     pub fn cells(&self) -> impl Iterator<Item = (&ServiceName, &HostSet, Quantity)> {
         let wanted = self.services.values().filter(|service| service.record.goal != Goal::Removed);
         wanted.filter_map(|service| {
@@ -141,8 +140,8 @@ impl Services {
         })
     }
 
-    /// The expression of each service's version that is wanted, to be resolved when the fleet's files
-    /// change.
+    /// Returns the expression of each service's wanted version, to be resolved when the fleet's
+    /// files change.
     pub fn expressions(&self) -> impl Iterator<Item = (&ServiceName, &str)> {
         let wanted = self.services.values().filter(|service| {
             service.record.goal != Goal::Removed && service.linked_to().is_none()
@@ -150,7 +149,8 @@ impl Services {
         wanted.filter_map(|service| Some((&service.record.name, service.spec()?.on.as_str())))
     }
 
-    /// The store was recovered from an old copy: it has forgotten numbers that it issued.
+    /// Takes that the store was recovered from an old copy, and so has forgotten numbers that it
+    /// issued.
     fn store_recovered(&mut self, term: Term) {
         self.skipped = skipped(term);
         let names: Vec<ServiceName> = self.services.keys().cloned().collect();
@@ -167,7 +167,7 @@ impl Services {
         self.by_host.entry(host.clone()).or_default().insert(service.clone());
     }
 
-    /// Finds out anew whether a service is as wanted on a host.
+    /// Rechecks whether a service is as wanted on a host.
     pub(crate) fn recheck(&mut self, name: &ServiceName, host: &HostName) {
         let is_wrong = self.difference(name, host).is_some();
         let Some(service) = self.services.get_mut(name) else { return };
@@ -180,8 +180,8 @@ impl Services {
         }
     }
 
-    /// What can be asked of a host's unit now, so that it is as wanted; `None` where nothing can be, or
-    /// nothing is to be.
+    /// Returns what is to be asked of a host's unit now, so that it is as wanted; `None` if nothing
+    /// needs to be asked, or nothing can be.
     pub(crate) fn difference(&self, name: &ServiceName, host: &HostName) -> Option<Wanted> {
         let service = self.services.get(name)?;
         let wanted = service.difference(host)?;
@@ -189,14 +189,14 @@ impl Services {
             return None;
         }
         let is_there = self.present.get(host).is_some_and(|player| player.keeps_units);
-        // Who drained a player wants nothing to begin there; something may end.
+        // On a drained player nothing may begin, but something may end.
         let ends = matches!(wanted, Wanted::Stopped | Wanted::Gone);
         let may_be = ends || !self.drained.contains(host);
-        // What is nobody's is neither ended nor replaced without a person.
+        // A stranger is neither ended nor replaced without a person.
         (is_there && may_be && !self.is_strange(name, host)).then_some(wanted)
     }
 
-    /// Finds out anew whether a service is as wanted, everywhere.
+    /// Rechecks whether a service is as wanted, on all hosts.
     pub(crate) fn recheck_all(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get(name) else { return };
         let known = service.placements.keys().chain(&service.wrong);
@@ -207,11 +207,12 @@ impl Services {
         }
     }
 
-    /// The instance that an order about a service has to name on a host: that which is there now, whatever
-    /// it was when the order's flow was made. Where it has none any more it gets one, so that no number
-    /// comes again. What follows is to be written before the order leaves. `None` for no such service, and for a stranger.
+    /// Returns the instance that an order about a service has to name on a host: the present one,
+    /// which may differ from that of the order's flow. A host without an instance gets a new one,
+    /// so that no number comes again. The effects are to be written before the order leaves. `None`
+    /// if there is no such service, and for a stranger.
     pub fn instance_to_order(&mut self, name: &ServiceName, host: &HostName) -> Option<Instance> {
-        // A stranger is ended as the instance that it says it is: the order names that already.
+        // A stranger is ended under the instance that it reports, which the order names already.
         if self.ends_strangers(name) && self.is_strange(name, host) {
             return None;
         }
@@ -229,18 +230,18 @@ impl Services {
         Some(instance)
     }
 
-    /// Whether a host has an instance of any service, as far as is known: which.
+    /// Returns the services that are known to have an instance on a host.
     pub fn placed_on(&self, host: &HostName) -> impl Iterator<Item = &ServiceName> {
         self.by_host.get(host).into_iter().flatten()
     }
 
-    /// Whether something can begin with a host's units.
+    /// Returns whether something can be asked of a host's units.
     pub(crate) fn is_reachable(&self, host: &HostName) -> bool {
         self.present.get(host).is_some_and(|player| player.keeps_units)
             && !self.drained.contains(host)
     }
 
-    /// Whether a host has a unit of a service that no placement of this store explains.
+    /// Returns whether a host has a stranger of a service.
     pub(crate) fn is_strange(&self, name: &ServiceName, host: &HostName) -> bool {
         let units = self.strangers.get(host).into_iter().flatten();
         units.into_iter().any(|unit| unit.service == *name)
@@ -251,7 +252,7 @@ impl Services {
         self.flows.contains_key(&flow)
     }
 
-    /// Tells which units of a host count as down, where that has changed.
+    /// Tells which units of a host count as down, if that has changed.
     pub(crate) fn tell_unwell(&mut self, host: &HostName) {
         let attached = self.present.contains_key(host);
         let services = self.by_host.get(host).into_iter().flatten();
@@ -284,8 +285,7 @@ impl Services {
         self.effects.push_back(Effect::Persist(op));
     }
 
-    /// The versions of a service that are kept and are not linked to another one: which expression each
-    /// has.
+    /// Returns the kept versions of a service that have no link, each with its expression.
     pub fn versions(&self, name: &ServiceName) -> Vec<(ServiceVersion, String)> {
         let service = self.services.get(name);
         let versions = service.into_iter().flat_map(|service| service.versions.values());

@@ -17,22 +17,21 @@ use orchestra_model::{
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) record: ServiceRecord,
-    /// Those that are kept; the one that is wanted is always among them, unless the service was
-    /// removed.
+    /// The kept versions. The wanted one is always among them, unless the service was removed.
     pub(crate) versions: BTreeMap<ServiceVersion, KeptVersion>,
-    /// Its instances, by the host of their players.
+    /// Its instances, by host.
     pub(crate) placements: BTreeMap<HostName, Placed>,
-    /// Hosts that could be brought where they are wanted, and are not there.
+    /// Hosts that are not as wanted and can be brought there.
     pub(crate) wrong: BTreeSet<HostName>,
-    /// Hosts that a flow did not bring there.
+    /// Hosts that were given up: a flow did not bring them to what is wanted.
     pub(crate) given_up: BTreeSet<HostName>,
-    /// Hosts of the living flow that have not attached anew since it was made: those that it does not
-    /// bring where they are wanted are given up. After a start of the conductor that is not known, and
-    /// another flow finds out.
+    /// Hosts of the living flow that have not attached anew since it was made. Those that it does
+    /// not bring to what is wanted are given up. This is not known after a start of the conductor;
+    /// then another flow finds out.
     pub(crate) ordered: BTreeSet<HostName>,
-    /// How tasks of the living flow ended that are not ok.
+    /// The tasks of the living flow that did not end ok.
     pub(crate) failures: Failures,
-    /// The service that it is linked to is not to run, so that it is not to either.
+    /// Whether it is not to run because the service to which it is linked is not to run.
     pub(crate) is_held: bool,
     /// Why no flow could be made.
     pub(crate) trouble: Option<String>,
@@ -49,28 +48,28 @@ pub(crate) struct KeptVersion {
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
     pub(crate) instance: Instance,
-    /// Its player has told of it.
+    /// Whether its player has told it.
     pub(crate) told: bool,
-    /// What its player told last, while that is attached or away; `None` where it told that there is
-    /// no unit, or nothing since the conductor started.
+    /// What its player told last, even if the player is absent now; `None` if it told no unit, or
+    /// nothing since the conductor started.
     pub(crate) report: Option<UnitReport>,
 }
 
 /// Tasks of a flow that did not end well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Failures {
-    /// The version's doing: it did not become ready.
+    /// Caused by the version, which did not become ready.
     pub(crate) of_version: u32,
-    /// Anything else: the player was away, refused it, or was lost.
+    /// All others: the player was absent, refused the task, or was lost.
     pub(crate) others: u32,
-    /// Why the first of the others did not, with its host, where that is known.
+    /// Why the first of the others failed, with its host, if that is known.
     pub(crate) first: Option<String>,
 }
 
 /// What is known of a player that is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Presence {
-    /// It is of a release that keeps units.
+    /// Whether its release keeps units.
     pub(crate) keeps_units: bool,
 }
 
@@ -89,7 +88,7 @@ impl Service {
         }
     }
 
-    /// The spec that is wanted; `None` once the service was removed and its versions with it.
+    /// The wanted spec; `None` once the service and its versions were removed.
     pub(crate) fn spec(&self) -> Option<&ServiceSpec> {
         self.versions.get(&self.record.version).map(|version| &*version.spec)
     }
@@ -99,7 +98,7 @@ impl Service {
         self.spec().and_then(|spec| spec.upkeep.linked_to.as_ref())
     }
 
-    /// What its units are to be brought to.
+    /// Returns what its units are to be brought to.
     pub(crate) fn goal(&self) -> Goal {
         match self.record.goal {
             Goal::Running if self.is_held => Goal::Stopped,
@@ -107,13 +106,13 @@ impl Service {
         }
     }
 
-    /// Whether it is wanted on a host that units are to be on.
+    /// Returns whether it is wanted on a host.
     pub(crate) fn is_wanted_on(&self, host: &HostName) -> bool {
         self.record.goal != Goal::Removed && self.record.hosts.contains(host)
     }
 
-    /// What is to be asked of a host's unit so that it is as wanted; `None` where it is. Its player is
-    /// attached and keeps units.
+    /// Returns what is to be asked of a host's unit so that it is as wanted; `None` if it is. The
+    /// player must be attached and keep units.
     pub(crate) fn difference(&self, host: &HostName) -> Option<Wanted> {
         let placed = self.placements.get(host);
         let report = placed.and_then(|placed| placed.report.as_ref());
@@ -144,7 +143,7 @@ impl Service {
         report.is_some_and(|report| report.state == UnitState::Ready)
     }
 
-    /// Why the unit on a host counts as down, if it does.
+    /// Returns why the unit on a host counts as down, if it does.
     pub(crate) fn unready(&self, host: &HostName, attached: bool) -> Option<Unready> {
         let placed = self.placements.get(host).filter(|placed| placed.told)?;
         if self.goal() != Goal::Running || !self.is_wanted_on(host) {
@@ -155,21 +154,21 @@ impl Service {
         };
         match (report.state, &report.last_end) {
             (UnitState::Ready, _) => None,
-            // It did what it was to do, and its rule asks for no more.
+            // The unit did its work, and its rule asks for no further run.
             (UnitState::Ended, Some(RunEnd::Exited(0))) => None,
             (UnitState::GaveUp | UnitState::Ended, _) => Some(Unready::GaveUp),
             _ => Some(Unready::NotReady),
         }
     }
 
-    /// Whether the unit on a host is there and not ready: it goes first in an update.
+    /// Returns whether the unit on a host exists and is not ready. It goes first in an update.
     pub(crate) fn is_sick(&self, host: &HostName) -> bool {
         let placed = self.placements.get(host).filter(|placed| placed.told);
         let state = placed.and_then(|placed| placed.report.as_ref()).map(|report| report.state);
         placed.is_some() && state != Some(UnitState::Ready)
     }
 
-    /// An instance of this placement, of another number where that one is taken.
+    /// Returns an instance of this placement, with another ordinal if that one is taken.
     pub(crate) fn instance_like(&self, instance: Instance) -> Instance {
         let taken = self.taken_ordinals();
         let free = (1..).map(Ordinal).find(|ordinal| !taken.contains(ordinal));
@@ -183,7 +182,7 @@ impl Service {
         self.placements.values().map(|placed| placed.instance.ordinal).collect()
     }
 
-    /// Gives each host an instance that has none.
+    /// Gives an instance to each of these hosts that has none.
     pub(crate) fn place_all(&mut self, hosts: &HostSet) {
         let taken = self.taken_ordinals();
         let mut free = (1..).map(Ordinal).filter(|ordinal| !taken.contains(ordinal));
@@ -195,21 +194,22 @@ impl Service {
         }
     }
 
-    /// Assigns an instance to a host: a new placement, of which nobody has told anything.
+    /// Assigns an instance to a host, by a new placement.
     pub(crate) fn place(&mut self, host: &HostName, ordinal: Ordinal) {
         self.record.last_placement = Placement(self.record.last_placement.0 + 1);
         let instance = Instance { ordinal, placement: self.record.last_placement };
         self.placements.insert(host.clone(), Placed { instance, told: false, report: None });
     }
 
-    /// What is kept of the instance on a host.
+    /// Returns the record of the instance on a host.
     pub(crate) fn placement_record(&self, host: &HostName) -> Option<PlacementRecord> {
         let Placed { instance, told, .. } = *self.placements.get(host)?;
         let service = self.record.name.clone();
         Some(PlacementRecord { service, host: host.clone(), instance, told })
     }
 
-    /// The newest version that was ready everywhere, if it is kept and is not the present one.
+    /// Returns the newest version that was ready everywhere, if it is kept and is not the present
+    /// one.
     pub(crate) fn last_good(&self) -> Option<ServiceVersion> {
         let stable = self.record.stable?;
         (stable != self.record.version && self.versions.contains_key(&stable)).then_some(stable)

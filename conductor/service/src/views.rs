@@ -16,7 +16,7 @@ impl Services {
         self.services.values().filter(there).map(|service| &service.record.name)
     }
 
-    /// A service, as it is now.
+    /// Returns the status of a service.
     pub fn status(&self, name: &ServiceName) -> Option<ServiceStatus> {
         let service = self.services.get(name)?;
         let instance = |(host, placed): (&HostName, &crate::tables::Placed)| {
@@ -27,7 +27,7 @@ impl Services {
                 attached,
                 report: placed.report.clone(),
                 unready: service.unready(host, attached),
-                // Known elsewhere.
+                // The engine does not know vitals.
                 usage: None,
             }
         };
@@ -49,19 +49,19 @@ impl Services {
         })
     }
 
-    /// The versions of a service that are kept, oldest first; `None` for no such service.
+    /// Returns the kept versions of a service, oldest first; `None` if there is no such service.
     pub fn history(&self, name: &ServiceName) -> Option<Vec<VersionRecord>> {
         let versions = self.services.get(name)?.versions.values();
         Some(versions.map(|kept| kept.record.clone()).collect())
     }
 
-    /// Units that no placement of this store explains, by player.
+    /// Returns the strangers of each player.
     pub fn strangers(&self) -> impl Iterator<Item = (&HostName, &[UnitReport])> {
         let all = self.strangers.iter().map(|(host, units)| (host, units.as_slice()));
         all.filter(|(_, units)| !units.is_empty())
     }
 
-    /// The same, one by one.
+    /// Returns the strangers one by one.
     pub fn each_stranger(&self) -> impl Iterator<Item = Stranger> {
         let there = |name: &ServiceName| {
             self.services.get(name).is_some_and(|service| service.record.goal != Goal::Removed)

@@ -236,7 +236,7 @@ fn read(
     Ok(ReadProposal { submission, remarks })
 }
 
-/// Returns a sentence with the id of a held request, by which its submitter may ask again.
+/// Returns a text with the id of a held request, by which its submitter may ask again.
 fn of_request(request: RequestId) -> String {
     format!(" (request {request})")
 }

@@ -58,7 +58,7 @@ pub(crate) enum Since {
     Cursor(Cursor),
 }
 
-/// A position in a flow's changes.
+/// A position in the sequence of a flow's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) store: StoreId,

@@ -1,8 +1,8 @@
-//! Services beside flows: what one engine wants of the other is carried out in the same turn, so that it
-//! lies in the same batch.
+//! Services beside flows: an effect of one engine that is an input of the other is carried out in
+//! the same turn, so that both are in the same batch.
 //!
-//! Each input to the services may lead to a flow, whose tasks lead to further inputs. They wait their
-//! turn here: what an input led to is carried out before the next one is given.
+//! Each input to the services may lead to a flow, whose tasks lead to further inputs. Those wait
+//! here: the effects of an input are carried out before the next input is given.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -37,18 +37,18 @@ use crate::{
     fleet::Fleet,
 };
 
-/// The services, and what waits for its turn with them.
+/// The services' engine, and what waits for it.
 pub(super) struct ServiceDesk {
     engine: Services,
-    /// What they are to be told, in order.
+    /// Inputs that are to be given to it, in order.
     inputs: VecDeque<Input>,
-    /// What they want done, in order.
+    /// Effects that are to be carried out, in order.
     effects: VecDeque<Effect>,
-    /// Their cells are others than those in force.
+    /// Whether its cells differ from those in force.
     recount: bool,
-    /// A fleet was loaded, beside whose cells they stand.
+    /// Whether a fleet was loaded, with whose cells those of services are put in force.
     pub(super) has_fleet: bool,
-    /// Something is being carried out.
+    /// Whether effects are being carried out.
     busy: bool,
     replies: HashMap<ReplyId, (Asked, Told<Taken>)>,
     /// What came of the files that were loaded last.
@@ -56,23 +56,23 @@ pub(super) struct ServiceDesk {
     next_reply: u64,
 }
 
-/// What somebody asks about services.
+/// A question about services.
 pub(crate) enum ServiceQuestion {
-    /// The names of all that were not removed.
+    /// The names of all services that were not removed.
     Names(Told<Vec<ServiceName>>),
-    /// One, also one that was removed.
+    /// The status of a service, even of one that was removed.
     Status(ServiceName, Told<Option<Box<ServiceStatus>>>),
-    /// The versions of one that are kept, oldest first; `None` for no such service.
+    /// The kept versions of a service, oldest first; `None` if there is no such service.
     History(ServiceName, Told<Option<Vec<VersionRecord>>>),
     /// Units that no placement explains.
     Strangers(Told<Vec<Stranger>>),
-    /// What something would come to that somebody may ask for.
+    /// What an ask would do.
     Plan(Asker, Box<Ask>, Told<Result<Planned, Declined>>),
-    /// The expression of each version that is kept.
+    /// The expression of each kept version of a service.
     Expressions(ServiceName, Told<Vec<(orchestra_model::service::ServiceVersion, String)>>),
 }
 
-/// What an apply would come to, with the versions that it is about.
+/// What an apply would do, with the versions that it is about.
 pub(crate) type Planned = (Vec<VersionRecord>, ServicePlan);
 
 impl ServiceDesk {
@@ -90,7 +90,7 @@ impl ServiceDesk {
         }
     }
 
-    /// Which services have units on these hosts, and where; `None` where none has.
+    /// Says which services have units on these hosts, and where; `None` if none has.
     pub(super) fn units_on<'a>(&self, hosts: impl Iterator<Item = &'a HostName>) -> Option<String> {
         let mut units: BTreeMap<&ServiceName, Vec<HostName>> = BTreeMap::new();
         for host in hosts {
@@ -105,7 +105,7 @@ impl ServiceDesk {
         (!told.is_empty()).then(|| told.join(", "))
     }
 
-    /// What the expression of each service comes to in a fleet.
+    /// Resolves the expression of each service in a fleet.
     fn resolve(&self, fleet: &Fleet) -> BTreeMap<ServiceName, Result<HostSet, String>> {
         let resolved = self.engine.expressions().map(|(name, on)| {
             let hosts = HostSet::parse(on, fleet).map_err(|error| error.to_string());
@@ -114,7 +114,7 @@ impl ServiceDesk {
         resolved.collect()
     }
 
-    /// That services would leave more of their hosts than a load may let them.
+    /// Says which services would lose more of their hosts than a load allows.
     pub(super) fn left_hosts(&self, fleet: &Fleet, terms: LoadTerms) -> Option<String> {
         let LoadTerms { may_leave, take_over, .. } = terms;
         let hosts = self.resolve(fleet);
@@ -122,12 +122,12 @@ impl ServiceDesk {
         join(&left)
     }
 
-    /// What speaks against the files of services.
+    /// Says what speaks against the files of services.
     pub(super) fn conflicts(&self, fleet: &Fleet, take_over: bool) -> Option<String> {
         join(&self.engine.check_files(fleet.services(), take_over))
     }
 
-    /// That all files of services are gone, where there were any.
+    /// Says that all files of services are gone, if there were any.
     pub(super) fn vanished(&self, fleet: &Fleet) -> Option<String> {
         let vanished = self.engine.check_vanished(fleet.services());
         let named = vanished.iter().map(|(service, file)| format!("service {service} of {file}"));
@@ -141,7 +141,7 @@ impl ServiceDesk {
         std::mem::take(&mut self.outcomes)
     }
 
-    /// The deployments of files, with the cells of services.
+    /// Returns the deployments of files with the cells of services.
     pub(super) fn with_cells(&self, deployments: &Deployments) -> Result<Deployments, String> {
         let cells = self.engine.cells().map(|(name, hosts, limit)| {
             (name.clone(), ServiceCell { hosts: hosts.clone(), limit })
@@ -151,7 +151,7 @@ impl ServiceDesk {
 }
 
 impl Driver {
-    /// Goes on with the services as the store has them, before any player attaches.
+    /// Goes on with the services of the store, before any player attaches.
     pub(super) fn resume_services(&mut self) {
         let now = self.clock.now();
         let living = self.engine.unit_flows();
@@ -162,13 +162,13 @@ impl Driver {
         self.gather();
     }
 
-    /// Tells the services something, and carries out what follows.
+    /// Gives the services an input, and carries out what follows.
     pub(super) fn tell_services(&mut self, input: Input) {
         self.services.inputs.push_back(input);
         self.serve_services();
     }
 
-    /// Carries out what services want, until they want nothing more.
+    /// Carries out the services' effects until none is left.
     pub(super) fn serve_services(&mut self) {
         if std::mem::replace(&mut self.services.busy, true) {
             return;
@@ -197,7 +197,7 @@ impl Driver {
                 self.services.inputs.push_front(Input::Submitted { service, flow });
             }
             Effect::Cancel(flow, by) => {
-                // What it comes to is told by its events.
+                // The flow's events tell what came of it.
                 let _ = self.ask_engine(|reply: ReplyTo<answer::Cancelled>| {
                     FlowInput::CancelRequested { reply, flow, by, abandon: false }
                 });
@@ -213,9 +213,10 @@ impl Driver {
         }
     }
 
-    /// Takes in a flow that the services want, at once. Why it was not taken, for people.
+    /// Has the engine take a flow that the services want, at once. If it does not, returns why, for
+    /// people.
     fn submit_units(&mut self, flow: UnitFlow) -> Result<FlowId, String> {
-        // Cells first: what the flow starts is under the limits of the version that it brings.
+        // Cells come first, so that the flow starts under the limits of the version that it brings.
         if self.services.has_fleet && std::mem::take(&mut self.services.recount) {
             self.recount_cells();
         }
@@ -253,7 +254,7 @@ impl Driver {
         }
     }
 
-    /// Gives the engine an input of our own, and takes its answer at once: what follows from that lies
+    /// Gives the engine an input of our own, and takes its answer at once, so that what follows is
     /// in the same batch.
     pub(super) fn ask_engine<T>(
         &mut self,
@@ -284,7 +285,8 @@ impl Driver {
         }
     }
 
-    /// Asks for a change of a service; whoever asks is answered when it is on disk, and recorded.
+    /// Asks for a change of a service. The asker is recorded, and answered when the change is on
+    /// disk.
     pub(super) fn ask_service(&mut self, asked: Asked, ask: Ask, reply: Told<Taken>) {
         use super::held::not_begun;
         if let Some(trouble) = self.outgoing.trouble() {
@@ -317,7 +319,7 @@ impl Driver {
         })));
     }
 
-    /// Keeps what came of files, for whoever loaded them.
+    /// Keeps what came of files, for the one who loaded them.
     fn take_files(&mut self, outcomes: Vec<FileOutcome>) {
         for FileOutcome { file, service, version, change } in &outcomes {
             tracing::info!(%service, %version, file = &**file, ?change, "file of a service");
@@ -372,7 +374,7 @@ impl Driver {
         }
     }
 
-    /// What an event of a flow means for a service.
+    /// Tells the services an event of a flow that concerns them.
     pub(super) fn note_unit_event(&mut self, event: &Event) {
         match event {
             Event::Flow { flow, state }
@@ -396,8 +398,8 @@ impl Driver {
         }
     }
 
-    /// Does what the files of a fleet say of services, which is in force from now on. What files name
-    /// comes first: it may say where a service is wanted.
+    /// Tells the services what the files of a fleet say, now that the fleet is in force. Files of
+    /// services come first, because they may say where a service is wanted.
     pub(super) fn load_services(&mut self, fleet: &Fleet, take_over: bool) {
         let files = fleet.services().to_vec();
         self.tell_services(Input::FilesLoaded { files, take_over });
@@ -407,8 +409,8 @@ impl Driver {
         }
     }
 
-    /// An order about a unit, of the instance that its player has now: a spool may have been wiped since
-    /// its flow was made.
+    /// Returns an order about a unit with the instance that its player has now. The instance may
+    /// differ from that of the flow, because the player's spool was wiped since.
     pub(super) fn with_instance(&mut self, order: Order, player: PlayerIx) -> Order {
         if order.instance.is_none() {
             return order;
@@ -420,7 +422,7 @@ impl Driver {
         Order { instance: instance.or(order.instance), ..order }
     }
 
-    /// Players were drained, or are drained no more.
+    /// Tells the services which players are drained, or not drained any more.
     pub(super) fn note_drained(&mut self, hosts: &HostSet) {
         let roster = self.engine.roster();
         let is_drained = |host: &&HostName| {
@@ -435,7 +437,8 @@ impl Driver {
         }
     }
 
-    /// A player attached and told all its units. One that is quarantined counts as absent.
+    /// Tells the services that a player attached, with all its units. A quarantined player counts
+    /// as absent.
     pub(super) fn units_attached(&mut self, player: PlayerIx, units: Option<Vec<UnitReport>>) {
         let roster = self.engine.roster();
         let host = roster.host(player).clone();
@@ -446,7 +449,7 @@ impl Driver {
         self.tell_services(input);
     }
 
-    /// Units of a player changed; as far as this is its present session.
+    /// Tells the services changed units of a player, if this is its present session.
     pub(super) fn units_told(
         &mut self,
         player: PlayerIx,
@@ -465,7 +468,7 @@ impl Driver {
     }
 }
 
-/// What each says, in one line; `None` where there is nothing.
+/// Joins texts to one line; `None` if there is none.
 fn join(told: &[impl ToString]) -> Option<String> {
     let told: Vec<String> = told.iter().map(ToString::to_string).collect();
     (!told.is_empty()).then(|| told.join("; "))

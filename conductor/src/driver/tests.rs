@@ -26,7 +26,7 @@ use crate::{
 
 const STORE: StoreId = StoreId([7; 16]);
 
-/// A load that may take away so much, and takes over nothing.
+/// Returns terms by which a load may take away so much, and takes over nothing.
 fn terms(removal: Removal) -> LoadTerms {
     LoadTerms { removal, may_leave: Quantity::Percent(10), take_over: false }
 }
@@ -39,13 +39,13 @@ fn recover(reply: oneshot::Sender<Reply>) -> Request {
     Request::Recover(alice(Verb::Recover), reply)
 }
 
-/// The way out to a player, and its stream.
+/// Returns the way out to a player, and its stream.
 fn way_to(host: &str) -> (Outbox, Frames) {
     let (queue, frames) = StreamQueue::new();
     (Outbox::new(host, queue), frames)
 }
 
-/// A driver, and whoever talks to it.
+/// A driver, and the other ends of its mailboxes.
 struct Bench {
     disk: MemoryDisk,
     to: Handle,
@@ -85,7 +85,7 @@ impl Bench {
         Bench { disk, to, finish: Some(finish), driver, fleet, _keys: keys }
     }
 
-    /// One with these players.
+    /// Returns a bench with these players.
     async fn with(players: &str) -> Bench {
         let bench = Bench::new(MemoryDisk::new(STORE));
         bench.load(players).await.unwrap();
@@ -102,12 +102,12 @@ impl Bench {
         self.load_with(players, "").await
     }
 
-    /// With a file of deployments.
+    /// Loads players with a file of deployments.
     async fn load_with(&self, players: &str, deployments: &str) -> Reply {
         self.load_removing(Removal::AtMost(0), players, deployments).await
     }
 
-    /// One that may take away as much as that.
+    /// Loads a fleet that may take away so much.
     async fn load_removing(&self, removal: Removal, players: &str, deployments: &str) -> Reply {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("players"), players).unwrap();
@@ -159,7 +159,7 @@ impl Bench {
         self.submitted_as(request, Vec::new()).await
     }
 
-    /// Asks for the flow of a request, with which something of these codes is submitted now.
+    /// Asks for the flow of a request, with which a submission of these macs comes now.
     async fn submitted_as(&self, request: u8, macs: Vec<Mac>) -> Result<Option<FlowId>, Declined> {
         let audience = Asker::from_word("alice").unwrap();
         let request = RequestId([request; 16]);
@@ -211,7 +211,7 @@ impl Bench {
         (answer.await.unwrap(), frames)
     }
 
-    /// A player refuses the first order that it got.
+    /// Has a player refuse the first order that it got.
     async fn refuse(&self, player: PlayerIx, session: u64, flow: FlowId) {
         let key = AttemptKey { store: STORE, job: JobId { flow, slot: 1, job: 1 }, attempt: 1 };
         let (order, refusal) = (orchestra_model::delivery::OrderNumber(1), Refusal::UnknownScore);
@@ -228,7 +228,7 @@ impl Bench {
     }
 }
 
-/// Reads what a player is sent until it is told something of this kind.
+/// Reads what a player is sent until a command of this kind comes.
 async fn told(frames: &mut Frames, is_it: impl Fn(&Kind) -> bool) {
     let has_it = |batch: v1::ToPlayers| {
         batch.frames.into_iter().any(|frame| match frame.frame {
@@ -249,7 +249,7 @@ fn is_acknowledgement(kind: &Kind) -> bool {
     matches!(kind, Kind::Acknowledge(_))
 }
 
-/// Waits for what comes by itself. Where the clock is paused, it jumps to what is due next.
+/// Waits until `look` says yes. A paused clock jumps to what is due next.
 async fn until(mut look: impl AsyncFnMut() -> bool) {
     while !look().await {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -274,7 +274,7 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
     assert_eq!(refused.message(), "held, not yet taken: no space");
     let since = bench.health().await.store_held_since;
     assert!(since.is_some());
-    // Whoever asks for that request is told so again; for another one, that there is none.
+    // A question for that request gets the same answer; for another request there is no flow.
     let held = bench.submitted(2).await.unwrap_err();
     assert_eq!(held.message(), "held, not yet taken: no space");
     let same = bench.submitted_as(2, vec![Mac([9; 16]), Mac([2; 16])]).await.unwrap_err();
@@ -283,7 +283,7 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
     assert!(other.message().contains("it is another submission"), "{other:?}");
     assert_eq!(bench.submitted(1).await.unwrap(), Some(quiet));
     assert_eq!(bench.submitted(7).await.unwrap(), None);
-    // The clock stands still as long as something goes on, so it is not tried again meanwhile.
+    // The paused clock stands still while tasks run, so the batch is not tried again meanwhile.
     assert!(bench.health().await.store_error.unwrap().contains("no space"));
     assert!(bench.status(quiet).await.unwrap().is_some());
     let unsure = bench.status(quiet.next()).await.unwrap_err();
@@ -310,7 +310,7 @@ async fn each_answer_without_space_is_true() {
     let bench = Bench::with("db[1-3]\n").await;
     let flow = bench.submit(1, "db2").await.unwrap();
     bench.disk.fail_next(Fault::Full);
-    // All of them come before anybody knows that there is no space.
+    // All of these come before it is noticed that there is no space.
     let (submitted, cancelled, rejected, asked) = tokio::join!(
         bench.submit(2, "db1"),
         bench.cancel(flow),
@@ -333,7 +333,7 @@ async fn a_recovery_that_waits_for_the_disk_is_told_that_it_is_full() {
     let term = bench.health().await.term;
     bench.disk.fail_next(Fault::Full);
     let recover = async {
-        // Behind the submission, which is being written by then.
+        // This comes after the submission, which is being written by then.
         tokio::task::yield_now().await;
         bench.ask(recover).await
     };
@@ -360,7 +360,7 @@ web:
   constraints: {cluster: {concurrency: {first: 1}, sequence: [[first, second]]}}
 ";
 
-/// The same hosts, each in both apps: whoever has both in one slot would wait for ever.
+/// The same hosts, each in both apps: a job that has both in one slot would wait for ever.
 const CIRCLE: &str = "\
 web:
   apps: {first: \"db[1-2]\", second: \"db[1-2]\"}
@@ -389,7 +389,7 @@ async fn players_and_deployments_come_into_force_together_or_not_at_all() {
 
     bench.load_with("db[1-4]\n", SEQUENCE).await.unwrap();
     assert_eq!(in_force().await, (4, 1, 2, 1));
-    // The limits go only where somebody says so, whether or not players go with them.
+    // Limits are lifted only if that is allowed, whether or not players are removed too.
     let refused = bench.load_with("db[1-3]\n", "").await.unwrap_err();
     assert!(refused.message().contains("lacks 1 of 4 players"), "{refused:?}");
     assert!(refused.message().contains("deployments.d is not there"), "{refused:?}");
@@ -494,7 +494,7 @@ async fn only_the_session_that_was_asked_is_superseded() {
     assert!(matches!(second, Attached::Occupied { by: SessionId(1), .. }), "{second:?}");
     let (third, _kept) = bench.attach("db1", 3, Some(1)).await;
     assert!(matches!(third, Attached::Welcome(..)), "{third:?}");
-    // It had asked the first one too, but that is not who is there now.
+    // It had asked the first session, which is not the present one.
     let (fourth, _frames) = bench.attach("db1", 4, Some(1)).await;
     assert!(matches!(fourth, Attached::Occupied { by: SessionId(3), .. }), "{fourth:?}");
     drop(_kept);
@@ -532,7 +532,7 @@ async fn a_newcomer_that_left_is_not_attached() {
     let (outbox, _frames) = way_to("db1");
     let (attached, frames) = bench.attach("db1", 1, None).await;
     drop((attached, frames, outbox));
-    // The same once more, and nobody awaits the answer.
+    // Once more, and nobody awaits the answer.
     let (outbox, _frames) = way_to("db1");
     let snapshot = PlayerSnapshot {
         spool: SpoolId([1; 16]),
@@ -573,7 +573,7 @@ async fn raising_the_term_waits_for_nothing() {
 async fn who_did_what_is_on_disk_with_what_was_done() {
     let bench = Bench::with("db[1-3]\n").await;
     let flow = bench.submit(1, "db2").await.unwrap();
-    // Known already, and rejected: nothing was done.
+    // One submission is known already and one is rejected, so nothing was done.
     assert_eq!(bench.submit(1, "db2").await.unwrap(), flow);
     let by = Asker::from_word("alice").unwrap();
     let make = |reply| Input::CancelRequested { reply, flow: FlowId(99), by, abandon: false };
@@ -592,7 +592,7 @@ async fn who_did_what_is_on_disk_with_what_was_done() {
         (3, "alice".to_owned(), Verb::Cancel, on()),
     ];
     assert!(lines(&bench).eq(expected.clone()), "{:?}", lines(&bench).collect::<Vec<_>>());
-    // Together with the change, or not at all.
+    // The audit line is written together with the change, or not at all.
     bench.disk.fail_next(Fault::Full);
     bench.submit(2, "db1").await.unwrap_err();
     assert!(lines(&bench).eq(expected));

@@ -1,24 +1,25 @@
-//! Who hears of changes. One that is behind, or gone, is let go: it asks for the whole status.
+//! Watchers of flows. A watcher that is behind, or gone, is dropped; it asks for the whole status
+//! again.
 
 use std::collections::HashMap;
 
 use orchestra_model::{FlowId, status::Event};
 use tokio::sync::mpsc::Sender;
 
-/// Fewer than these are not worth looking through.
+/// Below so many watchers the gone ones are not looked for.
 const FEW: usize = 64;
 
-/// Everybody who watches a living flow.
+/// The watchers of all living flows.
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     flows: HashMap<FlowId, Vec<Sender<Event>>>,
     watchers: usize,
-    /// At so many, those that are gone are looked for.
+    /// At so many watchers the gone ones are removed.
     tidy_at: usize,
 }
 
 impl Watchers {
-    /// Adds one. Whoever is gone is forgotten at the latest when there are twice as many.
+    /// Adds a watcher. Gone ones are removed at the latest when there are twice as many.
     pub(super) fn add(&mut self, flow: FlowId, watcher: Sender<Event>) {
         if self.watchers >= self.tidy_at.max(FEW) {
             self.flows.retain(|_, watchers| {
@@ -32,7 +33,7 @@ impl Watchers {
         self.watchers += 1;
     }
 
-    /// Tells an event of a flow.
+    /// Tells the watchers of a flow an event.
     pub(super) fn tell(&mut self, event: &Event) {
         let flow = event.flow();
         let Some(watchers) = self.flows.get_mut(&flow) else { return };
@@ -44,7 +45,7 @@ impl Watchers {
         }
     }
 
-    /// Lets go of those who watch a flow that ended: they have heard everything.
+    /// Drops the watchers of a flow that ended, because they were told everything.
     pub(super) fn end(&mut self, flow: FlowId) {
         self.watchers -= self.flows.remove(&flow).map_or(0, |watchers| watchers.len());
     }

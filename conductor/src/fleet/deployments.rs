@@ -1,9 +1,9 @@
 //! `deployments.d`: files of deployments, read against the fleet that they are about.
 //!
-//! Whatever is wrong in any of them, all of it is told, and none of them counts. What the files
-//! say is `orchestra-document`'s; what only the conductor can know is asked here: that `@NAME` is
-//! not a group and an app at once. That their hosts are players, also those that an expression takes
-//! away, is asked of the fleet while they are read: a host that is no player would count in
+//! If anything is wrong in any file, all problems are told and no file counts. `orchestra-document`
+//! reads the files. This module checks what only the conductor knows: that `@NAME` is not a group
+//! and an app at once. While the files are read, the fleet is asked whether their hosts are
+//! players, even those that an expression excludes: a host that is no player would count in
 //! percentages and could never act.
 
 use std::{path::Path, sync::Arc};
@@ -26,8 +26,8 @@ use super::{
 /// The directory, below that of the configuration.
 pub(super) const DIRECTORY: &str = "deployments.d";
 
-/// Reads all deployments of a configuration into the fleet that they are about. A directory that is
-/// not there holds none.
+/// Reads all deployments of a configuration into the fleet that they are about. A missing directory
+/// counts as empty.
 pub(super) fn load(directory: &Path, fleet: &mut Fleet) -> Result<(), Problems> {
     let mut problems = Problems::default();
     let most = limits::DEPLOYMENT_FILE_BYTES;
@@ -55,15 +55,15 @@ pub(super) fn load(directory: &Path, fleet: &mut Fleet) -> Result<(), Problems> 
     Ok(())
 }
 
-/// SHA-256 over what they mean, however it is spelt.
+/// Returns the SHA-256 over the content of deployments, which does not depend on their spelling.
 fn digest(deployments: &Deployments) -> [u8; 32] {
     Sha256::digest(show(deployments.iter(), Format::Json)).into()
 }
 
-/// `@NAME` names one thing.
+/// Checks that no `@NAME` is a group and an app.
 fn check_groups(deployments: &Deployments, fleet: &Fleet, problems: &mut Problems) {
     for app in deployments.apps() {
-        // Both have the same character set.
+        // Names of apps and of groups have the same characters.
         let is_group =
             GroupName::new(app.as_str()).is_ok_and(|group| fleet.groups.contains_key(&group));
         if is_group {

@@ -1,5 +1,5 @@
-//! Files that may be there or not. Only what certainly is not there counts as that: what cannot be
-//! read, or is a link that leads nowhere, is an error, for it may hold limits.
+//! Optional files. A file counts as missing only if it certainly is. A file that cannot be read, or
+//! a link that leads nowhere, is an error, because it may hold limits.
 
 use std::{
     fs, io,
@@ -12,15 +12,16 @@ use orchestra_document::{Format, Problems};
 
 /// A file of one of the directories below that of the configuration.
 pub(super) struct Document {
-    /// As people are told: `deployments.d/web.yaml`.
+    /// The name as people are told: `deployments.d/web.yaml`.
     pub(super) name: String,
     pub(super) format: Format,
     pub(super) text: String,
 }
 
-/// The files of a directory below that of the configuration, in the order of their names. What is
-/// hidden, or neither YAML, TOML nor JSON by its name, is none of ours: editors and packages leave such
-/// things. A file is read up to `most` bytes and one more. `None` without the directory.
+/// Reads the files of a directory below that of the configuration, in the order of their names.
+/// Hidden files, and those that are neither YAML, TOML nor JSON by name, are ignored, because
+/// editors and packages leave such files. A file is read up to `most` bytes and one more. Returns
+/// `None` if there is no directory.
 pub(super) fn read_documents(
     configuration: &Path,
     directory: &str,
@@ -57,14 +58,14 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Reads a text of at most `most` bytes, or one more, which tells that it is larger.
+/// Reads a text of at most `most` bytes and one more, which shows that it is larger.
 pub(super) fn read_text(path: &Path, most: u64) -> io::Result<String> {
     let mut text = String::new();
     open_regular(path)?.take(most.saturating_add(1)).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// The outcome of looking at `path`; `None` where there is nothing of this name.
+/// Returns the outcome of looking at `path`; `None` if there is nothing of this name.
 pub(super) fn if_there<T>(path: &Path, outcome: io::Result<T>) -> io::Result<Option<T>> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(path) {

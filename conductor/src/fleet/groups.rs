@@ -1,6 +1,6 @@
 //! `groups.toml`: lines `NAME = "HOSTS"`. A group may name labels, `@all`, and other groups of the
-//! file, wherever these stand in it; it cannot name an app, for deployments may use groups, and
-//! then each would wait for the other.
+//! file, in any order. It cannot name an app, because deployments may use groups, so neither could
+//! be read first.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt};
 
@@ -13,7 +13,7 @@ use orchestra_model::{
 
 use super::Fleet;
 
-/// Most groups that are within one another: nobody reads deeper ones, and a stack ends somewhere.
+/// Most groups that are nested in one another, because each level takes stack.
 const DEPTH: usize = 64;
 
 /// Why the groups cannot be used.
@@ -27,9 +27,9 @@ pub enum InvalidGroups {
     Hosts(GroupName, #[source] Box<InvalidHostSet>),
     /// A group names hosts that the players file does not.
     UnknownHosts(GroupName, HostSet),
-    /// Groups name each other: each the next, and the last the first.
+    /// Groups name each other in a circle: each names the next, and the last names the first.
     Cycle(Vec<GroupName>),
-    /// A group is within too many others.
+    /// A group is nested too deeply.
     TooDeep(GroupName),
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for InvalidGroups {
     }
 }
 
-/// Reads the groups of a fleet whose players and labels are known.
+/// Reads the groups of a fleet whose players and labels were read before.
 pub(super) fn read(
     text: &str,
     fleet: &Fleet,
@@ -90,7 +90,7 @@ pub(super) fn read(
     Ok(reading.progress.into_inner().done)
 }
 
-/// The host set of each group, as it is written.
+/// Reads the host set of each group as text.
 fn read_texts(text: &str, problems: &mut Problems) -> BTreeMap<GroupName, String> {
     let groups = match Format::Toml.parse(text) {
         Ok(Node::Map(groups)) => groups,
@@ -117,7 +117,7 @@ fn read_texts(text: &str, problems: &mut Problems) -> BTreeMap<GroupName, String
     texts
 }
 
-/// Groups of which some are resolved, and some are being resolved because others name them.
+/// Groups that are resolved or are being resolved, because other groups name them.
 struct Reading<'a> {
     fleet: &'a Fleet,
     texts: &'a BTreeMap<GroupName, String>,
@@ -127,7 +127,7 @@ struct Reading<'a> {
 #[derive(Default)]
 struct Progress {
     done: BTreeMap<GroupName, HostSet>,
-    /// Those whose host sets are being read: each is named by the one before it.
+    /// The groups that are being resolved; each is named by the one before it.
     path: Vec<GroupName>,
     /// Why a group that was looked up could not be resolved.
     failed: Option<InvalidGroups>,
@@ -153,7 +153,7 @@ impl Reading<'_> {
         Ok(hosts)
     }
 
-    /// The hosts of a group that was resolved before; else it is being resolved from here on.
+    /// Returns the hosts of a group that was resolved before; else begins to resolve it.
     fn enter(&self, name: &GroupName) -> Result<Option<HostSet>, InvalidGroups> {
         let mut progress = self.progress.borrow_mut();
         if let Some(hosts) = progress.done.get(name) {

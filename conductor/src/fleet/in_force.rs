@@ -1,8 +1,8 @@
-//! A limit in force is lifted by somebody who says so, and by nothing else: not by a file that has
+//! A limit in force is lifted only if an operator allows it. It is not lifted by a file that has
 //! vanished, a directory that is empty because nothing is mounted there, or a link that leads
-//! nowhere. What is in force is remembered in the store, so that this holds at a start as well.
+//! nowhere. The store remembers what is in force, so this holds at a start as well.
 //!
-//! Where nothing ever was, nothing is missed.
+//! What never was in force is not missed.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -14,7 +14,7 @@ use orchestra_model::{
 
 use super::{Fleet, deployments::DIRECTORY};
 
-/// What a fleet would lift of the limits in force: a clause for each file.
+/// The limits in force that a fleet would lift, as a clause for each file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lifted(Vec<String>);
 
@@ -25,12 +25,12 @@ impl fmt::Display for Lifted {
 }
 
 impl Fleet {
-    /// With the revocation lists that `conductor.toml` names, one of each CA.
+    /// Adds the revocation lists that `conductor.toml` names, one of each CA.
     pub(crate) fn revoking<'a>(self, lists: impl Iterator<Item = &'a RevocationList>) -> Self {
         Self { lists: lists.map(|list| list.edition().clone()).collect(), ..self }
     }
 
-    /// What is to be remembered of this fleet once it is in force.
+    /// Returns what is to be remembered of this fleet once it is in force.
     pub(crate) fn in_force(&self) -> InForce {
         let cells = self.deployments.cells();
         let deployment = |(name, file): (&DeploymentName, &Arc<str>)| {
@@ -46,7 +46,7 @@ impl Fleet {
         }
     }
 
-    /// What this fleet would lift of what is in force; `None` where that is nothing.
+    /// Returns which limits in force this fleet would lift; `None` if none.
     pub(crate) fn lifts(&self, before: &InForce) -> Option<Lifted> {
         let now = self.in_force();
         let mut clauses = Vec::new();
@@ -84,7 +84,7 @@ impl Fleet {
         }
     }
 
-    /// A clause for each file that lacks something.
+    /// Returns a clause for each file that lacks something.
     fn some_gone(&self, before: &InForce, now: &InForce) -> Vec<String> {
         let mut gone: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut clauses = Vec::new();
@@ -108,7 +108,7 @@ impl Fleet {
     }
 }
 
-/// That a revocation list is older than the edition that was in force, if it is.
+/// Returns a clause if a revocation list is older than the edition that was in force.
 fn older(list: &ListEdition, before: &[ListEdition]) -> Option<String> {
     let in_force = before.iter().find(|in_force| list.is_older_than(in_force))?;
     Some(format!(
@@ -137,7 +137,8 @@ mod tests {
                         constraints: {site: {concurrency: {web: 1}}}}\n";
     const DESK: &str = "desk: {apps: {printer: 'n1'}}\ndock: {apps: {crane: 'n2'}}\n";
 
-    /// A configuration with two files of deployments and a group, and what is in force with it.
+    /// Makes a configuration with two files of deployments and a group, and what is in force with
+    /// it.
     fn place() -> (tempfile::TempDir, InForce) {
         let place = tempfile::tempdir().unwrap();
         let path = place.path();
@@ -154,7 +155,7 @@ mod tests {
         (place, in_force)
     }
 
-    /// What is lifted after a change of the files.
+    /// Returns what is lifted after a change of the files.
     fn lifted(change: impl FnOnce(&Path)) -> Option<String> {
         let (place, in_force) = place();
         change(place.path());
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn what_stays_or_is_new_lifts_nothing() {
         assert_eq!(lifted(|_| {}), None);
-        // Another name, another spelling, one more: all that was there is there.
+        // A file is renamed, one is spelt differently, one is added: nothing is missing.
         let renamed = |place: &Path| {
             let file = |name: &str| place.join(DIRECTORY).join(name);
             fs::rename(file("shop.yaml"), file("store.yaml")).unwrap();
@@ -202,10 +203,10 @@ mod tests {
             told.contains("was made at 1970-01-01T00:00:01Z, before the one that was"),
             "{told}"
         );
-        // A CA that was made anew counts from 1 again.
+        // A new CA counts from 1 again.
         let anew = ListEdition { key: [5].as_slice().into(), ..edition(1) };
         assert_eq!(fleet(&[anew]).lifts(&before), None);
-        // A former release remembered that there were lists, and not which.
+        // An earlier release remembered that there were lists, but not which.
         let former = InForce { lists: Vec::new(), ..before };
         assert_eq!(fleet(&[edition(1)]).lifts(&former), None);
     }

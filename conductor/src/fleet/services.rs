@@ -1,8 +1,8 @@
 //! `services.d`: files of services, each read against the fleet that it is about.
 //!
-//! Whatever is wrong in any of them, all of it is told, and none of them counts. What a file says is
-//! `orchestra-document`'s; which hosts it names is asked of the fleet. Whether a file is news, and whose
-//! its service is, is for `orchestra-service` to say.
+//! If anything is wrong in any file, all problems are told and no file counts. `orchestra-document`
+//! reads a file, and the fleet resolves its hosts. `orchestra-service` decides whether a file is
+//! news, and to whom its service belongs.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -23,8 +23,8 @@ use super::{
 /// The directory, below that of the configuration.
 const DIRECTORY: &str = "services.d";
 
-/// Reads all services of a configuration, in the order of their files. A directory that is not there
-/// holds none.
+/// Reads all services of a configuration, in the order of their files. A missing directory counts
+/// as empty.
 pub(super) fn load(directory: &Path, fleet: &Fleet) -> Result<Vec<FiledService>, Problems> {
     let mut problems = Problems::default();
     let files = read_documents(directory, DIRECTORY, FILE_BYTES, &mut problems);
@@ -53,7 +53,7 @@ fn read(file: &Document, fleet: &Fleet) -> Result<FiledService, Problems> {
     let spec = parse(&file.text, file.format)?;
     let mut problems = Problems::default();
     let hosts = match HostSet::parse(&spec.on, fleet) {
-        // It is where the other one is.
+        // A linked service is where the other one is.
         _ if spec.upkeep.linked_to.is_some() => HostSet::default(),
         Ok(hosts) if hosts.is_empty() => {
             problems.add("on", "its host set is empty");
@@ -66,7 +66,7 @@ fn read(file: &Document, fleet: &Fleet) -> Result<FiledService, Problems> {
         }
     };
     problems.into_result()?;
-    // It was parsed just now.
+    // The text was parsed just now, so this does not fail.
     let meaning = file.format.parse(&file.text).map(|tree| tree.canonical()).unwrap_or_default();
     Ok(FiledService {
         file: file.name.as_str().into(),
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// What these files of services come to beside four players.
+    /// Reads these files of services in a fleet of four players.
     fn read_files(files: &[(&str, &str)]) -> Result<Vec<FiledService>, String> {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("players"), "db[1-4] app=db\n").unwrap();

@@ -1,8 +1,8 @@
-//! Groups and labels that lose hosts. Deployments, services and flows are told whom they concern by
-//! them, so a file that was cut short, or edited with the wrong selection, takes hosts out of limits
-//! and out of services as surely as a players file without them does, and is held to the same bound.
+//! Groups and labels that lose hosts. Deployments, services and flows name their hosts by them. So
+//! a file that was cut short or edited by mistake takes hosts out of limits and services, as a
+//! players file without these hosts would. So the same bound applies.
 //!
-//! A group or a label that is gone altogether needs no bound: whatever names it is an error.
+//! A group or a label that is gone completely needs no bound: every use of it is an error.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,19 +14,19 @@ use orchestra_model::{HostSet, record::InForce};
 
 use super::{Fleet, Word};
 
-/// Most groups and labels of which the hosts are told.
+/// Most groups and labels whose hosts are told.
 const TOLD: usize = 8;
 
-/// What groups and labels would lose: more than they may.
+/// What groups and labels would lose, if it is more than they may.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Shrunk {
-    /// How many hosts leave one or more of them, and stay players.
+    /// How many hosts leave groups or labels and stay players.
     hosts: usize,
     /// How many players there are.
     players: usize,
-    /// How many hosts may leave.
+    /// How many hosts may leave groups or labels.
     most: u32,
-    /// Each that loses some.
+    /// Each group or label that loses hosts, with these hosts.
     words: Vec<(Arc<str>, HostSet)>,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for Shrunk {
 }
 
 impl Fleet {
-    /// Groups and labels, by the word that stands for each.
+    /// Returns groups and labels with their hosts, by the word that stands for each.
     pub(super) fn groups_and_labels(&self) -> impl Iterator<Item = (Arc<str>, HostSet)> {
         self.words().filter_map(|(word, hosts)| {
             let word = match word {
@@ -62,8 +62,8 @@ impl Fleet {
         })
     }
 
-    /// What the groups and labels of this fleet lack of the players that were in them, where these
-    /// are more than `most`.
+    /// Returns which players the groups and labels of this fleet have lost, if these are more than
+    /// `most`.
     pub(crate) fn shrinks(&self, before: &InForce, most: u32) -> Option<Shrunk> {
         let now: BTreeMap<Arc<str>, HostSet> = self.groups_and_labels().collect();
         let lost = |(word, was): (&Arc<str>, &HostSet)| {
@@ -106,7 +106,7 @@ mod tests {
              n[5-10] (6)"
         );
         assert_eq!(told(&few, &before, 0), None, "it grows");
-        // One host is left, which a word of its own would not be remembered for.
+        // Even a group with one host left is compared with the remembered one.
         assert!(told(&before, &fleet("n[1-20]\n", "n1"), 4).is_some());
     }
 

@@ -1,5 +1,5 @@
-//! Nobody reaches an RPC that the role table does not give to the role in its certificate: one
-//! layer around the whole server, so that no handler can forget to ask.
+//! Only roles to which the role table gives an RPC reach it; the role is in the certificate. This
+//! is one layer around the whole server, so that no handler can forget to ask.
 
 use std::{
     future::{Ready, ready},
@@ -12,7 +12,7 @@ use tonic::{Status, codegen::http};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Most that is said of a path that a stranger made up.
+/// Most characters of an unknown path that are repeated.
 const PATH_CHARS: usize = 200;
 
 /// Wraps a server with [`Access`].
@@ -27,7 +27,7 @@ impl AccessLayer {
     }
 }
 
-/// Lets through what the role table allows.
+/// Lets through the calls that the role table allows.
 #[derive(Clone, Debug)]
 pub(crate) struct Access<S> {
     inner: S,
@@ -100,7 +100,7 @@ where
     type Output = A::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
-        // `Pin<Box<A>>` and `B` are `Unpin`, so is this.
+        // `Pin<Box<A>>` and `B` are `Unpin`, so this is too.
         match self.get_mut() {
             Either::Through(inner) => inner.as_mut().poll(cx),
             Either::Refused(answer) => Pin::new(answer).poll(cx),

@@ -1,4 +1,4 @@
-//! What the desk answers, in the words of the protocol.
+//! Answers of the desk, as messages of the protocol.
 
 use bytes::Bytes;
 use orchestra_flow::answer;
@@ -30,7 +30,7 @@ use crate::{
 /// Longest folded host set of one audit line, in bytes: a page has room for it.
 const HOSTS_BYTES: usize = 64 << 10;
 
-/// One or more pages of what a list gives.
+/// One or more pages of a list.
 type Encoded<P> = Result<Vec<P>, Declined>;
 
 pub(super) fn tasks(tasks: Vec<TaskStatus>) -> Encoded<v1::TaskPage> {
@@ -38,7 +38,7 @@ pub(super) fn tasks(tasks: Vec<TaskStatus>) -> Encoded<v1::TaskPage> {
     Ok(pages.map(|tasks| v1::TaskPage { tasks }).collect())
 }
 
-/// A flow's line is short, so that a piece is a page.
+/// Encodes flows. A flow's line is short, so a piece is one page.
 pub(super) fn flows(flows: Vec<FlowSummary>) -> Encoded<v1::FlowPage> {
     let flows = flows.into_iter().map(|flow| (&flow).into());
     Ok(vec![v1::FlowPage { flows: flows.collect() }])
@@ -118,7 +118,7 @@ fn audit_line(line: AuditRecord) -> v1::AuditLine {
     }
 }
 
-/// A folded host set is ASCII.
+/// Cuts a folded host set, which is ASCII.
 fn shortened(hosts: &str) -> String {
     match hosts.get(..HOSTS_BYTES) {
         Some(beginning) => format!("{beginning}…"),
@@ -156,7 +156,7 @@ fn cursor(cursor: Cursor) -> v1::Cursor {
     v1::Cursor { store: store.0.to_vec().into(), term: term.0, change }
 }
 
-/// Takes its time.
+/// Encodes a plan. This may take long.
 pub(super) fn plan(planned: &Planned) -> Result<v1::PlanResponse, Declined> {
     let response = v1::PlanResponse::from(planned);
     match response.encoded_len() {
@@ -198,7 +198,7 @@ pub(super) fn loaded(loaded: &Loaded) -> v1::ReloadResponse {
     }
 }
 
-/// A host set as text, and how many hosts it has.
+/// Returns a host set as text, and how many hosts it has.
 pub(super) fn folded(hosts: &HostSet) -> (String, u32) {
     (hosts.to_string(), u32::try_from(hosts.len()).unwrap_or(u32::MAX))
 }

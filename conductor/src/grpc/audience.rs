@@ -1,4 +1,4 @@
-//! The calls of the audience, each in a few lines: who asks, what the request says, who does it.
+//! The calls of the audience. Each reads who asks and what the request says, and calls the desk.
 
 use bytes::Bytes;
 use orchestra_model::AudienceName;
@@ -18,7 +18,7 @@ use crate::{
     reload::Allowed,
 };
 
-/// Flows that are listed where nobody says how many.
+/// How many flows are listed if the request names no number.
 const FLOWS: u32 = 20;
 
 /// The service for the audience.
@@ -30,7 +30,7 @@ impl AudienceCalls {
         Self(desk)
     }
 
-    /// Reads a submission, off the runtime's threads, for a spec may be large.
+    /// Reads a submission, off the runtime's threads, because a spec may be large.
     async fn read(
         &self,
         request: v1::SubmitRequest,

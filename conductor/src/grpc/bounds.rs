@@ -1,6 +1,6 @@
-//! What one name of the audience may have under way, and all of them together, so that nobody takes
-//! the memory or the processors that others need: one layer around the whole server, like
-//! [`access`](super::access).
+//! Bounds of what one name of the audience, and all together, may have under way, so that nobody
+//! takes the memory or the processors that others need. This is one layer around the whole server,
+//! like [`access`](super::access).
 //!
 //! ```text
 //! call ─▶ a place ─▶ the request, whole ─▶ answer's place ─▶ turn ─▶ handler ─▶ answer, read to its end
@@ -9,10 +9,10 @@
 //!                     a budget of bytes
 //! ```
 //!
-//! Each bound is far above honest use. Who meets one that only others' patience could lift waits for
-//! a while, and is then refused as RESOURCE_EXHAUSTED with what there is too much of, and what to do
-//! about it; the log tells it at a bounded rate. A name's own bounds are below those of all, so that
-//! one name cannot use those up.
+//! Each bound is far above honest use. A call that meets a bound waits for a while if it may be
+//! lifted by others that end, and is then refused as RESOURCE_EXHAUSTED. The text says what there
+//! is too much of and what to do about it; the log tells it at a bounded rate. The bounds of one
+//! name are below those of all, so that one name cannot use those up.
 //!
 //! Players are bounded where their streams are (`lines/stream/counts.rs`).
 
@@ -41,9 +41,9 @@ use self::{
     calls::Call,
 };
 
-/// How long a request may take to come, whole, with the wait for its room.
+/// How long a request may take to come completely, including the wait for its room.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
-/// How long a call waits for those before it.
+/// How long a call waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Wraps a server with [`Bounds`].
@@ -70,7 +70,7 @@ impl<S> Layer<S> for BoundsLayer {
     }
 }
 
-/// Lets through what is within the bounds.
+/// Lets through calls that are within the bounds.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds<S> {
     inner: S,
@@ -96,7 +96,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        // The one that was ready is used up, and a new one left in its place.
+        // This uses the service that was polled ready, and leaves a clone in its place.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let bounds = self.bounds.clone();
@@ -132,7 +132,8 @@ where
 }
 
 impl BoundsLayer {
-    /// The request, whole, with what it keeps until its answer was read, and its turn.
+    /// Returns the complete request, with its turn and the places that it keeps until its answer
+    /// was read.
     async fn admit(
         &self,
         who: &Identity,
@@ -158,7 +159,7 @@ impl BoundsLayer {
             ))
         })?;
         let Places { answer, settling, work } = places;
-        // The bytes of the request are those of the message that the handler has.
+        // The room stays taken, because the handler's message uses the bytes of the request.
         (kept.answer, kept.settling, kept.room) = (answer, settling, room);
         let turn = Turn(Arc::new(Mutex::new(work)));
         parts.extensions.insert(turn.clone());
@@ -166,7 +167,7 @@ impl BoundsLayer {
     }
 }
 
-/// What is answered on a connection that is one too many.
+/// Returns the answer on a connection beyond the most that a name may have.
 fn surplus(name: &str, most: usize) -> Status {
     Status::resource_exhausted(format!(
         "{name} has {most} connections, the most that one name may have: end some, or give each \
@@ -174,17 +175,17 @@ fn surplus(name: &str, most: usize) -> Status {
     ))
 }
 
-/// A turn at work that takes a processor's time, or much memory.
+/// A turn for work that takes a processor's time, or much memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turn(Arc<Mutex<Option<account::Work>>>);
 
 impl Turn {
-    /// The one that a call has; none where it needs none.
+    /// Returns the turn of a call; an empty one if the call needs none.
     pub(crate) fn of<T>(request: &tonic::Request<T>) -> Turn {
         request.extensions().get().cloned().unwrap_or_default()
     }
 
-    /// Lets the next one work: what is left of this call is small.
+    /// Gives the turn to the next call, because what is left of this one is small.
     pub(crate) fn give_back(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -1,4 +1,4 @@
-//! Answers that are streams: what the desk gives piece by piece, in pages of the protocol.
+//! Answers that are streams: the desk's pieces, as pages of the protocol.
 
 use std::pin::Pin;
 
@@ -12,15 +12,15 @@ use crate::{
     desk::{Desk, Recipient, Stopped},
 };
 
-/// Pages that wait for a slow reader.
+/// Most pages that wait for a slow reader.
 const WAITING: usize = 2;
-/// Where a page is cut, in bytes.
+/// From so many bytes on a page is cut.
 const PAGE_BYTES: usize = 1 << 20;
 
 /// A streamed answer.
 pub(super) type Pages<P> = Pin<Box<dyn Stream<Item = Result<P, Status>> + Send>>;
 
-/// How a piece looks as pages.
+/// Encodes a piece as pages.
 type Encode<T, P> = fn(T) -> Result<Vec<P>, Declined>;
 
 /// A reader at the other end of a connection.
@@ -47,8 +47,8 @@ impl<T: Send, P: Send> Recipient<T> for PageWriter<T, P> {
     }
 }
 
-/// A streamed answer, fed by a task of its own. What is declined is its status; where the conductor
-/// stops, the status says so.
+/// Returns a streamed answer, fed by a task of its own. If the rest is declined, or the conductor
+/// stops, its status says so.
 pub(super) fn stream<T, P, F>(
     desk: &Desk,
     encode: Encode<T, P>,
@@ -67,14 +67,14 @@ where
             () = desk.until_stopping() => Err(Declined::stopping().into()),
         };
         if let Err(Stopped::Declined(declined)) = fed {
-            // Whoever read it may have gone.
+            // The reader may have gone.
             let _ = pages.send(Err(declined.into())).await;
         }
     });
     Response::new(Box::pin(ReceiverStream::new(receiver)))
 }
 
-/// Pages of these, none much larger than [`PAGE_BYTES`] unless a single one is.
+/// Cuts items into pages. A page is much larger than [`PAGE_BYTES`] only if a single item is.
 pub(super) fn cut<T: Message>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
     let mut pages = Vec::new();
     let mut page = Vec::new();

@@ -42,7 +42,7 @@ impl Players for PlayerCalls {
     }
 }
 
-/// What goes out on a stream. What is said last is its status.
+/// What goes out on a stream. A goodbye becomes its status.
 #[derive(Debug)]
 pub(crate) struct ToPlayers(Frames);
 

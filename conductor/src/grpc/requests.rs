@@ -1,4 +1,4 @@
-//! What requests say, in the words of the desk.
+//! Requests of the protocol, as values of the desk.
 
 use std::sync::Arc;
 
@@ -27,10 +27,10 @@ use crate::{
     },
 };
 
-/// Audit lines that are listed where nobody says how many.
+/// How many audit lines are listed if the request names no number.
 const LINES: u32 = 100;
 
-/// Who asks: what the certificate says.
+/// Returns the asker, who is named by the certificate.
 pub(super) fn audience<T>(request: &Request<T>) -> Result<AudienceName, Status> {
     let peer = request.extensions().get::<Peer>();
     let peer = peer.ok_or_else(|| Status::unauthenticated("no verified certificate"))?;
@@ -38,7 +38,7 @@ pub(super) fn audience<T>(request: &Request<T>) -> Result<AudienceName, Status> 
         .map_err(|error| Status::unauthenticated(error.to_string()))
 }
 
-/// The flow that a request names.
+/// Reads the flow that a request names.
 pub(super) fn flow(flow: Option<v1::FlowRef>) -> Result<WhichFlow, Declined> {
     match flow.and_then(|flow| flow.flow) {
         Some(Flow::Id(id)) => Ok(WhichFlow::Id(FlowId(id))),
@@ -48,33 +48,33 @@ pub(super) fn flow(flow: Option<v1::FlowRef>) -> Result<WhichFlow, Declined> {
     }
 }
 
-/// Which of a flow's jobs a request chooses.
+/// Reads which of a flow's jobs a request chooses.
 pub(super) fn choice(slot: u32, job: u32, name: &str) -> Result<Choice, Declined> {
     Ok(Choice { slot, job, name: job_name(name)? })
 }
 
-/// A job's name; `None` where none is given.
+/// Reads a job's name; `None` if none is given.
 pub(super) fn job_name(name: &str) -> Result<Option<JobName>, Declined> {
     given(name)
         .map(|name| JobName::new(name).map_err(|error| Declined::invalid(&error)))
         .transpose()
 }
 
-/// A host's name; `None` where none is given.
+/// Reads a host's name; `None` if none is given.
 pub(super) fn host(name: &str) -> Result<Option<HostName>, Declined> {
     given(name)
         .map(|name| HostName::new(name).map_err(|error| Declined::invalid(&error)))
         .transpose()
 }
 
-/// A deployment's name; `None` where none is given.
+/// Reads a deployment's name; `None` if none is given.
 pub(super) fn deployment(name: &str) -> Result<Option<DeploymentName>, Declined> {
     given(name)
         .map(|name| DeploymentName::new(name).map_err(|error| Declined::invalid(&error)))
         .transpose()
 }
 
-/// Which tasks of the chosen jobs a request wants.
+/// Reads which tasks of the chosen jobs a request wants.
 pub(super) fn task_filter(of: &str, states: &[String]) -> Result<TaskFilter, Declined> {
     let states = states.iter().map(|word| {
         TaskState::from_word(word).ok_or_else(|| {
@@ -85,7 +85,7 @@ pub(super) fn task_filter(of: &str, states: &[String]) -> Result<TaskFilter, Dec
     Ok(TaskFilter { states: states.collect::<Result<_, _>>()?, host: host(of)? })
 }
 
-/// Which audit lines a request wants.
+/// Reads which audit lines a request wants.
 pub(super) fn audit_filter(request: v1::ListAuditRequest) -> Result<AuditFilter, Declined> {
     let v1::ListAuditRequest { by, verb, since_ms, host: of, limit } = request;
     let verb = given(&verb).map(|word| {
@@ -105,7 +105,7 @@ pub(super) fn audit_filter(request: v1::ListAuditRequest) -> Result<AuditFilter,
     Ok(AuditFilter { by, verb, since: Timestamp(since_ms), host, most })
 }
 
-/// What somebody who watches wants to hear.
+/// Reads what a watcher wants to be told.
 pub(super) fn watch_filter(request: &v1::WatchRequest) -> Result<WatchFilter, Declined> {
     let v1::WatchRequest { since, every_end, snapshots, .. } = request;
     let since = match since {
@@ -121,7 +121,7 @@ pub(super) fn watch_filter(request: &v1::WatchRequest) -> Result<WatchFilter, De
     Ok(WatchFilter { since, every_end: *every_end, snapshots: *snapshots })
 }
 
-/// What somebody wants to submit. Takes its time.
+/// Reads what is to be submitted. This may take long.
 pub(super) fn proposal(request: v1::SubmitRequest) -> Result<Proposal, Declined> {
     let id = request_id(&request.request_id)?;
     check_flow_spec(&request.spec).map_err(|error| Declined::invalid(&error))?;
@@ -141,7 +141,7 @@ pub(super) fn proposal(request: v1::SubmitRequest) -> Result<Proposal, Declined>
     })
 }
 
-/// What somebody wants another try of.
+/// Reads what is to be tried again.
 pub(super) fn retry(request: v1::RetryRequest) -> Result<WantedRetry, Declined> {
     Ok(WantedRetry {
         request: request_id(&request.request_id)?,
@@ -152,12 +152,12 @@ pub(super) fn retry(request: v1::RetryRequest) -> Result<WantedRetry, Declined> 
     })
 }
 
-/// The name of a service.
+/// Reads the name of a service.
 pub(super) fn service(name: &str) -> Result<ServiceName, Declined> {
     ServiceName::new(name).map_err(|error| Declined::invalid(&error))
 }
 
-/// What somebody asks of a service.
+/// Reads what is asked of a service.
 pub(super) fn service_verb(
     verb: Option<change_service_request::Verb>,
 ) -> Result<ServiceVerb, Declined> {
@@ -191,7 +191,7 @@ pub(super) fn service_verb(
     })
 }
 
-/// Whose log, and which part of it.
+/// Reads which log is wanted, and which part of it.
 pub(super) fn read_logs(
     request: &v1::ReadLogsRequest,
 ) -> Result<(ServiceName, WhichInstance, LogQuery), Declined> {
@@ -223,7 +223,7 @@ fn request_id(bytes: &[u8]) -> Result<RequestId, Declined> {
     id.ok_or_else(|| Declined::new(Ground::Invalid, "the request id has 16 bytes"))
 }
 
-/// On the wire, text that is not given is empty.
+/// Returns `None` for an empty text, which on the wire stands for none.
 fn given(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }

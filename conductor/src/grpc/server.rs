@@ -13,21 +13,22 @@ use super::{
 };
 use crate::{desk::Desk, lines::PlayerLines};
 
-/// How often a ping is sent over each connection, and how long its answer may take: for a peer that
-/// does nothing any more, though its host lives. Clients ping more often, and the kernel notices a
-/// host that is gone (`orchestra_certs`), so that this may be rare: it is what a connection costs
-/// that does nothing.
+/// How often a ping is sent over each connection, and how long its answer may take. It finds a peer
+/// that does nothing any more although its host lives. It is rare because each ping costs an idle
+/// connection; clients ping more often, and the kernel notices a host that is gone
+/// (`orchestra_certs`).
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most calls at once on one connection: a tool has two, a player one.
 const CALLS: u32 = 128;
-/// Most bytes of requests, on one connection, that are on their way or not looked at yet: what a peer
-/// may leave there with each of its connections. A submission of megabytes comes in so many rounds.
+/// Most bytes of requests on one connection that are on their way or not read yet. This much a peer
+/// may leave unread with each of its connections. A submission of megabytes comes in several
+/// rounds.
 const WINDOW: u32 = 256 << 10;
 /// Longest headers of a call, in bytes: ours have a few hundred.
 const HEADERS: u32 = 8 << 10;
 
-/// The server, until it is told to stop and every connection has ended.
+/// Runs the server until it is told to stop and every connection has ended.
 pub(crate) async fn listen(
     incoming: Incoming,
     lines: PlayerLines,
@@ -54,7 +55,7 @@ pub(crate) async fn listen(
                 .max_encoding_message_size(limits::MESSAGE_BYTES),
         )
         .serve_with_incoming_shutdown(incoming, async move {
-            // The sender outlives the server, so this ends only when told to.
+            // The sender outlives the server, so this ends only when it is told to.
             let _ = until.wait_for(|stopping| *stopping).await;
         })
         .await

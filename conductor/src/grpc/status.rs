@@ -1,4 +1,4 @@
-//! How what the conductor declines looks on the wire: the one place where its own error becomes a
+//! How a declined request looks on the wire: the one place where the conductor's error becomes a
 //! status.
 
 use std::error::Error as _;
@@ -8,7 +8,7 @@ use tonic::{Code, Status, metadata::MetadataValue};
 
 use crate::declined::{Declined, Ground};
 
-/// Beside FAILED_PRECONDITION: what is wrong with the host set.
+/// The header beside FAILED_PRECONDITION that tells what is wrong with the host set.
 const HOSTS: &str = "orchestra-hosts";
 
 impl From<Declined> for Status {
@@ -43,18 +43,18 @@ fn beside_hosts(message: &str, kind: &'static str) -> Status {
     status
 }
 
-/// What a line's protocol said when it was lost goes back as it came.
+/// Returns the status with which a line was lost, unchanged.
 fn lost(declined: &Declined) -> Status {
     let said = declined.source().and_then(|source| source.downcast_ref::<Status>());
     said.cloned().unwrap_or_else(|| Status::unknown(declined.message()))
 }
 
-/// A line that was lost, for those who know no status. Where we ended it, because a message on it is
-/// larger than we read, that is the reason.
+/// Returns the error for a line that was lost with this status. If we ended the line because a
+/// message on it was too large, the error says so.
 pub(super) fn line_lost(status: Status) -> Declined {
     let message = status.message().to_owned();
     match status.code() {
-        // The decoder of the protocol's library says it so.
+        // The decoder of the protocol's library uses this code.
         Code::OutOfRange => {
             Declined::new(Ground::TooMuch, format!("a message is too large: {message}"))
         }

@@ -1,8 +1,8 @@
-//! What changed of a flow's tasks in a span of its changes, for readers that missed the events.
+//! Which tasks of a flow changed in a span of its changes, for readers that missed the events.
 //!
-//! Every record of a task says which of its flow's changes it was (`TaskRecord::change`), so the
-//! store knows what a reader has not heard of, whoever told it the rest, before a crash or after.
-//! Tasks that were never sent have no records: they change with their job's end.
+//! Every record of a task has the number of the flow's change that wrote it (`TaskRecord::change`).
+//! So the store knows what a reader has missed, even over a crash of the conductor. Tasks that were
+//! never sent have no records: they change with their job's end.
 
 use orchestra_model::{
     HostSet, TaskState,
@@ -19,9 +19,9 @@ use super::HistoryError;
 /// Some of a flow's changes, by their numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// Those above this one; `None`: from the first on.
+    /// Changes above this one; `None`: from the first on.
     pub(crate) above: Option<u64>,
-    /// Up to this one; `None`: to the last.
+    /// Changes up to this one; `None`: to the last.
     pub(crate) up_to: Option<u64>,
 }
 
@@ -41,8 +41,9 @@ pub(crate) struct Piece {
     pub(crate) next: Option<u32>,
 }
 
-/// Tasks of a job that changed, among the next `limit` that have records, from place `from` on.
-/// Before each, the ends of its earlier attempts: whoever missed the task may have missed these.
+/// Returns the tasks of a job that changed, among the next `limit` that have records from index
+/// `from` on. Before each task come the ends of its earlier attempts, which the reader may have
+/// missed too.
 pub(crate) fn changed(
     reader: &dyn Reader,
     job: &JobRecord,
@@ -72,7 +73,7 @@ pub(crate) fn changed(
     Ok(piece)
 }
 
-/// Tasks of an ended job that were never sent, among the `limit` from place `from` on.
+/// Returns the tasks of an ended job that were never sent, among the `limit` from index `from` on.
 pub(crate) fn never_sent(
     reader: &dyn Reader,
     job: &JobRecord,
@@ -100,7 +101,7 @@ pub(crate) fn never_sent(
     Ok(Piece { events: events.collect(), next: (end < job.tasks).then_some(end) })
 }
 
-/// A task as its record has it; `None` while nothing happened that is worth telling.
+/// Returns the event of a task's record; `None` if it is not worth telling.
 fn task(record: &TaskRecord, scope: Scope) -> Option<Event> {
     let state = match record.state {
         TaskState::Sent if record.started_at.is_none() => return None,
@@ -108,7 +109,7 @@ fn task(record: &TaskRecord, scope: Scope) -> Option<Event> {
         TaskState::Waiting if record.attempt == 0 => return None,
         state => state,
     };
-    // A one-of task that was given up without a choice is filed under its first host.
+    // A one-of task that was given up without a choice is recorded under its first host.
     let is_chosen = scope == Scope::All || record.sent_at.is_some();
     let in_flight = state.is_in_flight();
     Some(Event::Task {
@@ -126,7 +127,7 @@ fn task(record: &TaskRecord, scope: Scope) -> Option<Event> {
     })
 }
 
-/// The end of an attempt after which there was another: the task waited for it then.
+/// Returns the event of an attempt after which there was another: then the task waited.
 fn earlier(record: &TaskRecord, attempt: u32, end: &EndSummary) -> Event {
     let (before, exit, signal) = match &end.outcome {
         Outcome::Exited(0) => (TaskState::Ok, Some(0), None),

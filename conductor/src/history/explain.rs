@@ -1,5 +1,4 @@
-//! Why an ended flow, or a task of one, is as it is: in sentences, as the engine has them for
-//! living ones.
+//! Explains an ended flow, or its tasks, in sentences like those of the engine for living flows.
 
 use orchestra_model::{
     FlowId, HostName, HostSet, JobId, JobState, TaskState,
@@ -11,11 +10,11 @@ use orchestra_store::Reader;
 
 use super::{HistoryError, spec, targets, thresholds};
 
-/// Most jobs that are told of.
+/// Most jobs that are explained.
 const JOBS: usize = 100;
 
-/// Why an ended flow, these jobs of it, or their tasks on a host, are as they are. `None` where the
-/// store has no such flow.
+/// Explains an ended flow, these jobs of it, or their tasks on a host. Returns `None` if the store
+/// has no such flow.
 pub(crate) fn explain(
     reader: &dyn Reader,
     id: FlowId,
@@ -32,7 +31,8 @@ pub(crate) fn explain(
     let jobs: Vec<JobRecord> = jobs.collect();
     let of_flow = chosen.is_none().then(|| about(None, tell_flow(&flow, &jobs)));
     let needed = needed(reader, id)?;
-    // Of a flow, what went well is no question; of a job that was named, it is an answer.
+    // A whole flow's explanation leaves out jobs that went well. Jobs that were chosen are always
+    // explained.
     let told = jobs.iter().filter(|job| chosen.is_some() || job.state != JobState::Ok);
     let told = told.take(JOBS).map(|job| about(Some(job.id), tell_job(job, &needed).into()));
     Ok(Some(of_flow.into_iter().chain(told).collect()))
@@ -43,7 +43,7 @@ fn about(job: Option<JobId>, text: Advice) -> Explanation {
     Explanation { job, hosts, reason: None, dead: false, text, given_up: None }
 }
 
-/// How many tasks of each job had to be ok.
+/// Returns how many tasks of each job had to be ok.
 fn needed(reader: &dyn Reader, id: FlowId) -> Result<impl Fn(&JobRecord) -> u32, HistoryError> {
     let spec = spec(reader, id)?;
     Ok(move |job: &JobRecord| {
@@ -137,7 +137,7 @@ fn told(state: TaskState) -> &'static str {
         TaskState::Cancelled => "cancelled",
         TaskState::Skipped => "never sent: its job was doomed, or its slot never came",
         TaskState::Lost => "sent, and its end will never be known",
-        // Not of flows that have ended.
+        // Tasks of ended flows have none of these states.
         TaskState::Waiting | TaskState::Sent | TaskState::Running => "not over",
     }
 }

@@ -1,9 +1,9 @@
 //! What an ended flow has left undone, as a flow of its own: what `orc retry` submits.
 //!
-//! Tasks that ended ok are done and stay so. The new flow has the others, with the same limits in
-//! numbers: where 8 of 10 had to be ok and 5 were, 3 of the other 5 have to be; at least 1 has to,
-//! or nobody would notice that the retry did nothing. Jobs and slots that have nothing left are
-//! not in it.
+//! Tasks that ended ok are done. The new flow has the others, with the same limits in numbers: if 8
+//! of 10 had to be ok and 5 were, 3 of the other 5 have to be. At least 1 has to, because otherwise
+//! a retry that did nothing would count as ok. Jobs and slots that have nothing left are not in the
+//! new flow.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,36 +27,36 @@ pub(crate) struct Rest {
     pub(crate) spec: FlowSpec,
     /// The host sets of its jobs, slot by slot.
     pub(crate) targets: Vec<Vec<HostSet>>,
-    /// Their parameters, by their new places.
+    /// Their parameters, by slot and job of the new flow.
     pub(crate) params: BTreeMap<(u16, u16), Params>,
     /// How many tasks it has.
     pub(crate) tasks: u32,
-    /// Hosts that had something left and are players no more: they are not in it.
+    /// Hosts that had something left and are no players any more. They are not in the new flow.
     pub(crate) gone: HostSet,
 }
 
-/// Why there is no such flow.
+/// Why there is no new flow.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoRest {
     /// The old flow cannot be read.
     Read(#[source] HistoryError),
     /// The store has no such flow.
     Unknown(FlowId),
-    /// It has not ended.
+    /// The flow has not ended.
     Alive(FlowId),
-    /// Every task of what was named is ok, or its host is a player no more.
+    /// Every named task is ok, or its host is no player any more.
     Nothing(FlowId),
-    /// The parameters, which were erased when the old flow ended, are not given as they were.
+    /// The parameters, which were erased when the old flow ended, are not given with the same keys.
     Params(Vec<WrongKeys>),
 }
 
-/// A job whose parameters are not given as they were.
+/// A job whose parameters are not given with the same keys.
 #[derive(Debug)]
 pub(crate) struct WrongKeys {
     job: JobName,
-    /// Keys that it had and that are not given.
+    /// Keys that the job had and that are not given.
     missing: Vec<ParamKey>,
-    /// Keys that it did not have.
+    /// Keys that are given and that the job did not have.
     extra: Vec<ParamKey>,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for NoRest {
     }
 }
 
-/// What is wrong with the keys of all jobs, so that nobody has to ask once for each.
+/// Says what is wrong with the keys of all jobs, at once.
 fn tell_wrong(jobs: &[WrongKeys]) -> String {
     let mut told = Vec::new();
     for WrongKeys { job, extra, .. } in jobs.iter().filter(|job| !job.extra.is_empty()) {
@@ -108,7 +108,7 @@ impl From<ReadError> for NoRest {
 
 impl Rest {
     /// Reads what is left of an ended flow, or of one job of it, on those of its hosts that are
-    /// `players` still. Parameters are `given` by the jobs' old places.
+    /// still `players`. Parameters are `given` by slot and job of the old flow.
     pub(crate) fn read(
         reader: &dyn Reader,
         flow: FlowId,
@@ -167,14 +167,14 @@ impl Rest {
     }
 }
 
-/// A place from 1: there are no more slots and jobs than fit.
+/// Returns the number, from 1, of a slot or job. There are no more slots and jobs than fit.
 fn place(index: usize) -> u16 {
     u16::try_from(index + 1).unwrap_or(u16::MAX)
 }
 
 /// What is left of one job.
 struct Left {
-    /// Its hosts that are not ok; of a one-of job that is not, all.
+    /// Its hosts that are not ok; all hosts if it is a one-of job that is not ok.
     hosts: HostSet,
     /// How many tasks are ok.
     ok: u32,
@@ -202,13 +202,13 @@ impl Left {
     }
 }
 
-/// The job for what is left of it: limits that were shares of all its hosts become the numbers that
-/// they came to.
+/// Returns the job for what is left of it. Limits that were shares of all its hosts become the
+/// numbers that they came to.
 fn narrowed(spec: JobSpec, record: &JobRecord, ok: u32, hosts: &HostSet) -> JobSpec {
     let is_past_canary = record.canary_ok_at.is_some() || record.promoted_by.is_some();
     let Thresholds { window, needed, tolerated, .. } = thresholds(&spec, record);
-    // One of a job's hosts had to succeed, and has to. What `success` leaves needs no bound of its
-    // own, and `max_failures` alone was what it left.
+    // For a one-of job one host had to succeed, and still has to. `max_failures` is kept only if
+    // `success` does not bound the failures as well.
     let (success, max_failures) = match spec.scope {
         Scope::One => (None, None),
         Scope::All => {
@@ -230,7 +230,7 @@ fn narrowed(spec: JobSpec, record: &JobRecord, ok: u32, hosts: &HostSet) -> JobS
     }
 }
 
-/// What is wrong with the parameters that a job is given again, if anything is.
+/// Returns what is wrong with the keys of the parameters that a job is given again, if anything.
 fn wrong_keys(job: &JobRecord, given: &Params) -> Option<WrongKeys> {
     let had: BTreeSet<&ParamKey> = job.param_keys.iter().collect();
     let has: BTreeSet<&ParamKey> = given.iter().map(|(key, _)| key).collect();

@@ -1,4 +1,4 @@
-//! What the targets of a submission make of its scores and parameters.
+//! How the targets of a submission would take its scores and parameters.
 
 use std::{
     borrow::Cow,
@@ -23,7 +23,7 @@ const WARNINGS: usize = 100;
 /// Most versions of a score that one sentence lists.
 const VERSIONS: usize = 5;
 
-/// What is known of every job of a submission.
+/// What is known about every job of a submission.
 #[derive(Debug)]
 pub(crate) struct Survey(Vec<JobSurvey>);
 
@@ -36,11 +36,11 @@ struct JobSurvey {
     targets: usize,
     /// A host on which the score is disabled, and why.
     disabled: Option<(HostName, String)>,
-    /// A score that some target has and whose name is near.
+    /// A score of some target whose name is similar.
     meant: Option<String>,
-    /// Targets that have the score and would not take the parameters, and why.
+    /// Targets that have the score and would refuse the parameters, and why.
     unwilling: Vec<(HostSet, RefusedParams)>,
-    /// Whether some target has the score and takes the parameters.
+    /// Whether some target has the score and would take the parameters.
     accepted: bool,
 }
 
@@ -55,9 +55,10 @@ pub(crate) enum Refusal {
         disabled: Option<(HostName, String)>,
         meant: Option<String>,
     },
-    /// Every target is known, and none takes the parameters. Says nothing of their values.
+    /// Every target is known, and none takes the parameters. The text does not contain their
+    /// values.
     Params { job: JobName, problems: RefusedParams },
-    /// Targets that are known do not have the same version of a score, and all should.
+    /// Known targets have different versions of a score, and the submission demands one version.
     Differs { job: JobName, how: String },
 }
 
@@ -85,7 +86,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
-    /// It, and what would help.
+    /// Returns the refusal as text, with what would help.
     pub(crate) fn advice(&self) -> Advice {
         let text = Advice::from(self.to_string());
         match self {
@@ -98,7 +99,7 @@ impl Refusal {
 }
 
 impl Inventory {
-    /// Looks at what the targets of each job offer. Takes its time for many.
+    /// Looks at what the targets of each job offer. This may take long for many targets.
     pub(crate) fn survey(
         &self,
         spec: &FlowSpec,
@@ -162,20 +163,20 @@ impl Inventory {
     }
 }
 
-/// What the lists of a job's targets come to.
+/// What was found in the lists of a job's targets.
 #[derive(Default)]
 struct Findings<'a> {
     versions: BTreeMap<ScoreHash, Vec<HostName>>,
     missing: Vec<HostName>,
     disabled: Option<(HostName, String)>,
     meant: Option<String>,
-    /// What each `.conf` makes of the parameters. Versions of a score mostly share theirs.
+    /// How each `.conf` judges the parameters. Versions of a score mostly share their `.conf`.
     verdicts: Vec<(&'a ScoreSpec, Result<(), RefusedParams>, Vec<HostName>)>,
     accepted: bool,
 }
 
 impl<'a> Findings<'a> {
-    /// Adds what players with this list, which are `hosts`, make of a job.
+    /// Adds how players with this list, which are `hosts`, would take a job.
     fn add(
         &mut self,
         job: &JobSpec,
@@ -215,8 +216,8 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// Parameters as one of the instances that a job is for has them; what keeps them from that is told by
-/// its player.
+/// Returns the parameters as one of the job's instances would have them. If they cannot be filled,
+/// the player will say so.
 fn of_one_instance<'p>(job: &JobSpec, hosts: &[HostName], params: &'p Params) -> Cow<'p, Params> {
     let filled = job.unit.as_ref().zip(hosts.first()).and_then(|(unit, host)| {
         let ordinal = unit.instances.first()?.ordinal;
@@ -230,26 +231,26 @@ fn sets(by_hash: BTreeMap<ScoreHash, Vec<HostName>>) -> BTreeMap<ScoreHash, Host
 }
 
 impl Survey {
-    /// Why the submission should not be stored, if so: what no target could accept, or, with
-    /// `same_score`, what not all of them would do alike.
+    /// Returns why the submission should not be stored, if so: no target could accept it or, with
+    /// `same_score`, the targets have different versions.
     pub(crate) fn refusal(&self, same_score: bool) -> Option<Refusal> {
         self.0
             .iter()
             .find_map(|job| job.impossible().or_else(|| job.differs().filter(|_| same_score)))
     }
 
-    /// A sentence for each thing that whoever submits should know.
+    /// Returns a sentence for each thing that the submitter should know.
     pub(crate) fn warnings(&self) -> Vec<String> {
         bounded(self.0.iter().flat_map(JobSurvey::warnings).collect())
     }
 
-    /// What was found, job by job.
+    /// Returns what was found, job by job.
     pub(crate) fn into_scores(self) -> Vec<ScoreSurvey> {
         self.0.into_iter().map(|job| job.found).collect()
     }
 }
 
-/// The first of these warnings, and how many more there are.
+/// Returns the first warnings, and how many more there are.
 pub(crate) fn bounded(mut warnings: Vec<String>) -> Vec<String> {
     if let Some(more @ 1..) = warnings.len().checked_sub(WARNINGS) {
         warnings.truncate(WARNINGS);
@@ -289,7 +290,7 @@ impl JobSurvey {
         parts.chain(unwilling).map(|part| format!("job {}: {part}", self.found.job)).collect()
     }
 
-    /// Who lacks the score.
+    /// Says which targets lack the score.
     fn lacking(&self) -> Option<String> {
         let ScoreSurvey { score, missing, .. } = &self.found;
         let hosts = (!missing.is_empty()).then(|| folded(missing))?;
@@ -301,9 +302,9 @@ impl JobSurvey {
         })
     }
 
-    /// Who has which version, where there are several.
+    /// Says which targets have which version, if there are several.
     fn drift(&self) -> Option<String> {
-        /// Digits of a hash that tell versions apart for people.
+        /// How many digits of a hash are shown to tell versions apart.
         const DIGITS: usize = 12;
         let ScoreSurvey { score, versions, .. } = &self.found;
         if versions.len() < 2 {
@@ -319,7 +320,8 @@ impl JobSurvey {
         Some(format!("score {score} has {} versions: {}", versions.len(), listed.join(", ")))
     }
 
-    /// Who is not attached, where that matters: of a one-of job, one is enough.
+    /// Says which targets are absent, if that matters: for a one-of job one attached target is
+    /// enough.
     fn absence(&self) -> Option<String> {
         let enough = match self.scope {
             Scope::All => self.absent.is_empty(),
@@ -330,7 +332,7 @@ impl JobSurvey {
     }
 }
 
-/// `fe[1-6] (6)`, cut where it is very long.
+/// Returns `fe[1-6] (6)`, cut if it is very long.
 fn folded(hosts: &HostSet) -> String {
     format!("{} ({})", shown(&hosts.to_string()), hosts.len())
 }
@@ -408,9 +410,9 @@ mod tests {
         assert_eq!(text(refused), "job web: no target has a score restart; did you mean restarts?");
         let refused = survey(&fleet, "fe3").refusal(false);
         assert!(text(refused).ends_with("; <scores> lists what they have"));
-        // Who was not heard of may have it.
+        // A player that is unheard may have the score.
         assert_eq!(survey(&fleet, "fe[1-4]").refusal(false), None);
-        // That there are no hosts at all is told by others.
+        // That there are no hosts is told elsewhere.
         assert_eq!(survey(&fleet, "").refusal(false), None);
     }
 

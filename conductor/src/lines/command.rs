@@ -1,4 +1,4 @@
-//! Commands, encoded: what travels to a player's sitter, and its agent only carries.
+//! Encoded commands for a player's sitter, which the agent only carries.
 
 use bytes::Bytes;
 use orchestra_model::delivery::{StoreId, Term};
@@ -6,7 +6,7 @@ use orchestra_proto::v1::{self, command::Kind};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-/// What every command carries: whose it is, and of which term.
+/// What every command carries: store and term.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     /// The store's id.

@@ -1,13 +1,13 @@
-//! Readings of logs: the one table that joins whoever reads with the session of the player that is read
-//! from. Where either end goes, the other is told.
+//! Readings of logs: the one table that connects a reader with the session of the player whose log
+//! it reads. If either end goes, the other is told.
 //!
 //! ```text
 //! desk ── begin ──▶ table ── ReadLog, LogCredit, CloseLog ──▶ session's outbox ──▶ player
 //!      ◀── parts ── table ◀────────────── LogPart ─────────── session  ◀──────────────┘
 //! ```
 //!
-//! The driver is not asked for any of the bytes, and nothing waits: a player sends no more than it has
-//! credit for, so a reading's parts have a bound wherever they lie.
+//! The bytes do not pass the driver, and nothing waits: a player sends no more than it has credit
+//! for, so the parts of a reading are bounded wherever they are.
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ use crate::declined::{Declined, Ground};
 /// Most readings of one name at once.
 const OF_A_NAME: usize = 4;
 
-/// All readings that there are.
+/// All open readings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogReadings(Arc<Mutex<Table>>);
 
@@ -43,7 +43,7 @@ struct Table {
 struct Open {
     session: SessionId,
     by: AudienceName,
-    /// How much the player may still send.
+    /// How many bytes the player may still send.
     credit: usize,
     parts: mpsc::UnboundedSender<Result<LogPart, Declined>>,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Line {
     pub(crate) header: Header,
 }
 
-/// A reading, for whoever reads. The player is told when it is dropped.
+/// The reader's end of a reading. When it is dropped the player is told.
 #[derive(Debug)]
 pub(crate) struct LogReading {
     id: ReadingId,
@@ -76,7 +76,7 @@ impl LogReadings {
         let (sender, parts) = mpsc::unbounded_channel();
         let mut table = self.lock();
         table.check_bounds(line.session, &by)?;
-        // Whoever ends a session ends its queue first, and then what is in the table.
+        // The end of a session ends its queue first, then its readings in the table.
         if line.outbox.is_ended() {
             return Err(gone());
         }
@@ -90,7 +90,7 @@ impl LogReadings {
         Ok(LogReading { id, line, parts, table: self.clone() })
     }
 
-    /// A player said this of a reading, which may be over.
+    /// Takes what a player said of a reading, which may be over.
     pub(in crate::lines) fn take(
         &self,
         host: &HostName,
@@ -114,14 +114,14 @@ impl LogReadings {
                 (Err(Declined::new(Ground::Internal, why)), true)
             }
         };
-        // Whoever read it may have gone.
+        // The reader may have gone.
         let _ = open.parts.send(part);
         if is_last {
             table.open.remove(&id);
         }
     }
 
-    /// A session is over, and its queue has ended: its readers are told.
+    /// Tells the readers of a session that is over and whose queue has ended.
     pub(in crate::lines) fn detach(&self, session: SessionId) {
         for (_, open) in self.lock().open.extract_if(|_, open| open.session == session) {
             let _ = open.parts.send(Err(gone()));
@@ -152,12 +152,12 @@ fn gone() -> Declined {
 }
 
 impl LogReading {
-    /// The next part; or why there is none. Nothing follows an end.
+    /// Returns the next part, or why there is none. Nothing follows an end.
     pub(crate) async fn next(&mut self) -> Result<LogPart, Declined> {
         self.parts.recv().await.unwrap_or_else(|| Err(gone()))
     }
 
-    /// So much was taken: as much more may come.
+    /// Gives the player credit for so many bytes more, because so many were taken.
     pub(crate) fn give_back(&self, cost: usize) {
         if let Some(open) = self.table.lock().open.get_mut(&self.id) {
             open.credit += cost;

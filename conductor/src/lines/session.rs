@@ -1,8 +1,8 @@
-//! Sessions, each of one player: let in, and listened to.
+//! Sessions, each of one player: how they begin, and what they say.
 //!
-//! A session first tells the player's whole state; the driver takes it in and the engine
-//! reconciles. From then on this side only decodes, in order. Where the name has a live session
-//! already, that one is asked; if it answers, the newcomer is refused, else it takes over.
+//! A session first tells the player's whole state; the driver takes it and the engine reconciles.
+//! From then on this side only decodes, in order. If the player has a session already, that one is
+//! asked whether it lives. If it answers, the new session is refused, else it takes over.
 
 mod inventories;
 mod outbox;
@@ -42,8 +42,8 @@ use crate::{
     proof::Proofs,
 };
 
-/// Bytes of reports, over all sessions, that wait for the driver, encoded and read; whoever has more
-/// waits with reading.
+/// Most bytes of reports of all sessions that wait for the driver, encoded and decoded. Beyond that
+/// sessions stop reading.
 const ROOM: usize = 64 << 20;
 
 /// The sessions of all players.
@@ -53,7 +53,7 @@ pub(super) struct Sessions {
     store: StoreId,
     proofs: Proofs,
     tables: Tables,
-    /// How long an older session may take to say that it lives.
+    /// How long an older session may take to answer that it lives.
     probe: Duration,
     next: Arc<AtomicU64>,
     inventories: Inventories,
@@ -87,7 +87,7 @@ impl Sessions {
         Self { driver, store, proofs, tables, probe, next, inventories, room }
     }
 
-    /// Lets a player in, or says why not.
+    /// Begins the session of a player, or says why not.
     pub(super) async fn admit(
         &self,
         host: &HostName,
@@ -151,13 +151,13 @@ impl Sessions {
         }
     }
 
-    /// What a player says of its state, and whether it takes samples.
+    /// Reads what a player says of its state, and whether it takes samples.
     fn snapshot(&self, host: &HostName, bytes: Bytes) -> Result<(PlayerSnapshot, bool), Declined> {
         check_fields("Snapshot: it has more fields than any honest one", &bytes)
             .map_err(|error| Declined::invalid(&error))?;
         let wire = RawSnapshot::decode(bytes)
             .map_err(|error| Declined::new(Ground::Invalid, format!("snapshot: {error}")))?;
-        // More than can be at once would only make work.
+        // No player can have more attempts at once, and to read them would only cost time.
         if wire.live.len() > limits::MAX_TASKS as usize {
             return Err(Declined::new(
                 Ground::Invalid,
@@ -187,20 +187,20 @@ impl Sessions {
         let _ = self.tell(FromSession::Detached { player, session: id }).await;
     }
 
-    /// Tells those who read a player's logs that its session is over. After its queue has ended.
+    /// Tells the readers of a player's logs that its session is over, after its queue has ended.
     pub(super) fn end_readings(&self, id: SessionId) {
         self.tables.readings.detach(id);
     }
 
-    /// Takes in one message: all of its reports go to the driver together, for what costs is each
-    /// time that somebody is told.
+    /// Takes one message. Its reports go to the driver together, because each message to the driver
+    /// costs.
     pub(super) async fn take(
         &self,
         session: &Session,
         mut batch: v1::FromPlayers,
     ) -> Result<(), Declined> {
         let Session { host, player, id, .. } = session;
-        // An honest message is far shorter.
+        // Honest messages have far fewer frames.
         for frames in batch.frames.chunks_mut(TURN) {
             let room = self.room_for(frames.iter().map(said::room).sum()).await?;
             let Said { mut reports, units, logs, vitals, alive, wrong } = Said::read(host, frames);
@@ -226,7 +226,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Takes evidence out of refusals that this store did not give.
+    /// Removes, from refusals, evidence that this store did not give.
     fn check_evidence(&self, host: &HostName, reports: &mut [Report<KnownEnd>]) {
         for report in reports {
             if let Report::Refused { refusal: Refusal::StaleTerm { evidence, .. }, .. } = report {
@@ -237,8 +237,8 @@ impl Sessions {
         }
     }
 
-    /// Waits until the driver has room for reports that take so much. It gives it back when it has
-    /// taken them in.
+    /// Waits until the driver has room for so many bytes of reports. The driver gives the room back
+    /// when it has taken them.
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Declined> {
         let bytes = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
         Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| stopping())

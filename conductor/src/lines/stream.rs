@@ -1,5 +1,5 @@
-//! What one connection carries, from its first message to its last: what comes on it, how many of them a
-//! player may have, and the queue of what goes out.
+//! A stream, from its first message to its last: what comes on it, how many streams a player may
+//! have, and the queue of what goes out.
 
 mod counts;
 mod queue;
@@ -25,11 +25,11 @@ pub(crate) trait Messages:
 
 impl<I: Incoming<Item = Result<v1::FromPlayers, Declined>> + Send + Unpin> Messages for I {}
 
-/// A stream that somebody has dialled.
+/// A stream that a player has dialled.
 pub(super) struct PlayerStream<M> {
-    /// Who has dialled it, by its certificate.
+    /// The peer, by its certificate.
     pub(super) peer: Peer,
-    /// The name in that.
+    /// The name in the certificate.
     pub(super) host: HostName,
     incoming: M,
     /// Becomes true when the conductor stops.
@@ -48,7 +48,7 @@ impl<M: Messages> PlayerStream<M> {
         Self { peer, host, incoming, stopping, _counted: counted }
     }
 
-    /// What the first message says: one attach, under the name of the certificate.
+    /// Reads the first message: one attach, under the name of the certificate.
     pub(super) async fn greeting(&mut self, within: Duration) -> Result<v1::Attach, Declined> {
         let first = tokio::select! {
             first = timeout(within, self.incoming.next()) => first,
@@ -73,7 +73,7 @@ impl<M: Messages> PlayerStream<M> {
         Ok(attach)
     }
 
-    /// The next message; or why there is none, where the stream is over or its queue was ended.
+    /// Returns the next message, or why there is none: the stream is over, or its queue was ended.
     pub(super) async fn next(&mut self, queue: &StreamQueue) -> Result<v1::FromPlayers, Goodbye> {
         let message = tokio::select! {
             message = self.incoming.next() => message,
@@ -93,7 +93,7 @@ impl<M: Messages> PlayerStream<M> {
     }
 }
 
-/// A stream of one frame that says why.
+/// Returns a stream of one frame, which says why the player is refused.
 pub(super) fn refusal(host: &HostName, declined: &Declined) -> Frames {
     let (queue, frames) = StreamQueue::new();
     let reason = declined.message();

@@ -1,4 +1,4 @@
-//! A line with a driver that is the test itself.
+//! A line, with the test in place of the driver.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::driver::{Attached, FromSession};
 
-/// Bytes that tell by a count whether anybody has them.
+/// Bytes whose count of references tells whether they are still held.
 struct Counted(Vec<u8>, #[expect(dead_code, reason = "it is counted")] Arc<()>);
 
 impl AsRef<[u8]> for Counted {
@@ -26,7 +26,7 @@ impl AsRef<[u8]> for Counted {
     }
 }
 
-/// A stream of one message, which does not end.
+/// Returns a stream of one message, which does not end.
 fn incoming(message: v1::FromPlayers) -> impl Messages + 'static {
     tokio_stream::once(Ok(message)).chain(tokio_stream::pending())
 }

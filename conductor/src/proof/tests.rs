@@ -1,4 +1,4 @@
-//! Keys in their file, and what they confirm.
+//! Keys in their file, and the macs that they confirm.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -17,7 +17,7 @@ fn place() -> (TempDir, KeyFile) {
     (dir, file)
 }
 
-/// What a first start does.
+/// Does what a first start does.
 fn first_start(file: &KeyFile) -> Keys {
     let Found::Made(keys, _) = file.open(None).unwrap() else { panic!("there was a key") };
     file.adopt().unwrap();

@@ -1,4 +1,4 @@
-//! The file that tells other programs where this one listens.
+//! The file that tells other programs where this conductor listens.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ fn address_file(config: &Config) -> PathBuf {
     config.state_dir.join("address")
 }
 
-/// Removes what the last one left, so that nobody goes there.
+/// Removes the file of an earlier process, so that nobody connects to its address.
 pub(super) fn forget_address(config: &Config) -> Result<(), ServeError> {
     let path = address_file(config);
     match fs::remove_file(&path) {
@@ -25,10 +25,10 @@ pub(super) fn forget_address(config: &Config) -> Result<(), ServeError> {
     }
 }
 
-/// Tells other programs where this one listens: whole, or not at all.
+/// Writes the file that tells where this conductor listens, as a whole or not at all.
 pub(super) fn write_address(config: &Config, address: SocketAddr) -> Result<(), ServeError> {
     write_whole(&address_file(config), &format!("{address}\n"))?;
-    // Whoever started us may have closed our standard output, or may not read it: nobody waits.
+    // The standard output may be closed or not read, so a thread writes to it and is not awaited.
     let tell = move || {
         let _ = writeln!(io::stdout(), "{address}");
     };
@@ -36,8 +36,9 @@ pub(super) fn write_address(config: &Config, address: SocketAddr) -> Result<(), 
     Ok(())
 }
 
-/// Writes a file under another name, `PATH.new`, and gives it its own. Where that fails, the error names
-/// the file that could not be written, and nothing is left of it: it takes space that may be missing.
+/// Writes a file under another name, `PATH.new`, then renames it. If that fails, the error names
+/// the file that could not be written, and the file is removed, because it takes space that may be
+/// missing.
 fn write_whole(path: &Path, text: &str) -> Result<(), ServeError> {
     let new = path.with_extension("new");
     let written =
@@ -60,13 +61,13 @@ mod tests {
         let path = place.path().join("address");
         write_whole(&path, "127.0.0.1:1\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "127.0.0.1:1\n");
-        // Nothing can take the place of a directory.
+        // A rename cannot replace a directory.
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         let error = write_whole(&path, "127.0.0.1:2\n").unwrap_err();
         assert_eq!(error.to_string(), format!("cannot write {}", path.display()));
         assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
-        // A link that leads to a disk that is full.
+        // A link to a full disk.
         let new = path.with_extension("new");
         std::os::unix::fs::symlink("/dev/full", &new).unwrap();
         let error = write_whole(&path, "127.0.0.1:3\n").unwrap_err();

@@ -26,7 +26,7 @@ pub enum ServeError {
     /// The store cannot be opened.
     #[error("the store cannot be opened")]
     Open(#[source] OpenError),
-    /// The key that orders are proven with cannot be used.
+    /// The key by which orders are proven cannot be used.
     #[error(transparent)]
     ProofKey(InvalidKey),
     /// The store cannot be read.
@@ -41,7 +41,7 @@ pub enum ServeError {
     /// The players file lacks too much of the fleet, or the deployments do not suit a living flow.
     #[error(transparent)]
     Roster(Box<dyn Error + Send + Sync>),
-    /// The store failed while running: what is on disk is what counts.
+    /// The store failed while the conductor ran. What is on disk counts.
     #[error("the store failed")]
     Store(#[source] CommitError),
     /// The runtime or a thread cannot be started.

@@ -1,4 +1,4 @@
-//! Where the conductor is told what to do from outside: signals, and the end of its lifeline.
+//! What tells the conductor from outside what to do: signals, and the end of its lifeline.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
     reload::{Allowed, Reloader},
 };
 
-/// Where we are told what to do from outside.
+/// Signals, and the lifeline.
 pub(super) struct Told {
     hangup: Signal,
     terminate: Signal,
@@ -39,7 +39,7 @@ impl Told {
         loop {
             tokio::select! {
                 Some(()) = self.hangup.recv() => {
-                    // Beside this, for it may take long, or wait for a store that is full. The
+                    // A task does it, because it may take long, or wait for a full store. The
                     // outcome is logged, and kept for `orc conductor status`.
                     let reloader = reloader.clone();
                     tokio::spawn(async move { reloader.reload(Allowed::default(), Asked::locally(Verb::Reload)).await });
@@ -52,22 +52,23 @@ impl Told {
     }
 }
 
-/// Reads the lifeline on a thread of its own. Nobody writes to it: it is cut when reading ends.
+/// Reads the lifeline on a thread. Nobody writes to it, so a read returns only when the other end
+/// is closed.
 fn watch_lifeline(mut lifeline: fs::File) -> io::Result<oneshot::Receiver<()>> {
     let (cut, is_cut) = oneshot::channel();
     std::thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
         while matches!(lifeline.read(&mut [0; 64]), Ok(1..)) {}
-        // Nobody waits any more if the conductor is stopping already.
+        // Nobody waits if the conductor is stopping already.
         let _ = cut.send(());
     })?;
     Ok(is_cut)
 }
 
-/// Waits for the end of the lifeline; false at once where there is none.
+/// Waits for the end of the lifeline; returns `false` at once if there is none.
 async fn ended(cut: &mut Option<oneshot::Receiver<()>>) -> bool {
     match cut {
         Some(cut) => {
-            // An error too means that nobody holds it any more.
+            // An error means the end too.
             let _ = cut.await;
             true
         }

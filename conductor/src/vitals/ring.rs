@@ -1,4 +1,4 @@
-//! What is remembered of vitals: values of equal lengths of time, in places that are used again.
+//! Memory of vitals: rings of values, each over an equal length of time.
 
 use orchestra_model::{
     ByteSize, Millis, ServiceName,
@@ -6,13 +6,13 @@ use orchestra_model::{
     vitals::{HighestShares, HostVitals, Permille, SAMPLED_MS, TalliedUnit, UnitUsage, UnitVitals},
 };
 
-/// How many samples are remembered one by one: those of ten minutes.
+/// How many samples are kept one by one: those of ten minutes.
 const SAMPLES: usize = 60;
 /// How many samples make one mean: those of ten minutes.
 const MEAN: u64 = 60;
-/// How many means are remembered: those of 24 hours.
+/// How many means are kept: those of 24 hours.
 const MEANS: usize = 144;
-/// Over so many samples, a minute, it is told how much a unit was held back.
+/// How many samples make a minute, over which it is told how much a unit was held back.
 const MINUTE: u64 = 6;
 
 /// A moment of the conductor, counted in samples since it started.
@@ -20,14 +20,14 @@ const MINUTE: u64 = 6;
 pub(super) struct Tick(u64);
 
 impl Tick {
-    /// The one that a moment lies in, in milliseconds since the start.
+    /// Returns the tick of a moment, which is in milliseconds since the start.
     pub(super) fn of(ms: u64) -> Self {
-        // From 1, so that nothing is of a time before.
+        // Ticks begin at 1, so that 0 is before all of them.
         Self(ms / SAMPLED_MS + 1)
     }
 }
 
-/// The newest `N` values, by the number of the time that they are of.
+/// The newest `N` values, each at the number of its time.
 #[derive(Clone, Debug)]
 struct Ring<T, const N: usize> {
     places: [T; N],
@@ -35,25 +35,25 @@ struct Ring<T, const N: usize> {
 }
 
 impl<T: Copy, const N: usize> Ring<T, N> {
-    /// Nothing is known.
+    /// Returns a ring in which nothing is known.
     fn new(nothing: T) -> Self {
         Self { places: [nothing; N], newest: 0 }
     }
 
-    /// Notes a value. Of times between the newest and this one nothing is known.
+    /// Notes a value. The times between the newest value and this one count as not known.
     fn put(&mut self, time: u64, nothing: T, value: T) {
         let skipped = time.saturating_sub(self.newest).saturating_sub(1).min(N as u64);
         for time in time - skipped.min(time)..time {
             self.places[place::<N>(time)] = nothing;
         }
         self.newest = self.newest.max(time);
-        // Not one that would be taken for a newer one.
+        // A value that is too old would overwrite a newer one.
         if time + N as u64 > self.newest {
             self.places[place::<N>(time)] = value;
         }
     }
 
-    /// The values of the last `count` times up to `now`, as far as they are there.
+    /// Returns the known values of the last `count` times up to `now`.
     fn last(&self, count: u64, now: u64) -> impl Iterator<Item = T> {
         let oldest =
             (now + 1).saturating_sub(count).max((self.newest + 1).saturating_sub(N as u64));
@@ -65,7 +65,7 @@ fn place<const N: usize>(time: u64) -> usize {
     (time % N as u64) as usize
 }
 
-/// A share in two bytes; the largest number says that it is not known.
+/// A share in two bytes; the largest number stands for not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PackedShare(u16);
 
@@ -81,7 +81,7 @@ impl PackedShare {
     }
 }
 
-/// Processors and memory of a host.
+/// The shares of processors and memory of a host that are in use.
 #[derive(Clone, Copy, Debug)]
 struct HostShares {
     cpu: PackedShare,
@@ -116,19 +116,19 @@ impl SumOfShares {
 /// What is remembered of a host.
 #[derive(Clone, Debug)]
 pub(super) struct HostRing {
-    /// Taken at so many milliseconds since the start of the conductor.
+    /// When the newest sample was taken, in milliseconds since the conductor's start.
     taken: u64,
     now: HostVitals,
     samples: Ring<HostShares, SAMPLES>,
     means: Ring<HostShares, MEANS>,
-    /// Of the mean that is being made: of what time, and of what.
+    /// The number of the time whose mean is being made.
     making: u64,
     cpu: SumOfShares,
     memory: SumOfShares,
 }
 
 impl HostRing {
-    /// From its first sample.
+    /// Returns the memory of a host, from its first sample.
     pub(super) fn new(taken: u64, vitals: HostVitals) -> Self {
         let mut ring = Self {
             taken,
@@ -143,7 +143,7 @@ impl HostRing {
         ring
     }
 
-    /// Notes a sample that is not older than those before.
+    /// Notes a sample that is not older than the earlier ones.
     pub(super) fn put(&mut self, taken: u64, vitals: HostVitals) {
         if taken < self.taken {
             return;
@@ -165,12 +165,12 @@ impl HostRing {
         self.means.put(self.making, HostShares::UNKNOWN, mean);
     }
 
-    /// The newest sample, and how old it is.
+    /// Returns the newest sample, and its age.
     pub(super) fn now(&self, now: u64) -> (HostVitals, Millis) {
         (self.now, Millis(now.saturating_sub(self.taken)))
     }
 
-    /// The highest of ten minutes, and the highest means of 24 hours.
+    /// Returns the highest values of ten minutes, and the highest means of 24 hours.
     pub(super) fn highest(&self, now: u64) -> [HighestShares; 2] {
         let Tick(tick) = Tick::of(now);
         [
@@ -190,9 +190,9 @@ fn highest(shares: impl Iterator<Item = HostShares>) -> HighestShares {
 /// One sample of a unit.
 #[derive(Clone, Copy, Debug)]
 struct UnitSample {
-    /// In thousandths of a processor; the largest number says that it is not known.
+    /// In thousandths of a processor; the largest number stands for not known.
     cpu: u32,
-    /// In KiB; likewise.
+    /// In KiB; the largest number stands for not known.
     memory: u32,
     throttled: PackedShare,
 }
@@ -225,20 +225,20 @@ pub(super) struct UnitRing {
     ordinal: Ordinal,
     memory_limit: Option<ByteSize>,
     cpu_limit: Option<MilliCores>,
-    /// As of hosts; `None` before the first sample.
+    /// The newest sample, and when it was taken; `None` before the first.
     newest: Option<(u64, UnitVitals)>,
     samples: Ring<UnitSample, SAMPLES>,
 }
 
 impl UnitRing {
-    /// Of a unit that was told of.
+    /// Returns the memory of a unit without samples.
     pub(super) fn new(unit: &TalliedUnit) -> Self {
         let TalliedUnit { ordinal, memory_limit, cpu_limit, .. } = *unit;
         let samples = Ring::new(UnitSample::UNKNOWN);
         Self { ordinal, memory_limit, cpu_limit, newest: None, samples }
     }
 
-    /// Notes a sample that is not older than those before, and what the unit is.
+    /// Notes a sample that is not older than the earlier ones, and how the unit was told.
     pub(super) fn put(&mut self, taken: u64, unit: &TalliedUnit, vitals: UnitVitals) {
         if self.newest.is_some_and(|(before, _)| taken < before) {
             return;
@@ -250,12 +250,12 @@ impl UnitRing {
         self.samples.put(tick, UnitSample::UNKNOWN, UnitSample::pack(&vitals));
     }
 
-    /// Whether a sample was taken within the last ten minutes.
+    /// Returns whether a sample was taken within the last ten minutes.
     pub(super) fn is_recent(&self, now: u64) -> bool {
         self.newest.is_some_and(|(taken, _)| now < taken + SAMPLES as u64 * SAMPLED_MS)
     }
 
-    /// What somebody is told; `None` before the first sample.
+    /// Returns what the unit uses; `None` before the first sample.
     pub(super) fn usage(&self, service: &ServiceName, now: u64) -> Option<UnitUsage> {
         let (taken, mut newest) = self.newest?;
         let Tick(tick) = Tick::of(now);
@@ -303,12 +303,12 @@ mod tests {
             ring.put(n * SAMPLED_MS, host(100));
         }
         assert_eq!(ring.now(10 * MINUTES + 5), (host(100), Millis(5)));
-        // The first sample is ten minutes old, and its mean is not.
+        // The first sample is ten minutes old and left out, but its mean is not.
         let mean = (900 + 58 * 100) / 59;
         assert_eq!(ring.highest(10 * MINUTES), [shares(Some(100)), shares(Some(mean))]);
         assert_eq!(ring.highest(21 * MINUTES), [shares(None), shares(Some(mean))]);
         assert_eq!(ring.highest(25 * 60 * MINUTES), [shares(None), shares(None)]);
-        // Nobody told of the hours between.
+        // There are no samples of the hours in between.
         ring.put(25 * 60 * MINUTES, host(50));
         let both = ring.highest(25 * 60 * MINUTES);
         assert_eq!(both, [shares(Some(50)), shares(Some(50))]);

@@ -1,4 +1,4 @@
-//! The table, and what it costs in memory.
+//! The table, and how much memory it takes.
 
 use std::alloc::System;
 
@@ -85,7 +85,8 @@ fn of_hosts_that_are_no_players_any_more_nothing_is_kept() {
     assert_eq!(vitals.lock().hosts.keys().collect::<Vec<_>>(), [&host("db2")]);
 }
 
-/// Bytes that are still asked for after `work`, the least of some tries: other tests may run beside it.
+/// Returns how many bytes `work` keeps allocated: the least of some tries, because other tests may
+/// run beside it.
 fn kept<T>(work: impl Fn() -> T) -> usize {
     let tries = (0..5).map(|_| {
         let region = Region::new(ALLOCATOR);

@@ -1,25 +1,25 @@
 //! Paces the removal of what is left of pruned flows.
 //!
-//! It is done in steps short enough that no batch waits long for one. A step is taken when no
-//! batch came for a moment; where batches never cease, now and then between two of them, so that
-//! it ends all the same. How much a step takes on follows from how long the last one took.
+//! The removal is done in short steps, so that no batch waits long. A step is taken when no batch
+//! came for a moment. If batches never cease, a step is taken now and then between two of them. The
+//! size of a step follows from how long the last one took.
 
 use std::time::{Duration, Instant};
 
 use orchestra_store::Store;
 
-/// How long no batch must have come.
+/// How long no batch must have come before a step.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long it rests at most while batches come: steps then take a twentieth of the time.
+/// The longest time between two steps while batches come. Steps then take a twentieth of the time.
 const REST: Duration = Duration::from_millis(100);
-/// How long a step should take: a batch may wait twice that for one that turns out longer.
+/// How long a step should take. A batch may have to wait twice that if the step takes longer.
 const STEP: Duration = Duration::from_millis(5);
-/// What a step takes on, in the store's units: before it is known what the disk can do, and at
-/// most. Some hundred are a millisecond of work, to which a commit adds a sync.
+/// The first and the largest size of a step, in the store's units. Some hundred units are a
+/// millisecond of work, to which a commit adds a sync.
 const FIRST: usize = 64;
 const MOST: usize = 2_000;
 
-/// Knows whether there is anything to sweep, and how much of it at a time.
+/// Decides when to sweep, and how much at a time.
 #[derive(Debug)]
 pub(super) struct Sweeper {
     limit: usize,
@@ -29,33 +29,33 @@ pub(super) struct Sweeper {
 }
 
 impl Sweeper {
-    /// At a start nobody knows whether the last process got to the end.
+    /// Returns a sweeper that has something to sweep, because the last process may not have
+    /// finished.
     pub(super) fn new() -> Self {
         Self { limit: FIRST, is_needed: true, has_failed: false, rested_since: Instant::now() }
     }
 
-    /// There is something to sweep.
+    /// Notes that there is something to sweep.
     pub(super) fn wake(&mut self) {
         self.is_needed = true;
     }
 
-    /// What failed may be tried again.
+    /// Notes that a step that failed may be tried again.
     pub(super) fn retry(&mut self) {
         self.is_needed |= self.has_failed;
     }
 
-    /// How long to wait for a batch before the next step, if there is to be one.
+    /// Returns how long to wait for a batch before the next step, if there is to be one.
     pub(super) fn pause(&self) -> Option<Duration> {
         self.is_needed.then_some(PAUSE)
     }
 
-    /// Whether the next step is due although batches keep coming.
+    /// Returns whether the next step is due although batches keep coming.
     pub(super) fn is_overdue(&self) -> bool {
         self.is_needed && self.rested_since.elapsed() >= REST
     }
 
-    /// Takes a step. After a failure it waits; one that cannot be mended, the next batch will meet
-    /// as well.
+    /// Takes a step. After a failure it waits; a lasting failure will be met by the next batch too.
     pub(super) fn step(&mut self, store: &mut dyn Store) {
         let begun = Instant::now();
         let swept = store.sweep(self.limit);
@@ -70,7 +70,7 @@ impl Sweeper {
     }
 }
 
-/// What the next step should take on, after one with `limit` took so long.
+/// Returns the size of the next step, after one of size `limit` took so long.
 fn adapted(limit: usize, took: Duration) -> usize {
     let next = match took {
         took if took > STEP => limit / 2,

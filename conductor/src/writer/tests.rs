@@ -12,7 +12,7 @@ use orchestra_store::{
 
 use super::*;
 
-/// A store that tells of each step of sweeping whether it was the last.
+/// A store that tells, for each step of sweeping, whether it was the last.
 struct Watched {
     store: MemoryStore,
     steps: tokio_mpsc::UnboundedSender<Result<bool, ()>>,
@@ -54,7 +54,7 @@ impl Store for Watched {
     }
 }
 
-/// Where no key is ever made.
+/// Returns a key file where no key is ever made.
 fn no_keys() -> KeyFile {
     KeyFile::new(std::path::Path::new("/nonexistent"))
 }
@@ -115,7 +115,7 @@ async fn sweeps_although_batches_never_cease() {
     writer.send(prune(1));
     let (mut has_begun, mut is_done) = (false, false);
     while !is_done {
-        // So that one always waits.
+        // So that a batch always waits.
         writer.send(prune(9));
         assert!(matches!(writer.done.recv().await, Some(Written::Committed)));
         while let Ok(step) = steps.try_recv() {

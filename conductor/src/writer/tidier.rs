@@ -1,11 +1,11 @@
-//! Paces the housekeeping that brings the log into the database.
+//! Paces the work that moves the write-ahead log into the database.
 //!
-//! It is done in quiet moments, once a minute. Where parameters were erased it is done within
-//! seconds, and between two batches where they never cease: until then what was erased is still in
-//! the log. A reader that holds an older moment is waited for, and told of after a minute.
+//! It is done in quiet moments, once a minute. After parameters were erased it is done within
+//! seconds, if need be between two batches, because until then they are still in the log. It waits
+//! for readers of an older state, and logs them after a minute.
 //!
-//! It looks after the store's files as well, so that it is done once a minute even where nothing
-//! was written: a database that is moved away is missed before the next record needs it.
+//! It checks the store's files too, once a minute even if nothing was written, so that a database
+//! that was moved away is missed before the next record.
 
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,16 @@ use orchestra_store::CommitError;
 
 /// How often a quiet store is tidied.
 const QUIET: Duration = Duration::from_secs(60);
-/// How long erased parameters may stay in the log where nobody holds on to it.
+/// How long erased parameters may stay in the log, unless a reader needs it.
 const ERASED: Duration = Duration::from_secs(5);
-/// How long to wait before the next attempt where somebody does.
+/// How long to wait before the next attempt if a reader needs the log.
 const HELD: Duration = Duration::from_secs(1);
 
-/// Knows when the store is to be tidied.
+/// Decides when the store is to be tidied.
 #[derive(Debug)]
 pub(super) struct Tidier {
     due: Instant,
-    /// Since when parameters are erased that may still be in the log.
+    /// Since when erased parameters may be in the log.
     erased_since: Option<Instant>,
     has_told: bool,
 }
@@ -32,23 +32,23 @@ impl Tidier {
         Self { due: now + QUIET, erased_since: None, has_told: false }
     }
 
-    /// Parameters were erased.
+    /// Notes that parameters were erased.
     pub(super) fn erased(&mut self, now: Instant) {
         self.erased_since.get_or_insert(now);
         self.due = self.due.min(now + ERASED);
     }
 
-    /// How long to wait for a batch before it is time.
+    /// Returns how long to wait for a batch before the store is to be tidied.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         self.due.saturating_duration_since(now)
     }
 
-    /// Whether it is time although batches keep coming.
+    /// Returns whether the store is to be tidied although batches keep coming.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.erased_since.is_some() && self.due <= now
     }
 
-    /// Takes in how tidying went. Fails where the writer is at its end.
+    /// Takes how tidying went. Fails if the writer has to end.
     pub(super) fn tidied(
         &mut self,
         outcome: Result<bool, CommitError>,

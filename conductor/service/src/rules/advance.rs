@@ -16,20 +16,19 @@ use crate::{
     tables::Service,
 };
 
-/// Hosts by what is to be asked of their units.
+/// Hosts of a flow, by what is to be asked of their units.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    /// There, and not ready: they go first, and whatever becomes of them stops nobody.
+    /// Their unit exists and is not ready. They go first, and their failures do not stop the flow.
     pub(crate) sick: Vec<HostName>,
-    /// Where units are to run, start anew, or stop.
+    /// Their units are to run, start anew, or stop.
     others: Vec<HostName>,
-    /// Where units are to go.
+    /// Their units are to be removed.
     leaving: Vec<HostName>,
 }
 
 impl Services {
-    /// Does what is to be done for a service now, if anything is: one flow at a time. Whether it asked
-    /// for one.
+    /// Submits a flow for a service, if one is needed and none lives. Returns whether it did.
     pub(crate) fn advance(&mut self, name: &ServiceName) -> bool {
         let Some(service) = self.services.get_mut(name) else { return false };
         if let Some(living) = &mut service.record.living {
@@ -52,7 +51,8 @@ impl Services {
         let groups = service.groups(|host| self.is_reachable(host));
         let Some(service) = self.services.get_mut(name) else { return false };
         if groups.is_empty() {
-            // Whatever was asked for is so already, or cannot be done now and is found again.
+            // What was asked for is done already, or cannot be done now and will be found again as
+            // a difference.
             if let Some(Change { cause, by, .. }) = service.record.pending.take() {
                 self.note_change(name, cause, by, None);
                 self.put_service(name);
@@ -64,8 +64,8 @@ impl Services {
         true
     }
 
-    /// Erases the versions of a service that was removed and has no unit left. Its record stays: units of
-    /// it that are still somewhere are ended when their players come.
+    /// Erases the versions of a service that was removed and has no unit left. Its record stays, so
+    /// that unknown units of it are ended when their players attach.
     fn forget_versions(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else { return };
         let versions = std::mem::take(&mut service.versions).into_keys();
@@ -73,7 +73,7 @@ impl Services {
         self.effects.extend(ops.map(Effect::Persist));
     }
 
-    /// A flow for these hosts, whose units are placed.
+    /// Returns a flow for these hosts, and places their units.
     fn flow_of(&mut self, name: &ServiceName, groups: Groups) -> Option<UnitFlow> {
         let service = self.services.get_mut(name)?;
         service.ordered = groups.hosts().cloned().collect();
@@ -103,12 +103,12 @@ impl Groups {
 }
 
 impl Service {
-    /// Why the next flow is made.
+    /// Returns why the next flow is made.
     fn cause(&self) -> Cause {
         self.record.pending.as_ref().map_or(Cause::Repair, |change| change.cause)
     }
 
-    /// A flow that brings these hosts where they are wanted: the sick first.
+    /// Returns a flow that brings these hosts to what is wanted, the sick ones first.
     fn flow(&self, groups: Groups) -> UnitFlow {
         let Groups { sick, others, leaving } = groups;
         let (wanted, is_careful) = self.wanted();
@@ -143,7 +143,8 @@ impl Service {
         }
     }
 
-    /// What is asked of units where the service is wanted, and whether with the limits of an update.
+    /// Returns what is asked of units where the service is wanted, and whether the limits of an
+    /// update apply.
     fn wanted(&self) -> (Wanted, bool) {
         match (self.goal(), self.cause()) {
             (Goal::Running, Cause::Restart) => (Wanted::Restarted, true),
@@ -158,7 +159,7 @@ impl Service {
         }
     }
 
-    /// The parameters of jobs that lead to runs, by slot and job from 1.
+    /// Returns the parameters of jobs that lead to runs, by slot and job from 1.
     fn params(&self, slots: &[Vec<(JobSpec, HostSet)>]) -> BTreeMap<(u16, u16), Params> {
         let mut all = BTreeMap::new();
         let Some(params) = self.spec().map(|spec| &spec.params).filter(|all| !all.is_empty())
@@ -175,7 +176,8 @@ impl Service {
         all
     }
 
-    /// The hosts that a flow is to be made for now. `may_begin` tells where something can begin.
+    /// Returns the hosts for which a flow is to be made now. `may_begin` says on which hosts
+    /// something can begin.
     pub(crate) fn groups(&self, may_begin: impl Fn(&HostName) -> bool) -> Groups {
         let mut groups = Groups::default();
         let pending = self.record.pending.as_ref();
@@ -188,12 +190,12 @@ impl Service {
             }
         }
         if let Some(Change { signal: Some(_), hosts, .. }) = pending {
-            // Whoever is not as wanted is left to the flow that follows: it may be more than a signal.
+            // A host that needs more than a signal is left to the flow that follows.
             let hosts = self.to_signal(hosts.as_ref()).filter(|host| may_begin(host));
             return Groups { others: hosts.collect(), ..Groups::default() };
         }
         if let Some(change) = restarts {
-            // Whatever is not as wanted comes there with a new run as well.
+            // Hosts that are not as wanted get a new run too.
             groups.others.extend(self.to_restart(change).filter(|host| may_begin(host)));
         } else if pending.is_some() && self.goal() == Goal::Running {
             let stuck = self.stuck().filter(|host| may_begin(host) && !self.wrong.contains(host));
@@ -201,7 +203,7 @@ impl Service {
             groups.others.sort();
             let (sick, well): (Vec<_>, Vec<_>) =
                 groups.others.iter().cloned().partition(|host| self.is_sick(host));
-            // Where nothing is well there is nobody to be careful of.
+            // If no unit is well, there is nothing to be careful of.
             if !well.is_empty() {
                 (groups.sick, groups.others) = (sick, well);
             }
@@ -209,7 +211,7 @@ impl Service {
         groups
     }
 
-    /// Hosts of a restart: those that are named, where a unit is.
+    /// Returns the hosts of a restart: the named ones that have a unit.
     fn to_restart(&self, change: &Change) -> impl Iterator<Item = HostName> {
         let is_named =
             |host: &&HostName| change.hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
@@ -219,12 +221,12 @@ impl Service {
         self.record.hosts.iter().filter(is_named).filter(has_unit).cloned()
     }
 
-    /// The signal that somebody asked for.
+    /// Returns the signal that was asked for.
     fn signal(&self) -> Option<i32> {
         self.record.pending.as_ref()?.signal
     }
 
-    /// Hosts of a signal: those that are named, where there is a run of the version that is wanted.
+    /// Returns the hosts of a signal: the named ones that have a run of the wanted version.
     pub(super) fn to_signal(&self, named: Option<&HostSet>) -> impl Iterator<Item = HostName> {
         let is_named = move |host: &&HostName| named.is_none_or(|hosts| hosts.contains(host));
         let has_run = |host: &&HostName| {
@@ -234,7 +236,8 @@ impl Service {
         self.record.hosts.iter().filter(is_named).filter(has_run).cloned()
     }
 
-    /// Hosts whose unit runs no more and waits for a person: one has asked for something.
+    /// Returns hosts whose unit does not run any more and waits for a person, who has now asked for
+    /// something.
     fn stuck(&self) -> impl Iterator<Item = HostName> + '_ {
         use orchestra_model::service::UnitState;
         let is_stuck = |(host, placed): &(&HostName, &crate::tables::Placed)| {
@@ -244,8 +247,8 @@ impl Service {
         self.placements.iter().filter(is_stuck).map(|(host, _)| host.clone())
     }
 
-    /// A job that asks something of units on these hosts; `None` where there are none. One that is not
-    /// careful goes on whatever fails, as fast as cells let it.
+    /// Returns a job that asks something of units on these hosts; `None` if there are no hosts. A
+    /// job that is not careful tolerates every failure, and only cells limit its speed.
     fn job(
         &self,
         title: &str,
@@ -255,7 +258,7 @@ impl Service {
     ) -> Option<(JobSpec, HostSet)> {
         let hosts = HostSet::from_names(hosts);
         let name = JobName::new(title).ok().filter(|_| !hosts.is_empty())?;
-        // Of a service that was removed the versions are gone: a unit of it has turned up.
+        // A service that was removed has no versions any more, but a unit of it was found.
         let (update, upkeep) =
             self.spec().map_or_else(Default::default, |spec| (spec.update, spec.upkeep.clone()));
         let instances = hosts.iter().filter_map(|host| Some(self.placements.get(host)?.instance));

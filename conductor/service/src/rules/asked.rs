@@ -1,4 +1,4 @@
-//! What somebody asks for: it changes what is wanted. What is to be done follows from that.
+//! Asks: an ask changes what is wanted. What is to be done follows from that.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     tables::{KeptVersion, Service},
 };
 
-/// Most services, those that were removed among them.
+/// Most services, including removed ones.
 pub(crate) const MOST: usize = 10_000;
 
 impl Services {
@@ -35,7 +35,7 @@ impl Services {
                 let is_answered_later = self.advance(&name);
                 self.follow_links(&name);
                 if is_answered_later {
-                    // The answer says what became of the flow.
+                    // The answer waits for the flow, and tells it.
                     self.answering = Some((reply, name));
                     return;
                 }
@@ -47,14 +47,14 @@ impl Services {
         self.effects.push_back(Effect::Answer(reply, answer));
     }
 
-    /// Answers whoever waits for a flow of this service to be taken in.
+    /// Answers the asker who waits until a flow of this service was taken.
     pub(crate) fn answer_asked(&mut self, name: &ServiceName) {
         let Some((reply, _)) = self.answering.take_if(|(_, asked)| asked == name) else { return };
         let answer = self.taken(name, false);
         self.effects.push_back(Effect::Answer(reply, answer));
     }
 
-    /// Changes what is wanted. Whether that is news.
+    /// Changes what is wanted. Returns whether anything has changed.
     pub(crate) fn want(&mut self, by: &Asker, ask: Ask) -> Result<bool, Rejection> {
         match ask {
             Ask::Apply { spec, spec_bytes, hosts, take_over } => {
@@ -84,12 +84,12 @@ impl Services {
                 Ok(is_news)
             }
             Ask::Adopt { service, hosts } => self.adopt(&service, hosts.as_ref()),
-            // It wants nothing of the service.
+            // This changes nothing of the service.
             Ask::StopStrangers { .. } => Ok(false),
         }
     }
 
-    /// A service that is to run, on some of these hosts where there are any.
+    /// Returns a service that is to run; if hosts are named, on at least one of these.
     fn running(
         &mut self,
         name: &ServiceName,
@@ -107,7 +107,7 @@ impl Services {
         }
     }
 
-    /// A service that was not removed.
+    /// Returns a service that was not removed.
     pub(super) fn existing(&mut self, name: &ServiceName) -> Result<&mut Service, Rejection> {
         match self.services.get_mut(name) {
             Some(service) if service.record.goal != Goal::Removed => Ok(service),
@@ -147,7 +147,8 @@ impl Services {
         Ok(is_new || is_taken)
     }
 
-    /// Lets a service be as this spec says: by a new version, unless it is so. Whether there is one.
+    /// Makes a service as this spec says, by a new version unless it is so already. Returns whether
+    /// there is a new version.
     pub(crate) fn apply_version(
         &mut self,
         by: &Asker,
@@ -191,7 +192,7 @@ impl Services {
         true
     }
 
-    /// Ends a service, unless a file that is there says that it is to be.
+    /// Removes a service, unless an existing file names it.
     fn remove(&mut self, by: &Asker, name: &ServiceName) -> Result<bool, Rejection> {
         let service = self.existing(name)?;
         let file = service.record.file.as_ref();
@@ -203,8 +204,8 @@ impl Services {
         self.set_goal(by, name, Goal::Removed, Cause::Remove)
     }
 
-    /// Removes the oldest versions of which there are too many. The one that is wanted and the one that
-    /// was ready everywhere stay.
+    /// Removes the oldest versions beyond the most that are kept. The wanted version and the one
+    /// that was ready everywhere stay.
     fn prune_versions(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else { return };
         let (wanted, stable) = (service.record.version, service.record.stable);
@@ -261,8 +262,9 @@ impl Services {
         Ok(true)
     }
 
-    /// A signal for runs; `None`: that by which they read their parameters again. Unlike other changes
-    /// it takes the place of none: a signal is not worth that an update ends half way.
+    /// Wants a signal for runs; `None` for the one at which they read their parameters again.
+    /// Unlike other asks it does not replace a change that goes on: an update must not end half way
+    /// because of a signal.
     fn signal(
         &mut self,
         by: &Asker,
@@ -301,7 +303,7 @@ impl Services {
             self.check_unlinked(name)?;
         }
         let service = self.existing(name)?;
-        // Whoever wants it to end does not mean to wait for somebody who paused it.
+        // An ask to stop or remove the service does not wait for a pause to end.
         let paused_by = service.record.paused_by.take_if(|_| goal != Goal::Running);
         let is_news =
             service.record.goal != goal || !service.given_up.is_empty() || paused_by.is_some();
@@ -315,7 +317,7 @@ impl Services {
         Ok(is_news)
     }
 
-    /// What came of what was asked for.
+    /// Returns the answer to an ask.
     fn taken(&self, name: &ServiceName, unchanged: bool) -> Result<Taken, Rejection> {
         let Some(service) = self.services.get(name) else {
             return Err(Rejection::UnknownService(name.clone()));
@@ -334,8 +336,8 @@ impl Services {
     }
 }
 
-/// A service of which there was nothing yet. Where the store was recovered from an old copy, it leaves
-/// out the numbers that a forgotten one of its name may have had.
+/// Returns a new service. If the store was recovered from an old copy, it skips the numbers that a
+/// forgotten service of this name may have had.
 pub(super) fn new(name: &ServiceName, score: &ScoreName, by: &Asker, skipped: u64) -> Service {
     let mut record = ServiceRecord {
         name: name.clone(),
@@ -361,25 +363,25 @@ pub(super) fn new(name: &ServiceName, score: &ScoreName, by: &Asker, skipped: u6
 }
 
 impl Service {
-    /// That nothing is done before somebody resumes it, where it is paused.
+    /// Says that nothing is done before it is resumed, if it is paused.
     fn why_paused(&self) -> Option<String> {
         let by = self.record.paused_by.as_ref()?;
         Some(format!("it is paused by {by}: nothing is done before it is resumed"))
     }
 
-    /// Belongs to its file no more: an audience says what it is to be.
+    /// Takes the service from its file, because an audience says what it is to be.
     fn leave_file(&mut self) {
         match &mut self.record.file {
             Some(file) if file.standing == FileStanding::InForce => {
                 file.standing = FileStanding::TakenOver;
             }
-            // Nothing will ever be read there again.
+            // The file is gone, so there is nothing to remember of it.
             Some(file) if file.standing == FileStanding::Gone => self.record.file = None,
             _ => {}
         }
     }
 
-    /// Lets another version be wanted.
+    /// Makes another version the wanted one.
     pub(crate) fn want_version(&mut self, version: ServiceVersion, change: Change) {
         if let Some(kept) = self.versions.get(&version) {
             self.record.score = kept.spec.score.clone();

@@ -1,8 +1,8 @@
-//! What the files of `services.d` say: applied where it is other than what they said last.
+//! The files of `services.d`: what a file says is applied if the file has changed.
 //!
-//! So a file never fights what somebody did meanwhile: a version that was reverted stays reverted, and
-//! what was stopped stays stopped, until the file says something new. A service that an audience applied,
-//! or took over, is taken from it only where somebody says so.
+//! So a file does not undo what somebody did meanwhile: a version that was reverted stays reverted,
+//! and a service that was stopped stays stopped, until the file changes. A service that an audience
+//! applied, or took over, is taken from it only if an operator allows it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,21 +22,21 @@ use crate::{
     tables::Service,
 };
 
-/// What is to be done with what a file says.
+/// What to do with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It is a new version, or the service becomes its own.
+    /// The file has a new version, or takes over the service.
     Apply,
-    /// It says what it said last.
+    /// The file has not changed.
     Keep,
-    /// An audience has taken the service over since the file said so.
+    /// The file has not changed since an audience took the service over.
     PassOver,
     /// An audience applied the service.
     Refuse,
 }
 
 impl Services {
-    /// What speaks against these files: all of it. Where there is nothing, they can be loaded.
+    /// Returns everything that speaks against these files. If it is empty, they can be loaded.
     pub fn check_files(&self, files: &[FiledService], take_over: bool) -> Vec<FileConflict> {
         let mut conflicts = Vec::new();
         let mut count = self.services.len();
@@ -58,7 +58,7 @@ impl Services {
         conflicts
     }
 
-    /// Files whose services cannot be linked as they say, beside what all the others say.
+    /// Returns the files whose services cannot be linked as they say, considering all files.
     fn bad_links(&self, files: &[FiledService], take_over: bool) -> Vec<FileConflict> {
         let there = self.services.values().filter(|it| it.record.goal != Goal::Removed);
         let mut links: BTreeMap<&ServiceName, Option<&ServiceName>> =
@@ -87,8 +87,8 @@ impl Services {
         applied.iter().filter_map(conflict).collect()
     }
 
-    /// Services that belong to files, where none of those is there any more: a directory that is empty
-    /// because nothing is mounted there says nothing about services.
+    /// Returns all services that belong to files, if none of these files exists any more: the
+    /// directory may be empty because nothing is mounted there.
     pub fn check_vanished(&self, files: &[FiledService]) -> Vec<(ServiceName, Arc<str>)> {
         if !files.is_empty() {
             return Vec::new();
@@ -101,8 +101,8 @@ impl Services {
         self.services.values().filter_map(of_file).collect()
     }
 
-    /// Services that would leave more of their hosts than this, by what their expressions come to now
-    /// and by what files say anew.
+    /// Returns services that would lose more of their hosts than `most`, by their expressions and
+    /// by new content of files.
     pub fn check_leaving(
         &self,
         hosts: &BTreeMap<ServiceName, Result<HostSet, String>>,
@@ -113,7 +113,7 @@ impl Services {
         let resolved = |name: &ServiceName| hosts.get(name).and_then(|hosts| hosts.as_ref().ok());
         let mut after: BTreeMap<&ServiceName, &HostSet> =
             hosts.keys().filter_map(|name| Some((name, resolved(name)?))).collect();
-        // One that is linked to another is where that one is.
+        // A linked service is where the other one is.
         for filed in files.iter().filter(|filed| filed.spec.upkeep.linked_to.is_none()) {
             let service = self.services.get(&filed.spec.name);
             let verdict = service.map(|service| service.verdict(filed, take_over));
@@ -137,7 +137,7 @@ impl Services {
         let mut outcomes = Vec::new();
         let there: BTreeSet<ServiceName> =
             files.iter().map(|filed| filed.spec.name.clone()).collect();
-        // What others are linked to comes before them.
+        // Services to which others are linked come first.
         let (linked, others): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|filed| filed.spec.upkeep.linked_to.is_some());
         for filed in others.into_iter().chain(linked) {
@@ -150,7 +150,7 @@ impl Services {
         self.effects.push_back(Effect::FilesTaken(outcomes));
     }
 
-    /// Does what a file says, where that is new.
+    /// Does what a file says, if that is new.
     fn file_loaded(&mut self, filed: FiledService, take_over: bool) -> Option<FileOutcome> {
         let name = filed.spec.name.clone();
         let known = self.services.get(&name);
@@ -158,11 +158,11 @@ impl Services {
         let standing = match verdict {
             Verdict::Apply | Verdict::Keep => FileStanding::InForce,
             Verdict::PassOver => FileStanding::TakenOver,
-            // The files were not to be loaded.
+            // Such files are not loaded.
             Verdict::Refuse => return None,
         };
         let FiledService { file, spec, spec_bytes, content, hosts } = filed;
-        // That it can be linked as it says was looked at before.
+        // Its link was checked before.
         let hosts = self.place_of(&spec, hosts).ok()?;
         let is_new =
             verdict == Verdict::Apply && self.apply_version(&Asker::Files, spec, spec_bytes, hosts);
@@ -190,7 +190,8 @@ impl Services {
         self.outcome(&name, file, change)
     }
 
-    /// A file is not there that was, if there was one: what it said stays so.
+    /// Notes that the file of a service is missing, if it had one. What the file said stays in
+    /// force.
     fn file_missed(&mut self, name: &ServiceName) -> Option<FileOutcome> {
         let service = self.services.get_mut(name)?;
         let file = service.record.file.as_mut()?;
@@ -217,7 +218,7 @@ impl Services {
 }
 
 impl Service {
-    /// What is to be done with what a file says of this service.
+    /// Returns what to do with a file.
     fn verdict(&self, filed: &FiledService, take_over: bool) -> Verdict {
         let known = self.record.file.as_ref();
         let is_removed = self.record.goal == Goal::Removed;

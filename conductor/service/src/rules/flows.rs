@@ -1,4 +1,5 @@
-//! The flows that change services: taken in, their tasks, their ends, and what was missed of them.
+//! The flows that change services: their beginnings, their tasks, their ends, and what was missed
+//! of them.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +47,7 @@ impl Services {
         }
     }
 
-    /// A flow that was asked for is taken in, or was refused.
+    /// Takes the outcome of the submission of a flow.
     pub(crate) fn submitted(&mut self, name: &ServiceName, flow: Result<FlowId, String>) {
         let Some(service) = self.services.get_mut(name) else { return };
         let pending = service.record.pending.take();
@@ -63,7 +64,8 @@ impl Services {
                 self.note_change(name, cause, by, Some(flow));
             }
             Err(why) => {
-                // Tried again when somebody asks for something, or the fleet changes.
+                // These hosts are tried again when somebody asks for something, or the fleet
+                // changes.
                 service.given_up.extend(std::mem::take(&mut service.ordered));
                 service.given_up.extend(service.wrong.iter().cloned());
                 service.trouble = Some(why);
@@ -96,8 +98,9 @@ impl Services {
         }
     }
 
-    /// A flow ended: what it did not bring about is given up, a version that was ready everywhere is
-    /// remembered, and one that failed is followed by the one before.
+    /// Takes the end of a flow. Hosts that it did not bring to what is wanted are given up. A
+    /// version that became ready everywhere is remembered, and a failed one is followed by the
+    /// version before.
     pub(crate) fn flow_ended(&mut self, flow: FlowId, state: FlowState) {
         let Some(name) = self.flows.remove(&flow) else { return };
         let Some(service) = self.services.get_mut(&name) else { return };
@@ -124,7 +127,8 @@ impl Services {
         self.advance(&name);
     }
 
-    /// Goes back to the version that was ready everywhere, once, if the newer one itself failed.
+    /// Goes back to the last version that was ready everywhere, once, if the newer version itself
+    /// failed.
     fn revert_by_itself(&mut self, name: &ServiceName, failed: ServiceVersion) {
         let Some(service) = self.services.get_mut(name) else { return };
         let is_wanted = service.record.version == failed && service.record.pending.is_none();
@@ -142,7 +146,7 @@ impl Services {
         self.recheck_all(name);
     }
 
-    /// Notes that something was begun, by this flow, or asked for where no flow had anything to do.
+    /// Notes that a change was begun by this flow, or asked for and nothing was to be done.
     pub(super) fn note_change(
         &mut self,
         name: &ServiceName,
@@ -156,7 +160,7 @@ impl Services {
         service.note(ServiceEvent { at, cause, by, version, flow, ended: None, note: None });
     }
 
-    /// Notes that a flow ended; how, where that is known.
+    /// Notes that a flow ended, and how if that is known.
     fn note_end(
         &mut self,
         name: &ServiceName,

@@ -1,6 +1,6 @@
-//! Services that are linked to another one: they are exactly where that one is, run while it is to
-//! run, and are begun on a host once it is ready there. That their runs end before its own do, their
-//! players see to.
+//! Services that are linked to another one. They are exactly where that one is, are to run while it
+//! is to run, and begin on a host once it is ready there. Their players see to it that their runs
+//! end before its runs do.
 
 use orchestra_model::{
     HostName, HostSet, ServiceName,
@@ -10,7 +10,7 @@ use orchestra_model::{
 use crate::{effect::Effect, input::Rejection, services::Services, tables::Service};
 
 impl Services {
-    /// The services that are linked to one, in order.
+    /// Returns the services that are linked to `other`, in order.
     pub(crate) fn linked_to(&self, other: &ServiceName) -> Vec<ServiceName> {
         let linked = self.services.values().filter(|service| {
             service.record.goal != Goal::Removed && service.linked_to() == Some(other)
@@ -18,14 +18,15 @@ impl Services {
         linked.map(|service| service.record.name.clone()).collect()
     }
 
-    /// Whether a service may begin on a host: it is linked to none, or that one is ready there.
+    /// Returns whether a service may begin on a host: it has no link, or the other service is ready
+    /// there.
     pub(crate) fn may_begin_beside(&self, service: &Service, host: &HostName) -> bool {
         let Some(other) = service.linked_to() else { return true };
         self.services.get(other).is_some_and(|other| other.is_ready_on(host))
     }
 
-    /// Where a spec wants its service: on the hosts of its own expression, or where the service is that
-    /// it is linked to.
+    /// Returns where a spec wants its service: on the hosts of its own expression, or, if it is
+    /// linked, where the other service is.
     pub(crate) fn place_of(&self, spec: &ServiceSpec, own: HostSet) -> Result<HostSet, Rejection> {
         let Some(other) = &spec.upkeep.linked_to else { return Ok(own) };
         let known = self.services.get(other);
@@ -39,7 +40,7 @@ impl Services {
         Ok(known.record.hosts.clone())
     }
 
-    /// Refuses what would leave linked services without the one that they are linked to.
+    /// Rejects the removal of a service to which others are linked.
     pub(crate) fn check_unlinked(&self, name: &ServiceName) -> Result<(), Rejection> {
         let linked = self.linked_to(name);
         match linked.is_empty() {
@@ -48,7 +49,8 @@ impl Services {
         }
     }
 
-    /// Lets the services that are linked to one follow it to its hosts, and stop or run as it does.
+    /// Has the services that are linked to `other` follow it to its hosts, and stop or run as it
+    /// does.
     pub(crate) fn follow_links(&mut self, other: &ServiceName) {
         for name in self.linked_to(other) {
             if self.follow_link(&name) {
@@ -58,14 +60,15 @@ impl Services {
         }
     }
 
-    /// Lets a linked service be where the other is, and stop or run as that does. Whether that is news.
+    /// Has a linked service be where the other one is, and stop or run as that does. Returns
+    /// whether anything has changed.
     pub(crate) fn follow_link(&mut self, name: &ServiceName) -> bool {
         let other = self.services.get(name).and_then(Service::linked_to);
         let other = other.and_then(|other| self.services.get(other));
         let wanted =
             other.map(|other| (other.record.goal != Goal::Running, other.record.hosts.clone()));
         let Some(service) = self.services.get_mut(name) else { return false };
-        // One that is linked to none is held by none, and is where its own expression says.
+        // A service without a link is not held, and is where its own expression says.
         let (is_held, hosts) = wanted.unwrap_or((false, service.record.hosts.clone()));
         let was_held = std::mem::replace(&mut service.is_held, is_held);
         let is_elsewhere = service.record.hosts != hosts;
@@ -78,7 +81,8 @@ impl Services {
         is_elsewhere || was_held != is_held
     }
 
-    /// Finds out after a start which services the ones that they are linked to hold.
+    /// Finds out, after a start, which services are held because the one that they are linked to is
+    /// not to run.
     pub(crate) fn hold_linked(&mut self) {
         let names: Vec<ServiceName> = self.services.keys().cloned().collect();
         for name in names {
@@ -90,7 +94,7 @@ impl Services {
         }
     }
 
-    /// Looks at the services that are linked to one whose unit on a host has changed.
+    /// Rechecks the services that are linked to `other`, whose unit on a host has changed.
     pub(crate) fn recheck_linked(&mut self, other: &ServiceName, host: &HostName) {
         for name in self.linked_to(other) {
             self.recheck(&name, host);

@@ -20,11 +20,12 @@ use crate::{
     tables::Service,
 };
 
-/// In place of the score of a service that this store knows nothing of: no run is begun with it.
+/// The score of a service that this store does not know. No run is begun with it.
 const UNKNOWN_SCORE: &str = "unknown";
 
 impl Services {
-    /// Takes strangers for units of ours, where the service is wanted: they are brought to its version.
+    /// Makes strangers units of a service, on hosts where it is wanted. They are brought to its
+    /// version.
     pub(super) fn adopt(
         &mut self,
         name: &ServiceName,
@@ -48,8 +49,8 @@ impl Services {
         Ok(true)
     }
 
-    /// Gives a host an instance that is later than the stranger there, which would refuse an earlier one.
-    /// The numbers between are nobody's.
+    /// Gives a host an instance that is later than the stranger there, because its player would
+    /// refuse an earlier one. The numbers in between are skipped.
     fn outrank(&mut self, name: &ServiceName, host: &HostName) {
         let Some(Instance { placement: known, .. }) = self.stranger(name, host) else { return };
         let Some(service) = self.services.get_mut(name) else { return };
@@ -73,7 +74,7 @@ impl Services {
         }
     }
 
-    /// Ends strangers, by a flow of their own that is the service's only one while it lives.
+    /// Ends strangers by a flow of their own. While it lives the service has no other.
     pub(super) fn stop_strangers(
         &mut self,
         reply: ReplyId,
@@ -89,11 +90,11 @@ impl Services {
         let Some(flow) = self.flow_of_strangers(name, hosts, by) else { return };
         self.put_service(name);
         self.effects.push_back(Effect::Submit(Box::new(flow)));
-        // The answer says what became of the flow.
+        // The answer waits for the flow, and tells it.
         self.answering = Some((reply, name.clone()));
     }
 
-    /// Why the strangers on these hosts are not stopped now.
+    /// Returns why the strangers on these hosts are not stopped now, if so.
     fn cannot_stop(&self, name: &ServiceName, hosts: &HostSet) -> Option<Rejection> {
         if hosts.is_empty() {
             return Some(Rejection::NoStrangers(name.clone()));
@@ -108,7 +109,7 @@ impl Services {
         Some(Rejection::Busy(name.clone(), why))
     }
 
-    /// Hosts of attached players with a unit of a service that is a stranger, among these.
+    /// Returns those of these hosts whose attached players have a stranger of the service.
     fn strange_hosts(&self, name: &ServiceName, hosts: Option<&HostSet>) -> HostSet {
         let is_meant = |host: &&HostName| {
             hosts.is_none_or(|hosts| hosts.contains(host))
@@ -118,8 +119,8 @@ impl Services {
         HostSet::from_names(self.strangers.keys().filter(is_meant).cloned())
     }
 
-    /// A flow that ends the strangers on these hosts. Where there is no service of the name, one that was
-    /// removed stands for it from now on.
+    /// Returns a flow that ends the strangers on these hosts. If there is no service of this name,
+    /// a removed one is made for it.
     fn flow_of_strangers(
         &mut self,
         name: &ServiceName,
@@ -164,14 +165,14 @@ impl Services {
         })
     }
 
-    /// The instance that a stranger of a service says that it is.
+    /// Returns the instance that a stranger of a service reports.
     pub(crate) fn stranger(&self, name: &ServiceName, host: &HostName) -> Option<Instance> {
         let mut units = self.strangers.get(host)?.iter();
         units.find(|unit: &&UnitReport| unit.service == *name).map(|unit| unit.instance)
     }
 
-    /// Whether the flow of a service ends strangers: the living one, or the one that is being taken in,
-    /// whose first orders leave before it is told.
+    /// Returns whether a service's flow ends strangers: the living flow, or the one that is being
+    /// submitted, whose first orders may leave before its number is told.
     pub(crate) fn ends_strangers(&self, name: &ServiceName) -> bool {
         let Some(Service { record, .. }) = self.services.get(name) else { return false };
         let living = record.living.as_ref().map(|living| living.cause);

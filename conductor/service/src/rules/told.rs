@@ -14,7 +14,8 @@ use crate::{
 };
 
 impl Services {
-    /// The list of units is the whole truth: what it does not have is not there.
+    /// Takes the units of a player that attached. The list is complete: a unit that is not in it
+    /// does not exist.
     pub(crate) fn player_attached(&mut self, host: &HostName, units: Option<Vec<UnitReport>>) {
         let keeps_units = units.is_some();
         self.present.insert(host.clone(), Presence { keeps_units });
@@ -48,7 +49,7 @@ impl Services {
         }
     }
 
-    /// Services that have a unit on a host, or are wanted there.
+    /// Returns services that have a unit on a host, or are wanted there.
     fn names_on(&self, host: &HostName) -> Vec<ServiceName> {
         let concerns = |(name, service): (&ServiceName, &crate::tables::Service)| {
             let is_there = service.placements.contains_key(host) || service.is_wanted_on(host);
@@ -81,8 +82,8 @@ impl Services {
         self.recheck_linked(&name, host);
     }
 
-    /// Believes a report of a unit that this store has ordered; another one is a stranger, which is told
-    /// of and left alone.
+    /// Takes the report of a unit. If this store has not ordered the unit, it is a stranger, which
+    /// is listed and left alone.
     fn take_in(&mut self, host: &HostName, report: UnitReport) {
         let is_ours = |service: &&mut crate::tables::Service| {
             service.record.has_issued(report.instance.placement, report.version)
@@ -100,7 +101,7 @@ impl Services {
             others.retain(|stranger| stranger.service != name);
         }
         let is_new = !service.placements.contains_key(host);
-        // One that had been given up for gone may find its number taken.
+        // A unit that was taken for gone may find its number given to another.
         let instance = match is_new {
             true => service.instance_like(report.instance),
             false => report.instance,
@@ -121,8 +122,9 @@ impl Services {
         }
     }
 
-    /// Ends a placement whose player told of a unit and now tells of none: it was taken away, or the spool
-    /// was wiped, so that the numbers of its runs would begin anew. Whatever is ordered from now on is of the new one.
+    /// Begins a new placement if a player told a unit before and does not any more. Its spool may
+    /// have been wiped, so that run numbers would begin anew. Orders from now on are for the new
+    /// placement.
     fn place_anew_if_gone(&mut self, name: &ServiceName, host: &HostName) {
         let Some(service) = self.services.get_mut(name) else { return };
         let Some(placed) = service.placements.get(host) else { return };
@@ -138,7 +140,7 @@ impl Services {
         }
     }
 
-    /// Forgets an instance where none is wanted and none is there.
+    /// Forgets the instance of a host where none is wanted and none exists.
     fn displace_if_gone(&mut self, name: &ServiceName, host: &HostName) {
         let Some(service) = self.services.get_mut(name) else { return };
         let Some(placed) = service.placements.get_mut(host) else { return };
@@ -171,7 +173,7 @@ impl Services {
         }
     }
 
-    /// Follows what the expressions of services come to now.
+    /// Takes the hosts to which the expressions of services resolve now.
     pub(crate) fn fleet_loaded(&mut self, hosts: BTreeMap<ServiceName, Result<HostSet, String>>) {
         for (name, resolved) in hosts {
             let Some(service) = self.services.get_mut(&name) else { continue };

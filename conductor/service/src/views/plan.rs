@@ -1,5 +1,5 @@
-//! What an apply would come to: it is done to a copy of what is known of the one service, and nothing of
-//! that is kept.
+//! What an ask would do. It is tried on a copy of what is known of the service, and the copy is
+//! dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl Services {
-    /// What an ask would come to, with the version that is wanted now, if there is one, and the one that
-    /// would be, if that is another.
+    /// Returns what an ask would do, with the version that is wanted now, if there is one, and the
+    /// one that would be, if it differs.
     pub fn plan(
         &self,
         by: &Asker,
@@ -56,7 +56,7 @@ impl Services {
         Ok((before.into_iter().chain(after).collect(), plan))
     }
 
-    /// What is known of one service, of those that are linked with it, and of players.
+    /// Copies what is known of one service, of those that links tie to it, and of players.
     fn only(&self, name: &ServiceName, ask: &Ask) -> Self {
         let mut names = self.linked_to(name);
         names.push(name.clone());
@@ -76,7 +76,7 @@ impl Services {
         }
     }
 
-    /// What is to be done to a service, each of its hosts once.
+    /// Returns what is to be done to a service, with each of its hosts once.
     fn steps(&self, name: &ServiceName, service: &Service) -> Vec<PlannedHosts> {
         let groups = service.groups(|host| self.is_reachable(host));
         let placed = service.placements.keys();
@@ -134,7 +134,7 @@ impl Services {
 }
 
 impl Service {
-    /// What is kept of the version that is wanted; `None` where the service was removed.
+    /// Returns the record of the wanted version; `None` if the service was removed.
     fn wanted_version(&self) -> Option<VersionRecord> {
         let is_there = self.record.goal != orchestra_model::service::Goal::Removed;
         let kept = self.versions.get(&self.record.version).filter(|_| is_there)?;

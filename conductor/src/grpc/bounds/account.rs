@@ -1,4 +1,4 @@
-//! What each name has under way, and what all have.
+//! Counts of what each name has under way, and of what all have.
 
 use std::{
     collections::HashMap,
@@ -11,31 +11,32 @@ use tonic::Status;
 
 use super::calls::{Answers, Call};
 
-/// Most calls of one name, from the first byte of the request to the last one of the answer: each
-/// takes a few kilobytes. A pipeline may wait for hundreds of flows with one certificate.
+/// Most calls of one name, from the first byte of the request to the last of the answer. Each takes
+/// a few kilobytes, and a pipeline may wait for hundreds of flows with one certificate.
 const CALLS: usize = 1_024;
-/// Most watches of one name, and of all. Of each the conductor keeps up to a thousand events, where
-/// it is not read.
+/// Most watches of one name, and of all. For a watch that is not read the conductor keeps up to a
+/// thousand events.
 const WATCHES: usize = 256;
 const WATCHES_IN_ALL: usize = 4_096;
-/// Most answers of one name, and of all, that are made or wait to be read, where one may have
-/// megabytes: pagers that somebody left open are such.
+/// Most answers of megabytes, of one name and of all, that are being made or wait to be read, as in
+/// a pager that was left open.
 const ANSWERS: usize = 32;
 const ANSWERS_IN_ALL: usize = 512;
-/// Most bytes of larger requests of one name, and of all: room for four of the largest, of each of
-/// four names.
+/// Most bytes of larger requests of one name, and of all: room for the four largest requests of
+/// each of four names.
 const ROOM: usize = 32 << 20;
 const ROOM_IN_ALL: usize = 128 << 20;
-/// Requests up to this size, in bytes, are not counted in bytes: so many calls of them are less than
-/// the room of one name, and nobody's question waits for the uploads of others.
+/// Requests up to this many bytes do not count against the room, so that small questions do not
+/// wait for uploads. The most calls of a name with such requests take less than the room of one
+/// name.
 pub(super) const SMALL: usize = 32 << 10;
-/// Most calls of one name, and of all, at work that takes a processor's time and, for a million
-/// hosts, hundreds of megabytes. More at once would make each slower.
+/// Most calls of one name, and of all, that do long work. It takes a processor's time and, for a
+/// million hosts, hundreds of megabytes; more at once would make each call slower.
 const WORK: usize = 2;
 const WORK_IN_ALL: usize = 4;
-/// Most calls of one name whose work is small by now, and that wait for the disk with it.
+/// Most calls of one name that have done their work and wait for the disk.
 const SETTLING: usize = 64;
-/// Accounts of names that have nothing under way are looked for once there are so many.
+/// From so many accounts on, those of names that have nothing under way are removed.
 const MANY: usize = 1_024;
 
 /// The accounts of all names.
@@ -69,16 +70,16 @@ pub(super) struct Account {
     together: Arc<Together>,
 }
 
-/// One of a name's, and one of all.
+/// A permit of a name, and one of all.
 pub(super) type Both = [Permit; 2];
 
-/// A turn, and that the call is one of those that work.
+/// A turn to work.
 #[derive(Debug)]
 pub(super) struct Work {
     _turn: Both,
 }
 
-/// What a call keeps until its answer was read, or nobody reads it any more.
+/// What a call keeps until its answer was read, or its reader is gone.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     _call: Option<Permit>,
@@ -151,7 +152,7 @@ impl Account {
         self.calls.available_permits() < CALLS
     }
 
-    /// One more call, where there is room for it at once.
+    /// Counts one more call, if there is room for it at once.
     pub(super) fn enter(&self, name: &str, call: &Call) -> Result<Kept, Status> {
         let full = |what: String| Status::resource_exhausted(what);
         let one = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| {
@@ -185,12 +186,12 @@ impl Account {
         if bytes <= SMALL {
             return None;
         }
-        // No request is larger, so that this is no more than there is.
+        // No request is larger than the room of a name.
         let bytes = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
         both(&self.room, &self.together.room, bytes).await
     }
 
-    /// Waits for the places that a call needs.
+    /// Waits for the permits that a call needs.
     pub(super) async fn places(&self, call: &Call) -> Places {
         let answer = match call.answer {
             Answers::Large => both(&self.answers, &self.together.answers, 1).await,
@@ -205,8 +206,8 @@ impl Account {
     }
 }
 
-/// First of its own, so that a name waits for itself without holding what is all's. These semaphores
-/// are never closed.
+/// Waits for a permit of the name first, so that a name that waits for itself holds no permit of
+/// all. These semaphores are never closed.
 async fn both(own: &Arc<Semaphore>, all: &Arc<Semaphore>, number: u32) -> Option<Both> {
     let own = Arc::clone(own).acquire_many_owned(number).await.ok()?;
     let all = Arc::clone(all).acquire_many_owned(number).await.ok()?;

@@ -1,5 +1,5 @@
-//! Requests that are whole before anybody looks at them, and answers that keep their places until
-//! they are read.
+//! Requests that are collected before a handler sees them, and answers that keep their permits
+//! until they are read.
 
 use std::{
     future::poll_fn,
@@ -17,11 +17,11 @@ use super::{
     calls::Call,
 };
 
-/// Before each message: whether it is compressed, and how long it is, in four bytes.
+/// Bytes before each message: a flag whether it is compressed, and its length in four bytes.
 const PREFIX: usize = 5;
 
-/// Takes in the one message of a request. Room for it is there before the second frame is read:
-/// what was not taken in waits with the peer.
+/// Collects the one message of a request. Waits for room before the second frame is read, so that
+/// what does not fit waits with the peer.
 pub(super) async fn collect<R>(
     mut body: Body,
     call: &Call,
@@ -35,7 +35,7 @@ where
     let mut room = Some(room);
     let mut permits = None;
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        // Trailers say nothing to us.
+        // Trailers are ignored.
         let Ok(data) = frame?.into_data() else { continue };
         bytes.extend_from_slice(&data);
         if let (None, Some((prefix, _))) = (length, bytes.split_first_chunk::<PREFIX>()) {
@@ -60,7 +60,7 @@ where
     Ok((bytes.freeze(), permits))
 }
 
-/// A body that is all there.
+/// A complete body.
 #[derive(Debug)]
 pub(super) struct Whole(Option<Bytes>);
 
@@ -86,17 +86,17 @@ impl http_body::Body for Whole {
     }
 }
 
-/// Most bytes of an answer that are given to its connection at once. What a peer lets its window hold
-/// back is no more than one such piece beyond it.
+/// Most bytes of an answer that are given to its connection at once. So at most one such piece
+/// waits in the connection for the peer's window.
 const PIECE: usize = 16 << 10;
 
-/// An answer that keeps places until it was read to its end, or is no longer wanted.
+/// An answer that keeps permits until it was read to its end, or is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Held<B> {
     body: B,
-    /// What the body has given and its connection has not taken.
+    /// Bytes that the body has given and the connection has not taken.
     rest: Option<Bytes>,
-    /// The connection, where it is one that is not given more than it sends.
+    /// The connection, if it must not be given more than it sends.
     outgoing: Option<Outgoing>,
     _kept: Kept,
 }

@@ -1,4 +1,4 @@
-//! What each call of the audience may cost. What is not in the table has the least.
+//! What each call of the audience may cost. Calls that are not in the table have the least bounds.
 
 use orchestra_model::limits;
 
@@ -7,28 +7,28 @@ use orchestra_model::limits;
 pub(super) struct Call {
     /// Largest request, in bytes.
     pub(super) bytes: usize,
-    /// What its answer is like.
+    /// The kind of its answer.
     pub(super) answer: Answers,
     /// Whether it expands host sets, or plans.
     pub(super) works: bool,
 }
 
-/// What an answer is like.
+/// The kind of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answers {
     /// A few kilobytes.
     Small,
-    /// Perhaps megabytes, page by page or at once.
+    /// Up to megabytes, page by page or at once.
     Large,
-    /// One that goes on for as long as a flow does, or as somebody reads.
+    /// A stream that lasts as long as a flow, or as its reader.
     Watch,
 }
 
-/// Names, numbers, and a reason, in bytes.
+/// Bytes of names, numbers, and a reason.
 const WORDS: usize = 64 << 10;
-/// The same with a host set.
+/// Bytes of names, numbers, a reason, and a host set.
 const HOSTS: usize = limits::HOSTSET_BYTES + WORDS;
-/// A flow with its parameters.
+/// Bytes of a flow with its parameters.
 const FLOW: usize = limits::MESSAGE_BYTES;
 
 const SHORT: Call = Call { bytes: WORDS, answer: Answers::Small, works: false };
@@ -79,7 +79,7 @@ pub(super) const TABLE: &[(&str, Call)] = &[
 ];
 
 impl Call {
-    /// The one at a path.
+    /// Returns the bounds of the call at a path.
     pub(super) fn at(path: &str) -> &'static Call {
         let name = path.rsplit('/').next().unwrap_or_default();
         TABLE.iter().find(|(known, _)| *known == name).map_or(&SHORT, |(_, call)| call)

@@ -1,4 +1,4 @@
-//! The layer around a handler that is the test itself.
+//! The layer around a handler that the test controls.
 
 use std::{
     collections::VecDeque,
@@ -39,7 +39,7 @@ impl http_body::Body for Said {
     }
 }
 
-/// A message that announces so many bytes, and says so many of them.
+/// Returns a message that announces so many bytes, and contains so many of them.
 fn message(announced: usize, said: usize) -> Bytes {
     let mut bytes = vec![0];
     bytes.extend(u32::try_from(announced).unwrap().to_be_bytes());
@@ -63,7 +63,7 @@ impl Bench {
         Bench { layer: BoundsLayer::new(), entered, answers }
     }
 
-    /// A call by somebody, which goes on beside the test.
+    /// Begins a call by a name, which goes on beside the test.
     fn call(&self, who: &str, call: &str, frames: Vec<Bytes>, ends: bool) -> Calling {
         self.call_of(peer(who), call, frames, ends)
     }
@@ -86,7 +86,7 @@ impl Bench {
         Calling(tokio::spawn(async move { service.call(request).await.unwrap() }))
     }
 
-    /// How many calls have reached the handler, once nothing moves any more.
+    /// Returns how many calls have reached the handler, once nothing moves any more.
     async fn entered(&self) -> usize {
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
@@ -102,7 +102,7 @@ impl Calling {
         self.0.await.unwrap()
     }
 
-    /// What it was refused with.
+    /// Returns the status with which the call was refused.
     async fn refused(self) -> Status {
         let answer = self.answer().await;
         let status = Status::from_header_map(answer.headers()).unwrap();
@@ -139,7 +139,7 @@ async fn a_request_is_one_message_of_the_size_that_its_call_takes() {
         assert_eq!(two.code(), Code::InvalidArgument);
     }
     assert_eq!(bench.entered().await, 0);
-    // However it is cut, what is one message comes through.
+    // One message comes through, however it is cut into frames.
     let bytes = message(40_000, 40_000);
     let frames = (0..bytes.len()).step_by(3).map(|at| bytes.slice(at..bytes.len().min(at + 3)));
     let whole = bench.call("alice", "Submit", frames.collect(), true);
@@ -157,7 +157,7 @@ async fn a_request_that_does_not_come_to_its_end_is_refused_in_time_and_leaves_i
     let slow: Vec<_> =
         (0..4).map(|_| bench.call("mallory", "Submit", vec![message(8 << 20, 1)], false)).collect();
     assert_eq!(bench.entered().await, 0);
-    // Her own room is taken; that of others is not, nor are small questions of hers.
+    // Her room is taken. Others still have room, and her small questions need none.
     let other = bench.call("alice", "Submit", vec![message(8 << 20, 8 << 20)], true);
     let small = bench.call("mallory", "Status", vec![message(0, 0)], true);
     assert_eq!(bench.entered().await, 2);

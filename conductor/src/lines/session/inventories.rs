@@ -1,8 +1,8 @@
-//! What players offer, decoded once however many of them offer it.
+//! What players offer, decoded once for all that offer the same.
 //!
 //! Most of an attach is the player's inventory, and most players of a fleet have the same one, byte
-//! for byte. So it is known by a hash of its bytes, and who attaches with a known one gets the list
-//! that the others have.
+//! for byte. So an inventory is known by a hash of its bytes, and a player that attaches with a
+//! known one shares its list.
 
 use std::{
     collections::HashMap,
@@ -14,30 +14,29 @@ use orchestra_model::score::{Offers, WeakOffers};
 use orchestra_proto::{Invalid, scores_from_wire};
 use sha2::{Digest as _, Sha256};
 
-/// The inventories that somebody has.
+/// The inventories that players have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inventories(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By a hash that nobody can make two inventories for: players are not trusted with each
-    /// other's.
+    /// By a cryptographic hash, so that no player can pass its inventory off as another's.
     by_hash: HashMap<[u8; 32], WeakOffers>,
-    /// At so many, those that nobody has any more are looked for.
+    /// At so many, those that no player has any more are removed.
     tidy_at: usize,
 }
 
-/// Fewer than these are not worth looking through.
+/// Below so many, unused ones are not looked for.
 const FEW: usize = 64;
 
 impl Inventories {
-    /// What these encoded offers say, decoded only where nobody has the same ones.
+    /// Returns what these encoded offers say. They are decoded only if no player has the same ones.
     pub(super) fn read(&self, offers: &[Bytes]) -> Result<Offers, Invalid> {
         let hash = hash(offers);
         if let Some(known) = self.lock().get(&hash) {
             return Ok(known);
         }
-        // Without the lock: others need not wait for it, and may be at the same.
+        // Decoded without the lock, so that others need not wait, even if they decode the same.
         let offers = scores_from_wire(offers)?;
         Ok(self.lock().keep(hash, offers))
     }
@@ -52,7 +51,7 @@ impl Known {
         self.by_hash.get(hash)?.upgrade()
     }
 
-    /// Notes what was decoded, unless somebody else was faster, whose list it is then.
+    /// Notes what was decoded, unless another session was faster; then returns that one's list.
     fn keep(&mut self, hash: [u8; 32], offers: Offers) -> Offers {
         if let Some(known) = self.get(&hash) {
             return known;
@@ -69,7 +68,7 @@ impl Known {
 fn hash(offers: &[Bytes]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for offer in offers {
-        // Where one ends and the next begins is part of what they say.
+        // The lengths are hashed too, because they tell where one offer ends and the next begins.
         hash.update(offer.len().to_le_bytes());
         hash.update(offer);
     }
@@ -108,7 +107,7 @@ mod tests {
     #[test]
     fn what_is_known_is_not_decoded_again() {
         let inventories = Inventories::default();
-        // Bytes that say nothing, noted as if they said this.
+        // Bytes that cannot be decoded, noted with a list.
         let bytes = [Bytes::from_static(b"\xff\xff\xff")];
         assert!(inventories.read(&bytes).is_err());
         let noted = scores_from_wire(&[offer("x", "1")]).unwrap();

@@ -1,4 +1,4 @@
-//! One session's way out: what is said to its player goes into the queue of its stream.
+//! One session's way out: what its player is told goes into the queue of its stream.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::lines::{
     stream::{Goodbye, StreamQueue},
 };
 
-/// A player's place in the queue of its stream.
+/// The way to a player, through the queue of its stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
     player: Arc<str>,
@@ -22,13 +22,13 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// The way out to a player over this stream.
+    /// Returns the way to a player over this stream.
     pub(crate) fn new(player: &str, queue: StreamQueue) -> Self {
         Self { player: player.into(), queue }
     }
 
-    /// Queues what begins a session: the welcome. When the session is lost, the player comes back
-    /// within that time.
+    /// Queues the welcome, which begins a session. If the session is lost, the player comes back
+    /// within `come_back_within`.
     pub(crate) fn welcome(&self, header: Header, come_back_within: Duration) {
         self.frame(Frame::Welcome(v1::Welcome {
             protocol: PROTOCOL,
@@ -49,13 +49,13 @@ impl Outbox {
         self.frame(Frame::Command(header.command(kind)));
     }
 
-    /// Queues a command that is in no hurry: the next one takes it along. True where it is the
-    /// first that waits so; then [`Outbox::hurry`] is to be called in a while.
+    /// Queues a command that is not urgent: the next urgent one takes it along. Returns whether it
+    /// is the first that waits so; then [`Outbox::hurry`] is to be called in a while.
     pub(crate) fn later(&self, header: Header, kind: Kind, now: Instant) -> bool {
         self.queue.put_later(&self.player, Frame::Command(header.command(kind)), now)
     }
 
-    /// Sends what waits for company since then, or longer.
+    /// Sends commands that are not urgent and wait since then or longer.
     pub(crate) fn hurry(&self, since: Instant) {
         self.queue.hurry(since);
     }
@@ -65,12 +65,12 @@ impl Outbox {
         self.queue.put_order(&self.player, header.command(Kind::Order(order)), job);
     }
 
-    /// Ends the session after what waits, and with it its stream, which carries no other one.
+    /// Ends the session after what waits. This ends its stream too, which carries no other session.
     pub(crate) fn end(&self, goodbye: Goodbye) {
         self.queue.end(goodbye);
     }
 
-    /// Whether the session's stream has ended, or is about to.
+    /// Returns whether the session's stream has ended, or is about to.
     pub(crate) fn is_ended(&self) -> bool {
         self.queue.is_ended()
     }

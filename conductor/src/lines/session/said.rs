@@ -1,4 +1,4 @@
-//! What a player says in one message, read.
+//! Reads what a player says in one message.
 
 use bytes::Bytes;
 use orchestra_model::{
@@ -18,10 +18,10 @@ use crate::{
     lines::{NAME_CHARS, cut},
 };
 
-/// Most that is kept of what a player says for people.
+/// Most characters that are kept of a player's text for people.
 const DETAIL_CHARS: usize = 1_024;
 
-/// What frames of a session say, up to the first that breaks the protocol.
+/// The content of frames, up to the first that breaks the protocol.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) reports: Vec<Report<KnownEnd>>,
@@ -29,11 +29,11 @@ pub(super) struct Said {
     pub(super) units: Vec<UnitReport>,
     /// Parts of logs that somebody reads.
     pub(super) logs: Vec<(ReadingId, LogPart)>,
-    /// What it and its units use.
+    /// Samples of what the host and its units use.
     pub(super) vitals: Vec<VitalsBatch>,
-    /// It answers a probe.
+    /// Whether it answers a probe.
     pub(super) alive: bool,
-    /// How it broke the protocol.
+    /// How the player broke the protocol.
     pub(super) wrong: Option<Declined>,
 }
 
@@ -77,7 +77,7 @@ impl Said {
     }
 }
 
-/// Reads a report about a unit, whose words for people are shortened.
+/// Reads a report about a unit. Texts for people are cut.
 fn unit_report(unit: &v1::UnitReport) -> Result<UnitReport, Declined> {
     let mut report = UnitReport::try_from(unit).map_err(|error| Declined::invalid(&error))?;
     if let Some(RunEnd::NotSpawned(why)) = &mut report.last_end
@@ -88,7 +88,7 @@ fn unit_report(unit: &v1::UnitReport) -> Result<UnitReport, Declined> {
     Ok(report)
 }
 
-/// Reads a part of a log, whose words for people are shortened.
+/// Reads a part of a log. Texts for people are cut.
 fn log_part(wire: v1::Report) -> Result<Option<(ReadingId, LogPart)>, Declined> {
     let Some(Kind::Log(part)) = wire.kind else { return Ok(None) };
     let (id, mut part) = log_part_from_wire(part).map_err(|error| Declined::invalid(&error))?;
@@ -98,7 +98,7 @@ fn log_part(wire: v1::Report) -> Result<Option<(ReadingId, LogPart)>, Declined> 
     Ok(Some((id, part)))
 }
 
-/// What a frame takes of the room for reports: its bytes, and what they are read into.
+/// Returns how much room for reports a frame takes: its bytes, and what they are decoded into.
 pub(super) fn room(frame: &v1::FromPlayer) -> usize {
     match &frame.frame {
         Some(Frame::Report(bytes)) => bytes.len() + size_of::<Report<KnownEnd>>(),
@@ -116,7 +116,7 @@ fn attempt_report(wire: v1::Report) -> Result<Report<KnownEnd>, Declined> {
     Ok(report)
 }
 
-/// What a player says for people is kept with the task, and told to everybody who watches.
+/// Cuts a refusal's text for people, because it is kept with the task and told to every watcher.
 fn shorten(refusal: &mut Refusal) {
     if let Refusal::ScoreDisabled(detail)
     | Refusal::Parameters(detail)

@@ -1,4 +1,4 @@
-//! Sessions with a driver that is the test itself.
+//! Sessions, with the test in place of the driver.
 
 use orchestra_flow::{Engine, Recovery, Settings};
 use orchestra_model::{
@@ -17,7 +17,7 @@ pub(in crate::lines) fn db1() -> HostName {
     HostName::new("db1").unwrap()
 }
 
-/// The place of db1 in an engine's table.
+/// Returns the index of db1 in an engine's table.
 pub(in crate::lines) fn player() -> PlayerIx {
     let record = PlayerRecord {
         host: db1(),
@@ -41,19 +41,19 @@ pub(in crate::lines) fn player() -> PlayerIx {
     Engine::recover(Settings { most_tasks: 1 }, recovery).roster().member(&db1()).unwrap()
 }
 
-/// A driver's mailbox, and what is in it.
+/// Returns a driver's mailbox, and its receiving end.
 pub(in crate::lines) fn driver() -> (Handle, mpsc::Receiver<FromSession>) {
     let (sessions, driver) = mpsc::channel(16);
     (Handle { sessions, requests: mpsc::channel(1).0 }, driver)
 }
 
-/// What nobody looks at.
+/// Returns tables that these tests do not look at.
 pub(in crate::lines) fn tables() -> Tables {
     let (_, fleet) = tokio::sync::watch::channel(Arc::default());
     Tables { readings: Default::default(), vitals: Default::default(), fleet }
 }
 
-/// Sessions, and what they tell the driver.
+/// Returns sessions, and the receiving end of what they tell the driver.
 fn sessions() -> (Sessions, mpsc::Receiver<FromSession>) {
     let (handle, driver) = driver();
     (Sessions::new(handle, STORE, Proofs::default(), tables(), Duration::from_secs(3)), driver)
@@ -111,13 +111,13 @@ async fn a_message_is_told_at_once_and_returns_its_room() {
     assert_eq!(orders(driver.recv().await.unwrap()), [1, 2, 3]);
     assert!(matches!(driver.recv().await, Some(FromSession::Alive { session: SessionId(1) })));
 
-    // What came before it broke the protocol counts.
+    // What came before the protocol was broken counts.
     let nothing = v1::FromPlayer { player: "db1".to_owned(), frame: None };
     let frames = vec![started(4), nothing, started(5)];
     assert!(sessions.take(&session, v1::FromPlayers { frames }).await.is_err());
     assert_eq!(orders(driver.recv().await.unwrap()), [4]);
 
-    // One that is longer than any honest one is cut.
+    // A message that is longer than any honest one is cut.
     let frames = (0..).map(started).take(2 * TURN + 1).collect();
     sessions.take(&session, v1::FromPlayers { frames }).await.unwrap();
     let mut lengths = Vec::new();

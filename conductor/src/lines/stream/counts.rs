@@ -1,4 +1,5 @@
-//! How many streams a player has, so that one that means ill holds no more than a few snapshots.
+//! Counts the streams of each player, so that a malicious one occupies no more than a few
+//! snapshots.
 
 use std::{
     collections::HashMap,
@@ -9,8 +10,8 @@ use orchestra_model::HostName;
 
 use crate::declined::{Declined, Ground};
 
-/// Most streams of one player: its session, and newcomers that are not let in yet. Each may hold
-/// a message of the largest size.
+/// Most streams of one player: its session, and new streams that are not accepted yet. Each may
+/// hold a message of the largest size.
 const MOST: usize = 8;
 
 /// The streams of all players.
@@ -25,7 +26,7 @@ pub(in crate::lines) struct CountedStream {
 }
 
 impl StreamCounts {
-    /// StreamCounts one more stream of a player; refused where it has too many.
+    /// Counts one more stream of a player; declines it if the player has too many.
     pub(in crate::lines) fn enter(&self, host: &HostName) -> Result<CountedStream, Declined> {
         let mut streams = self.lock();
         let count = streams.entry(host.clone()).or_default();

@@ -1,10 +1,10 @@
-//! What waits to go out on one stream: bounded, batched, and never in anybody's way.
+//! The queue of what goes out on one stream: bounded, batched, and filled without waiting.
 //!
-//! Frames are put in without waiting; a stream that lets too many pile up is ended, and its players get
-//! them again when they attach anew.
+//! Frames are queued without waiting. A stream on which too many pile up is ended; its player gets
+//! them again when it attaches anew.
 //!
-//! What is in no hurry waits for company: it goes along with the next frame that is, and is sent by
-//! itself when it was [hurried](StreamQueue::hurry).
+//! Frames that are not urgent wait: they go along with the next urgent frame, or are sent by
+//! themselves when the queue is [hurried](StreamQueue::hurry).
 
 mod carried_jobs;
 #[cfg(test)]
@@ -29,17 +29,17 @@ use crate::{
     lines::command::EncodedJob,
 };
 
-/// Most frames that wait; honest players stay far below it, for credits bound orders and
+/// Most frames that wait. Honest players stay far below it, because credits bound orders, and
 /// acknowledgements answer reports.
 const MOST_FRAMES: usize = 16_384;
-/// Most bytes that wait: an order for each of the most credits, each of another job with the
+/// Most bytes that wait: as many orders as a player has credits, each of another job with the
 /// largest parameters, and a fifth more.
 const MOST_BYTES: usize = 160 << 20;
-/// Where a batch is cut.
+/// Most frames in a batch.
 const BATCH_FRAMES: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What waits to go out on a stream, for those who put something in; the stream itself is [`Frames`].
+/// The queue of a stream, for those that put something in. The stream itself is [`Frames`].
 #[derive(Clone, Debug)]
 pub(crate) struct StreamQueue(Arc<Shared>);
 
@@ -52,28 +52,28 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Frames, and for which player each is.
+    /// Frames, each with its player.
     frames: VecDeque<(Arc<str>, Frame)>,
-    /// Of all that waits.
+    /// The bytes of all that waits.
     bytes: usize,
     jobs: CarriedJobs,
     end: Option<End>,
     waker: Option<Waker>,
-    /// Since when frames wait of which the stream was not told.
+    /// Since when frames that are not urgent wait, without the stream being woken.
     lingers_since: Option<Instant>,
 }
 
-/// What is said last on a stream.
+/// The last words on a stream.
 #[derive(Debug)]
 pub(crate) enum Goodbye {
-    /// Nothing is wrong, in these words.
+    /// Nothing is wrong. The text says why the stream ends.
     Done(&'static str),
     /// Why it does not go on.
     Declined(Declined),
 }
 
 impl Goodbye {
-    /// In words.
+    /// Returns the reason as text.
     pub(crate) fn reason(&self) -> Cow<'_, str> {
         match self {
             Self::Done(reason) => Cow::Borrowed(reason),
@@ -85,14 +85,14 @@ impl Goodbye {
 /// How a stream ends.
 #[derive(Debug)]
 enum End {
-    /// Everything that waits, then this.
+    /// After everything that waits, with this goodbye.
     After(Goodbye),
-    /// At once: nobody reads it, or everything is said.
+    /// At once: nobody reads it, or everything was sent.
     Now,
 }
 
 impl StreamQueue {
-    /// A queue, and the stream of what goes into it.
+    /// Returns a queue, and the stream of what goes into it.
     pub(crate) fn new() -> (Self, Frames) {
         let shared = Arc::new(Shared { queue: Mutex::default(), ended: Notify::new() });
         (Self(Arc::clone(&shared)), Frames(shared))
@@ -103,8 +103,8 @@ impl StreamQueue {
         self.0.act(|queue| queue.push(player, frame));
     }
 
-    /// Queues a frame that is in no hurry: the next one that is takes it along. True where it is the
-    /// first that waits so; then [`StreamQueue::hurry`] is to be called in a while.
+    /// Queues a frame that is not urgent: the next urgent one takes it along. Returns whether it is
+    /// the first that waits so; then [`StreamQueue::hurry`] is to be called in a while.
     pub(in crate::lines) fn put_later(
         &self,
         player: &Arc<str>,
@@ -114,11 +114,11 @@ impl StreamQueue {
         let mut queue = self.0.lock();
         queue.push(player, frame);
         if queue.end.is_some() || queue.frames.len() >= BATCH_FRAMES {
-            // There is nothing to wait for.
+            // The stream is being sent anyhow.
             self.0.tell(queue);
             return false;
         }
-        // A stream that was told of other frames takes it along.
+        // A stream that was woken for other frames takes it along.
         let is_first = queue.waker.is_some() && queue.lingers_since.is_none();
         if is_first {
             queue.lingers_since = Some(now);
@@ -126,7 +126,7 @@ impl StreamQueue {
         is_first
     }
 
-    /// Sends what waits for company since then, or longer.
+    /// Sends frames that are not urgent and wait since then or longer.
     pub(in crate::lines) fn hurry(&self, since: Instant) {
         let queue = self.0.lock();
         if queue.lingers_since.is_some_and(|oldest| oldest <= since) {
@@ -157,7 +157,7 @@ impl StreamQueue {
         self.0.lock().end.is_some()
     }
 
-    /// Returns when the stream has ended, or is about to. For one waiter.
+    /// Returns when the stream has ended, or is about to. Only one task may wait.
     pub(in crate::lines) async fn ended(&self) {
         while !self.is_ended() {
             self.0.ended.notified().await;
@@ -170,14 +170,14 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the queue, and wakes whoever waits for what changed.
+    /// Changes the queue, and wakes the task that waits for it.
     fn act(&self, act: impl FnOnce(&mut Queue)) {
         let mut queue = self.lock();
         act(&mut queue);
         self.tell(queue);
     }
 
-    /// Wakes whoever waits for what is in the queue.
+    /// Wakes the task that waits for frames.
     fn tell(&self, mut queue: MutexGuard<'_, Queue>) {
         queue.lingers_since = None;
         let (waker, ended) = (queue.waker.take(), queue.end.is_some());
@@ -213,7 +213,7 @@ fn weight(frame: &Frame) -> usize {
     }
 }
 
-/// The stream of a [`StreamQueue`]: batches of whatever waits.
+/// The stream of a [`StreamQueue`]: batches of what waits.
 #[derive(Debug)]
 pub(crate) struct Frames(Arc<Shared>);
 
@@ -247,7 +247,7 @@ impl Stream for Frames {
 }
 
 impl Drop for Frames {
-    /// The connection is gone: whoever still has the queue need not fill it.
+    /// Ends the queue, because the connection is gone.
     fn drop(&mut self) {
         self.0.act(|queue| {
             queue.end = Some(End::Now);

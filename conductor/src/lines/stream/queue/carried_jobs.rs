@@ -1,4 +1,4 @@
-//! Which job parts a stream has carried lately.
+//! Remembers which job parts a stream has carried lately.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ pub(super) const REMEMBERED: usize = 64;
 pub(super) struct CarriedJobs(VecDeque<Bytes>);
 
 impl CarriedJobs {
-    /// Whether a job part has to be sent; it is remembered from then on.
+    /// Returns whether a job part has to be sent, and remembers it.
     pub(super) fn is_news(&mut self, digest: &Bytes) -> bool {
         if self.0.contains(digest) {
             return false;

@@ -12,7 +12,7 @@ use crate::lines::{Header, Outbox};
 
 const HEADER: Header = Header { store: StoreId([1; 16]), term: Term(1) };
 
-/// The way out to a player, and its stream.
+/// Returns the way to a player, and its stream.
 fn db1() -> (Outbox, Frames) {
     let (queue, frames) = StreamQueue::new();
     (Outbox::new("db1", queue), frames)
@@ -50,7 +50,7 @@ fn what_is_ready_goes_in_one_batch_and_a_job_part_once() {
     assert!(next(&mut frames).is_pending());
 }
 
-/// Counts how often a stream was told that it has something to send.
+/// Counts how often a stream was woken.
 #[derive(Default)]
 struct Told(AtomicUsize);
 
@@ -60,7 +60,8 @@ impl Wake for Told {
     }
 }
 
-/// An outbox whose stream has nothing to send, and how often it was told that it has.
+/// Returns an outbox whose stream has nothing to send, and a count of how often the stream was
+/// woken.
 fn idle() -> (Outbox, Frames, Arc<Told>) {
     let (out, mut frames) = db1();
     let told = Arc::new(Told::default());
@@ -173,7 +174,7 @@ async fn a_player_that_does_not_read_is_cut_off() {
         let job = (0..2).map(|n| job(n, padding)).collect::<Vec<_>>();
         let mut orders = 0;
         while !out.is_ended() {
-            // Two jobs by turns, and nothing remembered between them.
+            // Orders of two jobs in turn, with nothing remembered in between.
             out.queue.0.act(|queue| queue.jobs.forget_all());
             out.order(HEADER, v1::Order::default(), &job[orders % 2]);
             orders += 1;
