@@ -140,10 +140,7 @@ impl Config {
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("reading configuration {}", .file.display())]
-    Read {
-        file: PathBuf,
-        source: io::Error,
-    },
+    Read { file: PathBuf, source: io::Error },
     /// It is not TOML, keys are unknown or missing, or values break a rule: all of it.
     #[error("configuration {}", .file.display())]
     Invalid {

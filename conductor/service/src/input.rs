@@ -41,10 +41,7 @@ pub enum Input {
         detail: Option<Arc<str>>,
     },
     /// A flow ended. Ignored if the flow changes no service.
-    FlowEnded {
-        flow: FlowId,
-        state: FlowState,
-    },
+    FlowEnded { flow: FlowId, state: FlowState },
     /// The fleet's files were read.
     FleetLoaded {
         /// The hosts to which each service's expression resolves. A service whose expression cannot
@@ -65,9 +62,7 @@ pub enum Input {
         units: Option<Vec<UnitReport>>,
     },
     /// A player's session ended, or it is quarantined.
-    PlayerDetached {
-        host: HostName,
-    },
+    PlayerDetached { host: HostName },
     /// A unit changed.
     UnitTold {
         /// The player's host.

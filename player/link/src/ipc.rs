@@ -92,13 +92,9 @@ pub enum ToSitter {
         bytes: Bytes,
     },
     /// The connection is gone.
-    Closed {
-        session: AgentSession,
-    },
+    Closed { session: AgentSession },
     /// Asks whether the sitter is there.
-    Ask {
-        session: AgentSession,
-    },
+    Ask { session: AgentSession },
 }
 
 /// Frames from the sitter to the agent.
@@ -118,9 +114,7 @@ pub enum ToAgent {
     },
     /// The snapshot is out of date, because scores were rescanned: close this session and open
     /// another at once.
-    Reattach {
-        session: AgentSession,
-    },
+    Reattach { session: AgentSession },
     /// Answers `Ask`.
     Here {
         /// The session of the question.

@@ -25,11 +25,7 @@ pub enum Effect {
     },
     /// Make the attempt's process, then say `Started` or `StartFailed`. Given at most once for an
     /// order.
-    Start {
-        key: AttemptKey,
-        order: OrderNumber,
-        plan: Plan,
-    },
+    Start { key: AttemptKey, order: OrderNumber, plan: Plan },
     /// Begin to end the attempt because it was cancelled: TERM, grace, KILL. May be given again for
     /// an attempt that is being killed already.
     Kill { key: AttemptKey },

@@ -15,10 +15,7 @@ pub enum Entry {
     /// A higher term of a store was seen.
     Term { store: StoreId, term: Term },
     /// A store's mark rose. Orders up to the mark that were cancelled ahead are forgotten.
-    Mark {
-        store: StoreId,
-        mark: OrderNumber,
-    },
+    Mark { store: StoreId, mark: OrderNumber },
     /// A store proved how many orders it has issued: more than the spool knew, or as many in a
     /// later term.
     Evidence {
@@ -42,10 +39,7 @@ pub enum Entry {
         plan: Plan,
     },
     /// A starting attempt has its process.
-    Started {
-        key: AttemptKey,
-        process: ProcessMark,
-    },
+    Started { key: AttemptKey, process: ProcessMark },
     /// A live attempt is being killed because it was cancelled.
     Cancelling { key: AttemptKey },
     /// An attempt has its last word, whether it was live or not.

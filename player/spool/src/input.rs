@@ -65,10 +65,7 @@ pub enum Input {
         order: Option<OrderNumber>,
     },
     /// The process of a starting attempt exists.
-    Started {
-        key: AttemptKey,
-        process: ProcessMark,
-    },
+    Started { key: AttemptKey, process: ProcessMark },
     /// It is certain that the process of a starting attempt was not made.
     StartFailed {
         key: AttemptKey,

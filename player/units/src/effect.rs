@@ -18,10 +18,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// An order is on disk and its watch goes on: only now may its attempt be accepted.
-    Watching {
-        key: AttemptKey,
-        order: OrderNumber,
-    },
+    Watching { key: AttemptKey, order: OrderNumber },
     /// Make the process of a run, then say `Spawned` or `NotSpawned` within a bounded time. Given
     /// at most once for a run.
     Spawn {
@@ -32,17 +29,9 @@ pub enum Effect {
     },
     /// Look for the process of a run that a sitter before this one started, then say `Found` or
     /// `MainEnded`.
-    Find {
-        unit: UnitKey,
-        run: RunId,
-        process: ProcessMark,
-    },
+    Find { unit: UnitKey, run: RunId, process: ProcessMark },
     /// Send a signal to every process of a run.
-    Terminate {
-        unit: UnitKey,
-        run: RunId,
-        signal: i32,
-    },
+    Terminate { unit: UnitKey, run: RunId, signal: i32 },
     /// Send a signal to the first process of a run, then say `SignalSent`. With `reload`, first put
     /// its parameters into the run's file; if that fails, send nothing and say `NotReloaded`. The
     /// next sitter gives this effect again unless one of the two was said, so a signal may come
@@ -58,10 +47,7 @@ pub enum Effect {
     },
     /// Kill the processes of a run, look again until none is left, then say `Emptied`. If no
     /// process of the run is known, it is hunted.
-    KillAll {
-        unit: UnitKey,
-        run: RunId,
-    },
+    KillAll { unit: UnitKey, run: RunId },
     /// An attempt's watch is over: end the attempt, then say `WatchSettled`. Until that was said,
     /// each further sitter gives this effect again.
     EndWatch {
@@ -88,9 +74,7 @@ pub enum Effect {
         report: UnitReport,
     },
     /// The unit is gone: remove what it had on this host.
-    Forget {
-        unit: UnitKey,
-    },
+    Forget { unit: UnitKey },
 }
 
 /// How the watch of an attempt ended.

@@ -31,19 +31,11 @@ pub enum Entry {
         keeps_params: bool,
     },
     /// How a unit stands.
-    Status {
-        unit: UnitKey,
-        status: Box<Status>,
-    },
+    Status { unit: UnitKey, status: Box<Status> },
     /// How the watch of an attempt stands.
-    Watch {
-        key: AttemptKey,
-        watch: Watch,
-    },
+    Watch { key: AttemptKey, watch: Watch },
     /// The attempt of a watch has its end, so the watch is forgotten.
-    WatchForgotten {
-        key: AttemptKey,
-    },
+    WatchForgotten { key: AttemptKey },
     /// A unit is gone; only its numbers are remembered.
     Forgotten {
         unit: UnitKey,

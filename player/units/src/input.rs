@@ -107,9 +107,7 @@ impl std::error::Error for Rejection {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// An attempt was cancelled: nobody watches for it any more.
-    Unwatched {
-        key: AttemptKey,
-    },
+    Unwatched { key: AttemptKey },
     /// The attempt has the end of its watch on disk, or the spool does not know the attempt.
     WatchSettled {
         key: AttemptKey,
@@ -125,11 +123,7 @@ pub enum Input {
         params: Params,
     },
     /// Something happened to a run. Ignored unless it is the unit's present run.
-    Run {
-        unit: UnitKey,
-        run: RunId,
-        event: RunEvent,
-    },
+    Run { unit: UnitKey, run: RunId, event: RunEvent },
     /// A probe was answered. Ignored unless it is the unit's open probe: others were of an earlier
     /// run, or of an earlier rule.
     Probed {

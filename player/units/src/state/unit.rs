@@ -91,9 +91,7 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// It has no run. The next one follows at this moment.
-    Waiting {
-        until: u64,
-    },
+    Waiting { until: u64 },
     /// It has a run.
     Running(Box<Run>),
     /// It has no run, and none is asked for.
