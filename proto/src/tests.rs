@@ -553,9 +553,11 @@ fn unit_job(wanted: Wanted, sign: &ReadySign) -> UnitJob {
 fn what_is_asked_of_units_is_read_back() {
     let (socket, path) = (SocketName::new("s").unwrap(), HttpPath::new("/up").unwrap());
     let probe = ReadySign::Probe(Probe::Http(Target::Unix(socket), path));
-    let signs = [ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3), probe];
+    let check = ReadySign::Probe(Probe::Score(ScoreName::new("check-web").unwrap()));
+    let signs = [ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3), probe, check];
     let wanted = [Wanted::Running, Wanted::Signalled(10), Wanted::Stopped, Wanted::Gone];
-    for (wanted, sign) in wanted.into_iter().zip(signs) {
+    let wanted = wanted.into_iter().chain([Wanted::Running]);
+    for (wanted, sign) in wanted.zip(signs) {
         let unit = Some(Arc::new(unit_job(wanted, &sign)));
         let job = JobSpec { unit: unit.clone(), ..spec() };
         let flow = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] };

@@ -1,6 +1,6 @@
 //! One question: it connects, sends, and reads, or is too late.
 
-use orchestra_model::service::Probe;
+use orchestra_model::Millis;
 use orchestra_units::ProbeOutcome;
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -40,13 +40,10 @@ impl One {
         poller: &Poller,
         token: Token,
     ) -> Result<Self, ProbeOutcome> {
-        let Question { number, probe, timeout, run_dir } = question;
-        let socket = connect::begin(probe.target(), run_dir.as_ref().map(AsFd::as_fd));
+        let Question { number, call, timeout, run_dir } = question;
+        let socket = connect::begin(&call.target, run_dir.as_ref().map(AsFd::as_fd));
         let socket = socket.map_err(outcome_of)?;
-        let request = match &probe {
-            Probe::Tcp(_) => Vec::new(),
-            Probe::Http(_, path) => http::request(path),
-        };
+        let request = call.path.as_ref().map(http::request).unwrap_or_default();
         poller.add(&socket, token, Interest::ReadWrite).map_err(|_| ProbeOutcome::Unknown)?;
         Ok(Self {
             number,
@@ -72,11 +69,7 @@ impl One {
     /// Returns the outcome if nothing has come in time. If this look is late itself, the prober did
     /// not get the processor, and the unit may not have got it either: then the outcome is unknown.
     pub(super) fn too_late(&self, now: BootMillis) -> ProbeOutcome {
-        let late = now.0.saturating_sub(self.deadline.0);
-        match late >= self.timeout.div_ceil(2) {
-            true => ProbeOutcome::Unknown,
-            false => ProbeOutcome::Unhealthy(format!("no answer within {} ms", self.timeout)),
-        }
+        too_late(self.deadline, Millis(self.timeout), now)
     }
 
     fn connect(&mut self) -> Result<(), Failed> {
@@ -131,6 +124,16 @@ impl One {
                 ));
             }
         }
+    }
+}
+
+/// What it says that nothing has come by a deadline. Whoever comes half a timeout late to look at that was
+/// not given the processor either, and the unit may not have been.
+pub(crate) fn too_late(deadline: BootMillis, timeout: Millis, now: BootMillis) -> ProbeOutcome {
+    let late = now.0.saturating_sub(deadline.0);
+    match late >= timeout.0.div_ceil(2) {
+        true => ProbeOutcome::Unknown,
+        false => ProbeOutcome::Unhealthy(format!("no answer within {} ms", timeout.0)),
     }
 }
 

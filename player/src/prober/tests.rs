@@ -45,7 +45,8 @@ impl Rig {
 
     fn ask(&mut self, probe: &Probe, timeout: u64, dir: Option<BorrowedFd<'_>>) -> u64 {
         self.asked += 1;
-        let bytes = wire::encode_question(self.asked, probe, Millis(timeout));
+        let bytes =
+            wire::encode_question(self.asked, &wire::Call::of(probe).unwrap(), Millis(timeout));
         let descriptors: Vec<_> = dir.into_iter().collect();
         wire::send(&self.socket, &bytes, &descriptors).unwrap();
         self.asked
@@ -206,7 +207,7 @@ fn more_questions_than_may_be_open_are_unknown() {
 #[test]
 fn whoever_looks_half_a_timeout_too_late_knows_nothing() {
     let (_listener, port) = listener();
-    let question = wire::encode_question(1, &http(port), Millis(100));
+    let question = wire::encode_question(1, &wire::Call::of(&http(port)).unwrap(), Millis(100));
     let question = wire::Question::decode((&question, None)).unwrap();
     let poller = super::Poller::new().unwrap();
     let one = super::One::begin(question, &poller, super::Token(1));

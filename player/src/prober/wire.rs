@@ -32,17 +32,38 @@ const _: () = assert!(TROUBLE_BYTES + PATH_BYTES + SOCKET_NAME_BYTES + 64 <= MES
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) number: u64,
-    pub(crate) probe: Probe,
+    pub(crate) call: Call,
     pub(crate) timeout: Millis,
     /// The run directory of the unit, if a socket in it is probed.
     pub(crate) run_dir: Option<OwnedFd>,
 }
 
+/// Where a prober connects, and what it asks for there.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) target: Target,
+    /// `None`: a connection is enough.
+    pub(crate) path: Option<HttpPath>,
+}
+
+impl Call {
+    /// What a prober can do for a probe; `None`: nothing, a score is run for it.
+    pub(crate) fn of(probe: &Probe) -> Option<Self> {
+        match probe {
+            Probe::Tcp(target) => Some(Self { target: target.clone(), path: None }),
+            Probe::Http(target, path) => {
+                Some(Self { target: target.clone(), path: Some(path.clone()) })
+            }
+            Probe::Score(_) => None,
+        }
+    }
+}
+
 /// Encodes a question. Its directory is sent along as a descriptor.
-pub(crate) fn encode_question(number: u64, probe: &Probe, timeout: Millis) -> Vec<u8> {
+pub(crate) fn encode_question(number: u64, call: &Call, timeout: Millis) -> Vec<u8> {
     let mut out = number.to_le_bytes().to_vec();
     out.extend(timeout.0.to_le_bytes());
-    match probe.target() {
+    match &call.target {
         Target::Port(port) => {
             out.push(1);
             out.extend(u32::from(*port).to_le_bytes());
@@ -56,9 +77,9 @@ pub(crate) fn encode_question(number: u64, probe: &Probe, timeout: Millis) -> Ve
             push_bytes(&mut out, name.as_str().as_bytes());
         }
     }
-    match probe {
-        Probe::Tcp(_) => out.push(1),
-        Probe::Http(_, path) => {
+    match &call.path {
+        None => out.push(1),
+        Some(path) => {
             out.push(2);
             push_bytes(&mut out, path.as_str().as_bytes());
         }
@@ -76,12 +97,13 @@ impl Question {
             3 => Target::Named(PortName::new(reader.text(PORT_NAME_BYTES)?).ok()?),
             _ => return None,
         };
-        let probe = match reader.u8()? {
-            1 => Probe::Tcp(target),
-            2 => Probe::Http(target, HttpPath::new(reader.text(PATH_BYTES)?).ok()?),
+        let path = match reader.u8()? {
+            1 => None,
+            2 => Some(HttpPath::new(reader.text(PATH_BYTES)?).ok()?),
             _ => return None,
         };
-        reader.is_empty().then_some(Question { number, probe, timeout, run_dir })
+        let call = Call { target, path };
+        reader.is_empty().then_some(Question { number, call, timeout, run_dir })
     }
 }
 

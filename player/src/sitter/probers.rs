@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeMap, ffi::CString, io, path::Path};
 
-use orchestra_model::{Millis, service::Probe};
+use orchestra_model::Millis;
 use orchestra_units::{ProbeNumber, ProbeOutcome, UnitKey};
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -84,7 +84,7 @@ enum State {
 pub(super) struct Asked<'a> {
     pub(super) unit: UnitKey,
     pub(super) number: ProbeNumber,
-    pub(super) probe: &'a Probe,
+    pub(super) call: &'a wire::Call,
     pub(super) timeout: Millis,
     /// The run directory, if a socket in it is probed.
     pub(super) run_dir: Option<OwnedFd>,
@@ -228,8 +228,8 @@ impl Prober {
             }
         }
         let Some(socket) = self.socket() else { return false };
-        let Asked { unit, number, probe, timeout, run_dir, .. } = asked;
-        let bytes = wire::encode_question(number.0, probe, timeout);
+        let Asked { unit, number, call, timeout, run_dir, .. } = asked;
+        let bytes = wire::encode_question(number.0, call, timeout);
         let descriptors: Vec<_> = run_dir.iter().map(AsFd::as_fd).collect();
         if wire::send(socket, &bytes, &descriptors).is_err() {
             return false;

@@ -22,6 +22,9 @@ pub const BACKOFF_MS: u64 = 100;
 pub const READY_PROBE_MS: u64 = 500;
 /// How long a probe of a run that is not ready yet may take (ms).
 pub const READY_TIMEOUT_MS: u64 = 1_000;
+/// How long a check of a run that is not ready yet may take (ms). A score takes longer than a
+/// connection.
+pub const READY_CHECK_TIMEOUT_MS: u64 = 10_000;
 /// A unit is flapping after so many turns within [`FLAPPING_MS`].
 pub const FLAPS: usize = 4;
 /// The time within which [`FLAPS`] turns make a unit flapping (ms).

@@ -148,6 +148,11 @@ impl Units {
         running.filter_map(|(key, unit)| Some((key, unit.status.last, unit.status.run()?)))
     }
 
+    /// What a unit's last order asks for, with its parameters; `None` where those are gone.
+    pub fn order_of(&self, unit: &UnitKey) -> Option<&Arc<UnitOrder>> {
+        self.tended.get(unit)?.order.as_ref()
+    }
+
     /// The question that a unit's run has not answered.
     pub fn open_probe(&self, unit: &UnitKey) -> Option<ProbeNumber> {
         self.tended.get(unit)?.asking.as_ref()?.open()

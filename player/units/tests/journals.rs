@@ -7,7 +7,7 @@ mod common;
 
 use common::*;
 use orchestra_model::{
-    ByteSize, Millis, Timestamp,
+    ByteSize, Millis, ScoreName, Timestamp,
     delivery::{OrderNumber, SpoolId},
     service::{
         Exhausted, HealthRule, HttpPath, PortName, PortRule, Probe, ProcessRule, ReadySign,
@@ -59,15 +59,20 @@ fn life() -> (Rig, Vec<usize>) {
     mark(&rig);
     rig.order(probed);
     mark(&rig);
-    let mut secret = with_ready(4, ReadySign::Fd(4));
+    let check = Probe::Score(ScoreName::new("check-web").unwrap());
+    let mut checked = with_ready(4, ReadySign::Probe(check.clone()));
+    checked.unit.upkeep.health = Some(HealthRule::new(check));
+    rig.order(checked);
+    mark(&rig);
+    let mut secret = with_ready(5, ReadySign::Fd(4));
     secret.keep_params = false;
     rig.order(secret);
     rig.settle(1);
     mark(&rig);
-    rig.order(order(5, Wanted::Gone));
+    rig.order(order(6, Wanted::Gone));
     rig.ends(RunEnd::Signalled(15));
     mark(&rig);
-    rig.order(order(6, Wanted::Restarted));
+    rig.order(order(7, Wanted::Restarted));
     mark(&rig);
     starts.retain(|start| *start < rig.disk.len());
     (rig, starts)

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use orchestra_model::{
-    Millis,
+    Millis, ScoreName,
     service::{Probe, ReadySign, RunEnd, Target, UnitState, Wanted},
 };
 use orchestra_units::{Effect, ProbeOutcome, RunEvent, WatchEnd};
@@ -45,6 +45,22 @@ fn three_failures_in_a_row_are_unhealthy_and_two_successes_healthy() {
     let told = reports(&answer(&mut rig, ProbeOutcome::Healthy));
     assert_eq!(told.last().map(|report| report.state), Some(UnitState::Ready));
     assert_eq!((rig.report().trouble, rig.run()), (None, 1), "the same run all the time");
+}
+
+#[test]
+fn a_check_has_longer_until_its_run_is_ready_than_a_connection() {
+    let check = Probe::Score(ScoreName::new("check-web").unwrap());
+    let probes = [(Probe::Tcp(Target::Port(80)), SECOND), (check, 10 * SECOND)];
+    for (probe, most) in probes {
+        let mut rig = Rig::new();
+        rig.order(with_ready(1, ReadySign::Probe(probe.clone())));
+        let asked = rig.spawned().into_iter().find_map(|effect| match effect {
+            Effect::Probe { probe, timeout, .. } => Some((probe, timeout)),
+            _ => None,
+        });
+        assert_eq!(asked, Some((probe, Millis(most))));
+        assert_eq!(rig.state(), UnitState::Starting);
+    }
 }
 
 #[test]

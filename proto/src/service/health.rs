@@ -1,6 +1,9 @@
 //! Probes and rules of health.
 
-use orchestra_model::service::{HealthRule, HttpPath, PortName, Probe, SocketName, Target};
+use orchestra_model::{
+    ScoreName,
+    service::{HealthRule, HttpPath, PortName, Probe, SocketName, Target},
+};
 
 use super::unit::bounded;
 use crate::{
@@ -41,6 +44,10 @@ impl From<&Probe> for v1::HealthProbe {
         let (target, http_path) = match probe {
             Probe::Tcp(target) => (target, None),
             Probe::Http(target, path) => (target, Some(path.as_str().to_owned())),
+            Probe::Score(score) => {
+                let target = Some(Wire::Score(score.as_str().to_owned()));
+                return Self { target, http_path: None };
+            }
         };
         let target = match target {
             Target::Port(port) => Wire::Port(u32::from(*port)),
@@ -63,6 +70,12 @@ impl TryFrom<&v1::HealthProbe> for Probe {
             }
             Wire::Socket(name) => {
                 Target::Unix(SocketName::new(name).in_field("HealthProbe.socket")?)
+            }
+            Wire::Score(_) if probe.http_path.is_some() => {
+                return Err(Invalid::field("HealthProbe.http_path"));
+            }
+            Wire::Score(name) => {
+                return Ok(Probe::Score(ScoreName::new(name).in_field("HealthProbe.score")?));
             }
         };
         Ok(match &probe.http_path {

@@ -1,8 +1,9 @@
 //! Probes and rules of health, in bytes.
 
 use orchestra_model::{
-    Millis,
+    Millis, ScoreName,
     journal::{ByteReader, push_bytes},
+    limits,
     service::{
         HealthRule, HttpPath, PATH_BYTES, PORT_NAME_BYTES, PortName, Probe, SOCKET_NAME_BYTES,
         SocketName, Target,
@@ -10,7 +11,14 @@ use orchestra_model::{
 };
 
 pub(super) fn push_probe(out: &mut Vec<u8>, probe: &Probe) {
-    match probe.target() {
+    let target = match probe {
+        Probe::Tcp(target) | Probe::Http(target, _) => target,
+        Probe::Score(name) => {
+            out.push(4);
+            return push_bytes(out, name.as_str().as_bytes());
+        }
+    };
+    match target {
         Target::Port(port) => {
             out.push(1);
             out.extend(u32::from(*port).to_le_bytes());
@@ -25,11 +33,12 @@ pub(super) fn push_probe(out: &mut Vec<u8>, probe: &Probe) {
         }
     }
     match probe {
-        Probe::Tcp(_) => out.push(1),
         Probe::Http(_, path) => {
             out.push(2);
             push_bytes(out, path.as_str().as_bytes());
         }
+        // A score has returned above.
+        Probe::Tcp(_) | Probe::Score(_) => out.push(1),
     }
 }
 
@@ -38,6 +47,10 @@ pub(super) fn read_probe(reader: &mut ByteReader<'_>) -> Option<Probe> {
         1 => Target::Port(u16::try_from(reader.u32()?).ok()?),
         2 => Target::Unix(SocketName::new(reader.text(SOCKET_NAME_BYTES)?).ok()?),
         3 => Target::Named(PortName::new(reader.text(PORT_NAME_BYTES)?).ok()?),
+        4 => {
+            let name = ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?;
+            return Some(Probe::Score(name));
+        }
         _ => return None,
     };
     match reader.u8()? {

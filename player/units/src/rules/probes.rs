@@ -184,7 +184,10 @@ fn put(unit: &Unit, question: Question) -> Option<Put<'_>> {
         (Question::Ready, ReadySign::Probe(probe), _) => Some(Put {
             probe,
             every: Millis(bounds::READY_PROBE_MS),
-            timeout: Millis(bounds::READY_TIMEOUT_MS),
+            timeout: Millis(match probe {
+                Probe::Tcp(_) | Probe::Http(..) => bounds::READY_TIMEOUT_MS,
+                Probe::Score(_) => bounds::READY_CHECK_TIMEOUT_MS,
+            }),
         }),
         (Question::Healthy, _, Some(rule)) => {
             Some(Put { probe: &rule.probe, every: rule.every, timeout: rule.timeout })

@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use orchestra_model::service::{HealthRule, InvalidProbe, Probe, ReadyRule, ReadySign, Target};
+use orchestra_model::{
+    ScoreName,
+    service::{HealthRule, InvalidProbe, Probe, ReadyRule, ReadySign, Target},
+};
 
 use super::names;
 use crate::{Fields, Node, Problems};
@@ -15,7 +18,8 @@ pub(super) fn ready(node: &Node, problems: &mut Problems) -> ReadyRule {
         Node::Text(_) => {
             problems.add(
                 "ready",
-                "it is started, {notify: true}, {fd: 3}, {tcp: 8080} or {http: \"8080/healthz\"}",
+                "it is started, {notify: true}, {fd: 3}, {tcp: 8080}, {http: \"8080/healthz\"} or \
+                 {score: check-web}",
             );
             return usual;
         }
@@ -32,7 +36,8 @@ pub(super) fn ready(node: &Node, problems: &mut Problems) -> ReadyRule {
     let signs = started.into_iter().chain(notify).chain(fd).chain(probes);
     let mut signs: Vec<ReadySign> = signs.collect();
     if signs.len() > 1 {
-        problems.add("ready", "started, notify, fd, tcp and http exclude each other; give one");
+        problems
+            .add("ready", "started, notify, fd, tcp, http and score exclude each other; give one");
     }
     ReadyRule { sign: signs.pop().unwrap_or(usual.sign), deadline }
 }
@@ -53,28 +58,37 @@ fn sign(
     }
 }
 
-/// `tcp` or `http` of a table; `None` where it has neither, or a wrong one.
+/// `tcp`, `http` or `score` of a table; `None` where it has none of them, or a wrong one.
 fn probe(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Probe> {
     let tcp = fields.parsed("tcp", problems).map(Probe::Tcp as fn(Target) -> Probe);
     let http = fields.parsed("http", problems).map(|Http(probe)| probe);
-    if tcp.is_some() && http.is_some() {
-        fields.note("http", "it stands beside tcp; give one of them", problems);
+    let score = fields.parsed("score", problems).map(Probe::Score as fn(ScoreName) -> Probe);
+    let name = if score.is_some() { "score" } else { "http" };
+    let mut probes = [tcp, http, score].into_iter().flatten();
+    let probe = probes.next();
+    if probes.next().is_some() {
+        fields.note(name, "of tcp, http and score it is one; give one of them", problems);
         return None;
     }
-    tcp.or(http)
+    probe
 }
 
 /// A table with a probe, and how often it is asked.
 pub(super) fn health(node: &Node, problems: &mut Problems) -> Option<HealthRule> {
     if let Node::Text(_) = node {
-        problems.add("health", "it is a table: {tcp: 8080}, or {http: \"8080/healthz\"}");
+        problems.add(
+            "health",
+            "it is a table: {tcp: 8080}, {http: \"8080/healthz\"} or {score: check-web}",
+        );
         return None;
     }
     let mut fields = Fields::of(node, "health", problems)?;
     let known = problems.len();
     let probe = probe(&mut fields, problems);
     if probe.is_none() && problems.len() == known {
-        problems.add("health", "it says not what is asked: tcp: 8080, or http: \"8080/healthz\"");
+        let what =
+            "it says not what is asked: tcp: 8080, http: \"8080/healthz\" or score: check-web";
+        problems.add("health", what);
     }
     let every = fields.parsed("every", problems);
     let timeout = fields.parsed("timeout", problems);

@@ -14,7 +14,7 @@ const SWAP: &str = "resources.memory is for memory and swap together";
 const CPU: &str = "resources.cpu is in processors: 1.5 is 150%";
 const HEALTH: &str = "checks of health: health: {http: \"8080/healthz\", every: 10s, fall: 3}";
 const PROBE: &str = "tcp: 8080, http: \"8080/healthz\", or unix:NAME for the port";
-const EXEC: &str = "commands are not sent, and checks by score are not offered yet";
+const EXEC: &str = "commands are not sent; name an installed score that checks it: score: NAME";
 const START: &str = "health is asked once a run is ready: ready says what that is";
 const SEVERAL: &str = super::SEVERAL;
 
@@ -184,7 +184,6 @@ pub(super) const RESTART: &[Foreign] = &[
 
 /// Beside the fields of `ready`.
 pub(super) const READY: &[Foreign] = &[
-    Later("score"),
     Renamed("timeout", "deadline"),
     Renamed("TimeoutStartSec", "deadline"),
     Renamed("httpGet", "http: \"8080/healthz\""),
@@ -244,7 +243,6 @@ pub(super) const RESOURCES: &[Foreign] = &[
 
 /// Beside the fields of `health`.
 pub(super) const HEALTH_FIELDS: &[Foreign] = &[
-    Later("score"),
     Renamed("httpGet", "http: \"8080/healthz\""),
     Renamed("tcpSocket", "tcp: 8080"),
     Instead("exec", EXEC),

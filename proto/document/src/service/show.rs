@@ -187,12 +187,15 @@ enum Asked {
     Tcp(String),
     #[serde(rename = "http")]
     Http(String),
+    #[serde(rename = "score")]
+    Score(String),
 }
 
 fn asked(probe: &Probe) -> Asked {
     match probe {
         Probe::Tcp(_) => Asked::Tcp(probe.to_string()),
         Probe::Http(..) => Asked::Http(probe.to_string()),
+        Probe::Score(_) => Asked::Score(probe.to_string()),
     }
 }
 

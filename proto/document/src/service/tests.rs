@@ -230,7 +230,7 @@ fn values_that_are_not_told_are_not_read_as_values() {
 }
 
 #[test]
-fn probes_are_of_this_host_or_of_a_socket_in_the_run_directory() {
+fn probes_are_of_this_host_a_socket_in_the_run_directory_or_a_score() {
     let probed = |ready: &str, health: &str| {
         let upkeep = yaml(&format!(
             "service: web\nscore: serve-web\non: a\nready: {ready}\nhealth: {health}\n"
@@ -250,4 +250,7 @@ fn probes_are_of_this_host_or_of_a_socket_in_the_run_directory() {
         probed("{http: \"unix:web.sock:/healthz\"}", "{tcp: \"unix:web.sock\", fall: 1}");
     let told = (ready.as_str(), health.probe.to_string());
     assert_eq!(told, ("unix:web.sock:/healthz", "unix:web.sock".to_owned()));
+    let (ready, health) = probed("{score: check-web, deadline: 1m}", "{score: check-web, rise: 5}");
+    assert_eq!((ready.as_str(), health.probe.to_string().as_str()), ("check-web", "check-web"));
+    assert_eq!((health.every, health.rise), (Millis::seconds(10), 5));
 }

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{InvalidPort, Ordinal, PortName, Ports};
-use crate::{service::InvalidUpkeep, time::Millis};
+use crate::{names::ScoreName, service::InvalidUpkeep, time::Millis};
 
 /// Longest name of a socket in a run directory, in bytes: its whole path has to fit into the 107 that
 /// an address of a UNIX socket has.
@@ -67,6 +67,8 @@ pub enum Probe {
     Tcp(Target),
     /// A GET of this path is answered there with a status from 200 to 399 (HTTP/1.1).
     Http(Target, HttpPath),
+    /// This score, a *check*, run beside it as its user, exits with code 0.
+    Score(ScoreName),
 }
 
 /// Where something is asked.
@@ -138,10 +140,19 @@ pub enum InvalidProbe {
 }
 
 impl Probe {
-    /// Where it goes.
-    pub fn target(&self) -> &Target {
+    /// Where it goes; `None`: nowhere, for a check is a process of its own.
+    pub fn target(&self) -> Option<&Target> {
         match self {
-            Probe::Tcp(target) | Probe::Http(target, _) => target,
+            Probe::Tcp(target) | Probe::Http(target, _) => Some(target),
+            Probe::Score(_) => None,
+        }
+    }
+
+    /// The score that is run for it.
+    pub fn check_score(&self) -> Option<&ScoreName> {
+        match self {
+            Probe::Score(score) => Some(score),
+            Probe::Tcp(_) | Probe::Http(..) => None,
         }
     }
 
@@ -160,23 +171,24 @@ impl Probe {
 
     pub(super) fn check(&self, field: &'static str, ports: &Ports) -> Result<(), InvalidUpkeep> {
         match self.target() {
-            Target::Port(0) => Err(InvalidUpkeep { field, problem: "no port is 0" }),
-            Target::Named(name) if !ports.knows(name) => {
+            Some(Target::Port(0)) => Err(InvalidUpkeep { field, problem: "no port is 0" }),
+            Some(Target::Named(name)) if !ports.knows(name) => {
                 Err(InvalidUpkeep { field, problem: "it asks at a port that ports does not name" })
             }
-            Target::Port(_) | Target::Named(_) | Target::Unix(_) => Ok(()),
+            Some(Target::Port(_) | Target::Named(_) | Target::Unix(_)) | None => Ok(()),
         }
     }
 
     /// The same with the number of an instance's port in the place of its name.
     pub(super) fn of(&self, ports: &Ports, ordinal: Ordinal) -> Result<Self, InvalidPort> {
-        let target = match self.target() {
-            Target::Named(name) => Target::Port(ports.of(name, ordinal)?),
-            target => target.clone(),
+        let numbered = |target: &Target| match target {
+            Target::Named(name) => ports.of(name, ordinal).map(Target::Port),
+            target => Ok(target.clone()),
         };
         Ok(match self {
-            Probe::Tcp(_) => Probe::Tcp(target),
-            Probe::Http(_, path) => Probe::Http(target, path.clone()),
+            Probe::Tcp(target) => Probe::Tcp(numbered(target)?),
+            Probe::Http(target, path) => Probe::Http(numbered(target)?, path.clone()),
+            Probe::Score(score) => Probe::Score(score.clone()),
         })
     }
 }
@@ -208,7 +220,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// As people write it, without `tcp` or `http` before it: `8080`, `unix:web.sock:/healthz`.
+/// As people write it, without `tcp`, `http` or `score` before it: `8080`, `unix:web.sock:/healthz`,
+/// `check-web`.
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -217,6 +230,7 @@ impl fmt::Display for Probe {
                 write!(f, "{target}{}", path.as_str())
             }
             Self::Http(target @ Target::Unix(_), path) => write!(f, "{target}:{}", path.as_str()),
+            Self::Score(score) => score.fmt(f),
         }
     }
 }

@@ -116,7 +116,11 @@ fn draw_upkeep(dice: &mut Dice) -> Upkeep {
         window: Millis(dice.one_of(&[5_000, 60_000])),
         stable_after: Millis(dice.one_of(&[1_000, 10_000])),
     };
-    let probe = Probe::Tcp(Target::Port(80));
+    let check = Probe::Score(ScoreName::new("check").unwrap());
+    let probe = match restart.when {
+        RestartWhen::Always => Probe::Tcp(Target::Port(80)),
+        RestartWhen::OnFailure | RestartWhen::Never => check,
+    };
     let sign = match dice.below(4) {
         0 => ReadySign::Started,
         1 => ReadySign::Notify,

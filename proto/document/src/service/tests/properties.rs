@@ -1,7 +1,7 @@
 //! What holds for any service: it can be shown and read again.
 
 use orchestra_model::{
-    Quantity, ServiceName,
+    Quantity, ScoreName, ServiceName,
     params::Params,
     service::{
         HealthRule, HttpPath, MilliCores, PortName, PortRule, Ports, Probe, ProcessRule, ReadyRule,
@@ -134,10 +134,12 @@ fn probe() -> impl Strategy<Value = Probe> {
     let socket = "[a-zA-Z0-9_-][a-zA-Z0-9._-]{0,20}";
     let socket = socket.prop_map(|name| Target::Unix(SocketName::new(&name).unwrap()));
     let path = prop::option::of("/[!\"$-~]{0,20}");
-    (prop_oneof![port, socket], path).prop_map(|(target, path)| match path {
+    let place = (prop_oneof![port, socket], path).prop_map(|(target, path)| match path {
         None => Probe::Tcp(target),
         Some(path) => Probe::Http(target, HttpPath::new(&path).unwrap()),
-    })
+    });
+    let score = "[a-z][a-z0-9-]{0,20}[a-z0-9]";
+    prop_oneof![place, score.prop_map(|name| Probe::Score(ScoreName::new(&name).unwrap()))]
 }
 
 fn any_health() -> impl Strategy<Value = HealthRule> {
