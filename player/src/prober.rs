@@ -47,6 +47,8 @@ mod http;
 mod one;
 pub(crate) mod wire;
 
+pub(crate) use self::one::too_late;
+
 use self::{
     one::One,
     wire::{Inbox, Question},

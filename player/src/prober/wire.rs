@@ -7,7 +7,7 @@ use std::{
 };
 
 use orchestra_model::{
-    Millis,
+    Millis, ScoreName,
     journal::{ByteReader, push_bytes},
     service::{
         HttpPath, PATH_BYTES, PORT_NAME_BYTES, PortName, Probe, SOCKET_NAME_BYTES, SocketName,
@@ -47,14 +47,14 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// What a prober can do for a probe; `None`: nothing, a score is run for it.
-    pub(crate) fn of(probe: &Probe) -> Option<Self> {
+    /// What a prober does for a probe, or the score that is run for it instead.
+    pub(crate) fn of(probe: &Probe) -> Result<Self, &ScoreName> {
         match probe {
-            Probe::Tcp(target) => Some(Self { target: target.clone(), path: None }),
+            Probe::Tcp(target) => Ok(Self { target: target.clone(), path: None }),
             Probe::Http(target, path) => {
-                Some(Self { target: target.clone(), path: Some(path.clone()) })
+                Ok(Self { target: target.clone(), path: Some(path.clone()) })
             }
-            Probe::Score(_) => None,
+            Probe::Score(score) => Err(score),
         }
     }
 }

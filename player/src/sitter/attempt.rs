@@ -398,7 +398,7 @@ impl Streams {
     }
 
     /// Returns what was kept of a stream; `None` if the directory is gone.
-    fn kept(&self, stream: Stream) -> io::Result<Option<Kept>> {
+    pub(crate) fn kept(&self, stream: Stream) -> io::Result<Option<Kept>> {
         let written = match self.told {
             Told::Account(Account { written, .. }) => written,
             Told::Nothing | Told::Asked => None,

@@ -44,6 +44,7 @@ impl Sitter {
             && !self.launchers.is_busy()
             && !self.attempts.values().any(unfinished);
         if may {
+            self.end_checks();
             tracing::info!(left_running = self.attempts.len(), "the player stops");
         }
         may
@@ -125,7 +126,8 @@ impl Sitter {
                     self.left.extend(expected.clear_away(&self.spool_dir));
                 }
                 Newborn::Run(expected) => self.left.extend(expected.leaf),
-                Newborn::Agent | Newborn::Prober(_) => {}
+                // Its cgroup is among those of units.
+                Newborn::Check(_) | Newborn::Agent | Newborn::Prober(_) => {}
             }
         }
         let until = BootMillis::now().after(LAST_WAIT);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use orchestra_model::{
-    HostName,
+    HostName, Params, ScoreName,
     delivery::{AttemptKey, JobPart, SpoolId},
     service::UnitOrder,
 };
@@ -20,6 +20,9 @@ use orchestra_units::{RunId, UnitKey};
 use super::users::Runner;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a check has in its environment and a run has not. No parameter can be called so.
+const CHECK: &[u8] = b"ORCHESTRA_CHECK=1";
 
 /// What is the same for all attempts of a player.
 #[derive(Clone, Debug)]
@@ -60,6 +63,10 @@ pub(crate) struct RunOf<'a> {
     pub(crate) unit: &'a UnitKey,
     pub(crate) run: RunId,
     pub(crate) order: &'a UnitOrder,
+    /// What is executed: the unit's own score, or a check.
+    pub(crate) score: &'a ScoreName,
+    /// What of the unit's parameters it is given.
+    pub(crate) params: &'a Params,
     pub(crate) run_dir: &'a Path,
     /// Where it says that it is ready.
     pub(crate) notify: Option<&'a Path>,
@@ -76,8 +83,8 @@ pub(crate) fn of_run(
     surroundings: &Surroundings,
     of: &RunOf<'_>,
 ) -> Result<Vec<CString>, NulError> {
-    let RunOf { unit, run, order, run_dir, notify, state_dir, params_file, runner, scores_dir } =
-        of;
+    let RunOf { unit, run, order, score, params, run_dir, .. } = of;
+    let RunOf { notify, state_dir, params_file, runner, scores_dir, .. } = of;
     let mut all = marks_of_unit(run_dir);
     all.extend(marks_of_player(surroundings.spool));
     let mut set = |name: &str, value: &[u8]| all.push([name.as_bytes(), b"=", value].concat());
@@ -92,7 +99,7 @@ pub(crate) fn of_run(
     set("ORC_PLACEMENT", run.placement.to_string().as_bytes());
     set("ORC_RUN", run.number.to_string().as_bytes());
     set("ORC_PLAYER", surroundings.player.as_str().as_bytes());
-    set("ORC_SCORE", order.score.as_str().as_bytes());
+    set("ORC_SCORE", score.as_str().as_bytes());
     set("ORC_SCORE_DIR", scores_dir.as_os_str().as_bytes());
     set("ORC_AUDIENCE", order.audience.as_str().as_bytes());
     if let Some(notify) = notify {
@@ -104,7 +111,7 @@ pub(crate) fn of_run(
     if let Some(file) = params_file {
         set("ORC_PARAMS_FILE", file.as_os_str().as_bytes());
     }
-    for (key, value) in order.params.iter() {
+    for (key, value) in params.iter() {
         set(&format!("ORC_{key}"), value.as_bytes());
     }
     all.into_iter().map(CString::new).collect()
@@ -114,6 +121,30 @@ pub(crate) fn of_run(
 /// by player, path of the spool, store and service, so it is the same after the spool was wiped.
 pub(crate) fn marks_of_unit(run_dir: &Path) -> Vec<Vec<u8>> {
     vec![[b"ORC_RUN_DIR=", run_dir.as_os_str().as_bytes()].concat()]
+}
+
+/// The environment of a check of a run, `KEY=VALUE` each.
+pub(crate) fn of_check(
+    surroundings: &Surroundings,
+    of: &RunOf<'_>,
+) -> Result<Vec<CString>, NulError> {
+    let mut all = of_run(surroundings, of)?;
+    all.push(CString::new(CHECK)?);
+    Ok(all)
+}
+
+/// What marks the processes of a unit's check, `KEY=VALUE` each.
+pub(crate) fn marks_of_check(run_dir: &Path) -> Vec<Vec<u8>> {
+    let mut marks = marks_of_unit(run_dir);
+    marks.push(CHECK.to_vec());
+    marks
+}
+
+/// What marks the processes of all checks of a player.
+pub(crate) fn marks_of_checks(spool: SpoolId) -> Vec<Vec<u8>> {
+    let mut marks = marks_of_player(spool);
+    marks.push(CHECK.to_vec());
+    marks
 }
 
 /// Returns what marks the processes of an attempt, `KEY=VALUE` each. The first is

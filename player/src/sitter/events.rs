@@ -147,7 +147,7 @@ impl Sitter {
         if let Some(attempt) = found {
             return attempt.main_ended(wait_status, now);
         }
-        if self.run_child_ended(pid, wait_status) {
+        if self.run_child_ended(pid, wait_status) || self.check_child_ended(pid, wait_status) {
             return;
         }
         if let Some(said) = self.launchers.ended(&self.poller, pid, now) {
@@ -218,7 +218,8 @@ impl Sitter {
         }
         let of_runs = self.keeping.runs.values().filter_map(|run| run.main.as_ref());
         let mains = self.attempts.values().filter_map(|attempt| attempt.main.as_ref());
-        let mains = mains.chain(of_runs);
+        let of_checks = self.keeping.checks.values().filter_map(|check| check.main.as_ref());
+        let mains = mains.chain(of_runs).chain(of_checks);
         let mains = mains.filter(|main| !main.gone).map(|main| main.pid);
         let launchers = self.launchers.processes();
         Arc::new(

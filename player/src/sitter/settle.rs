@@ -239,7 +239,7 @@ impl Sitter {
     pub(super) fn expected(&mut self) -> impl Iterator<Item = &mut Expected> {
         self.launchers.awaited().filter_map(|newborn| match newborn {
             Newborn::Attempt(expected) => Some(&mut **expected),
-            Newborn::Agent | Newborn::Prober(_) | Newborn::Run(_) => None,
+            Newborn::Agent | Newborn::Prober(_) | Newborn::Check(_) | Newborn::Run(_) => None,
         })
     }
 
@@ -314,7 +314,8 @@ impl Sitter {
                 tracing::error!(attempt = %attempt.key, "nobody knows all that an attempt wrote");
             }
             attempt.accounted(account);
-        } else if account.over
+        } else if !self.check_accounted(tap, account)
+            && account.over
             && let Some(name) = self.lingering.remove(&tap)
         {
             self.spool_dir.remove_attempt(&name);
@@ -330,6 +331,7 @@ impl Sitter {
                 let answers = self.probers.launched(token, launched, now);
                 return self.probed(answers);
             }
+            Newborn::Check(unit) => return self.check_launched(&unit, launched),
             Newborn::Run(expected) => return self.run_launched(*expected, launched),
             Newborn::Attempt(expected) => *expected,
         };

@@ -8,6 +8,7 @@
 //!   units                   what is kept running, see `journal.rs`
 //!   confs                   scores that had a `.conf`, see `scores.rs`
 //!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `stream.rs`
+//!   checks/STORE-SERVICE/   the pipes and output of a unit's check, while it runs
 //!   logs/STORE-SERVICE/     what a unit's runs write
 //!   spare/N/                a directory for the next attempt, see `spares.rs`
 //! ```
@@ -36,6 +37,7 @@ use super::{logs::budget, spares::Spares, stream};
 
 const LOCK: &str = "lock";
 const ATTEMPTS: &str = "attempts";
+const CHECKS: &str = "checks";
 const LOGS: &str = "logs";
 const CONFS: &str = "confs";
 const NEW_CONFS: &str = "confs.new";
@@ -197,11 +199,33 @@ impl SpoolDir {
 
     /// Removes the logs of a unit of this name.
     pub(crate) fn remove_log(&self, name: &str) {
-        if let Err(error) = fs::remove_dir_all(self.path.join(LOGS).join(name))
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(unit = name, %error, "cannot remove what a unit wrote");
-        }
+        remove_whole(&self.path.join(LOGS).join(name), "what a unit wrote");
+    }
+
+    /// An empty directory for the check of a unit of this name.
+    pub(crate) fn make_check(&self, name: &str) -> io::Result<OwnedFd> {
+        self.remove_check(name);
+        let path = self.path.join(CHECKS).join(name);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&path, flags, Mode::empty())?)
+    }
+
+    /// Removes the directory of the check of a unit of this name.
+    pub(crate) fn remove_check(&self, name: &str) {
+        remove_whole(&self.path.join(CHECKS).join(name), "what a check wrote");
+    }
+
+    /// The names of all units whose check runs, or was running when its sitter ended.
+    pub(crate) fn check_names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path.join(CHECKS)).into_iter().flatten();
+        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+        names.filter_map(|name: OsString| name.into_string().ok()).collect()
+    }
+
+    /// Removes the directories of all checks.
+    pub(crate) fn remove_checks(&self) {
+        remove_whole(&self.path.join(CHECKS), "what checks wrote");
     }
 
     /// The directory of an attempt of this [`attempt_name`].
@@ -246,6 +270,15 @@ impl SpoolDir {
     /// this directory, so it is one component.
     fn attempt_path(&self, name: &str) -> PathBuf {
         self.path.join(ATTEMPTS).join(name)
+    }
+}
+
+/// Removes a directory with everything in it; one that is not there is removed already.
+fn remove_whole(path: &Path, what: &str) {
+    if let Err(error) = fs::remove_dir_all(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "cannot remove {what}");
     }
 }
 

@@ -20,6 +20,7 @@ use orchestra_model::{
     score::ScoreSpec,
 };
 use orchestra_spool::{BootId, Plan, ProcessMark};
+use orchestra_units::UnitKey;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     io::Errno,
@@ -221,6 +222,8 @@ pub(crate) enum Newborn {
     Prober(Token),
     /// It is an attempt's first process.
     Attempt(Box<Expected>),
+    /// It is the first process of the check of this unit.
+    Check(UnitKey),
     /// It is the first process of a unit's run.
     Run(Box<ExpectedRun>),
 }

@@ -71,6 +71,7 @@ const ALL: [(&str, &[Test]); 23] = [
     ("logs", logs::TESTS),
     ("flood", flood::TESTS),
     ("units::health", units::health::TESTS),
+    ("units::checks", units::checks::TESTS),
     ("units::signals", units::signals::TESTS),
     ("units::process", units::process::TESTS),
     ("units::matrix", units::matrix::TESTS),

@@ -131,6 +131,7 @@ impl Sitter {
         }
         self.left.extend(self.limiting_leaves(unit).into_iter().filter(|leaf| !leaf.remove()));
         self.keeping.place.forget(unit);
+        self.keeping.unchecked.remove(unit);
         self.spool_dir.remove_log(&super::place::name_of(unit));
     }
 }

@@ -26,6 +26,7 @@
 //! limits    what a run may have                          memory   when that was not enough
 //! readings  who reads what runs write
 //! probe     what is asked of a run, and by whom
+//! checks    scores that are run for that            check    one of them
 //! reload    signals, and parameters that a run reads again
 //! state_dir what a service keeps on a disk
 //! ```
@@ -41,6 +42,8 @@ use super::{
     journal::{Found, Journal},
 };
 
+mod check;
+mod checks;
 mod end;
 mod hear;
 mod limits;
@@ -56,6 +59,7 @@ mod spawn;
 mod state_dir;
 mod tell;
 
+use self::{check::Check, order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
 pub(super) use self::{
     limits::leaves_beside,
     order::UnitCommand,
@@ -65,7 +69,6 @@ pub(super) use self::{
     run::Run,
     spawn::ExpectedRun,
 };
-use self::{order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
 
 /// The socket at which a unit's run is heard, in the unit's directory in memory.
 pub(super) const NOTIFY: &str = "notify";
@@ -89,6 +92,10 @@ pub(super) struct Keeping {
     waiting: VecDeque<Waiting>,
     /// Runs that have or had processes, by id, which is also their token.
     pub(super) runs: BTreeMap<u64, Run>,
+    /// Checks, one of a unit at most.
+    pub(super) checks: BTreeMap<UnitKey, Check>,
+    /// Why units could not be checked the last time, where that was told.
+    unchecked: BTreeMap<UnitKey, String>,
     hearer: Option<Hearer>,
     readings: Readings,
 }
@@ -115,7 +122,8 @@ impl Keeping {
         let looks = self.runs.values().filter_map(Run::next_look);
         let alarms = self.runs.values().filter_map(|run| run.alarm.as_ref()?.next_look());
         let wake = self.engine.next_wake().map(BootMillis);
-        looks.chain(alarms).chain(wake).chain(self.rewrite_at).min()
+        let checks = self.checks.values().filter_map(Check::next_deadline);
+        looks.chain(alarms).chain(checks).chain(wake).chain(self.rewrite_at).min()
     }
 }
 
@@ -132,7 +140,7 @@ impl Sitter {
             }
             self.spawn_waiting();
             if idle && self.keeping.engine.unwritten().is_empty() {
-                return;
+                return self.end_unasked_checks();
             }
         }
     }
@@ -218,6 +226,7 @@ impl Sitter {
     pub(super) fn tick_units(&mut self, now: BootMillis) {
         self.look_after_alarms(now);
         self.look_after_runs(now);
+        self.look_after_checks(now);
         if self.keeping.rewrite_at.is_some_and(|at| now >= at) {
             self.rewrite_units();
         }

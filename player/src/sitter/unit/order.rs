@@ -102,7 +102,11 @@ impl Sitter {
             false => (part.params.clone(), job.upkeep.clone()),
         };
         let spec = match runs {
-            true => Some(self.score_of_unit(&part.score, &params)?.0.spec),
+            true => {
+                let (score, runner) = self.score_of_unit(&part.score, &params)?;
+                self.examine_checks(&upkeep, &params, &runner)?;
+                Some(score.spec)
+            }
             false => None,
         };
         if runs {

@@ -1,4 +1,5 @@
-//! Probes: from the engine's effect to a prober, and back.
+//! Probes: from the engine's effect to a prober, and back. Checks, for which a score is run, are in
+//! `checks.rs`.
 
 use std::io;
 
@@ -10,13 +11,16 @@ use orchestra_units::{Input, ProbeNumber, ProbeOutcome, UnitKey};
 use rustix::fd::OwnedFd;
 
 use super::now;
-use crate::sitter::{
-    Sitter,
-    clock::BootMillis,
-    poll::Token,
-    probers::{Answer, Asked},
-    start::runner_of,
-    sys::Identity,
+use crate::{
+    prober::wire::Call,
+    sitter::{
+        Sitter,
+        clock::BootMillis,
+        poll::Token,
+        probers::{Answer, Asked},
+        start::runner_of,
+        sys::Identity,
+    },
 };
 
 impl Sitter {
@@ -28,12 +32,16 @@ impl Sitter {
         probe: &Probe,
         timeout: Millis,
     ) {
-        let whom = match probe.target() {
+        let call = match Call::of(probe) {
+            Ok(call) => call,
+            Err(score) => return self.check_unit(unit, number, score, timeout),
+        };
+        let whom = match call.target {
             Target::Port(_) | Target::Named(_) => Some((None, self.prober_user.clone())),
             Target::Unix(_) => self.run_dir_to_ask(&unit),
         };
         let is_asked = whom.is_some_and(|(run_dir, user)| {
-            let asked = Asked { unit: unit.clone(), number, probe, timeout, run_dir, user };
+            let asked = Asked { unit: unit.clone(), number, call: &call, timeout, run_dir, user };
             self.probers.ask(asked, &self.poller, &mut self.launchers, BootMillis::now())
         });
         if !is_asked {

@@ -78,6 +78,8 @@ pub(in crate::sitter) fn open(
         settling: Vec::new(),
         waiting: Default::default(),
         runs: Default::default(),
+        checks: Default::default(),
+        unchecked: Default::default(),
         hearer: None,
         readings: Default::default(),
     })
@@ -93,6 +95,12 @@ fn end_unknown(place: &Place, cgroups: Option<&Cgroups>) {
         spared: Default::default(),
     };
     let trails: Vec<Trail> = place.names().into_iter().map(trail).collect();
+    end_all(leaves, &trails, "the spool knows no units; ending those that run");
+}
+
+/// Kills everything in these cgroups and on these trails, for a bounded time; `why` goes to the log if
+/// there is anything. What is empty then is removed.
+fn end_all(leaves: Vec<Leaf>, trails: &[Trail], why: &str) {
     let until = BootMillis::now().after(LAST_WAIT);
     let mut told = false;
     loop {
@@ -100,7 +108,7 @@ fn end_unknown(place: &Place, cgroups: Option<&Cgroups>) {
         let living = living.inspect(|leaf| leaf.kill()).count();
         let left = living + trails.iter().map(Trail::kill).sum::<usize>();
         if left > 0 && !std::mem::replace(&mut told, true) {
-            tracing::warn!("the spool knows no units; ending those that run");
+            tracing::warn!("{why}");
         }
         if left == 0 || BootMillis::now() >= until {
             break;
@@ -114,8 +122,22 @@ fn end_unknown(place: &Place, cgroups: Option<&Cgroups>) {
 }
 
 impl Sitter {
+    /// Ends the checks that run. What they would say is of no use: whoever asked is gone, or goes.
+    pub(in crate::sitter) fn end_checks(&mut self) {
+        let names = self.spool_dir.check_names();
+        if names.is_empty() {
+            return;
+        }
+        let leaves = names.iter().flat_map(|name| self.leaves_of_check(name)).collect();
+        let marks = environment::marks_of_checks(self.surroundings.spool);
+        let trail = Trail { marks, leader: None, orphans: false, spared: Default::default() };
+        end_all(leaves, &[trail], "ending checks of units that nobody waits for any more");
+        self.spool_dir.remove_checks();
+    }
+
     /// Goes on with what the units' file says, before anything else happens.
     pub(in crate::sitter) fn adopt_units(&mut self) {
+        self.end_checks();
         let bare = self.keeping.engine.state().units().iter();
         let bare = bare.filter(|(_, unit)| !unit.keeps_params).map(|(key, _)| key.clone());
         for unit in bare.collect::<Vec<_>>() {

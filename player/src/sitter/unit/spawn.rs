@@ -190,6 +190,8 @@ impl Sitter {
             unit,
             run: *run,
             order,
+            score: &order.score,
+            params: &order.params,
             run_dir: &self.keeping.place.run_dir_of(unit),
             notify: (*sign == ReadySign::Notify).then_some(&notify),
             state_dir: state_dir.as_deref(),
@@ -315,7 +317,7 @@ impl ExpectedRun {
     }
 }
 
-fn settings_of(rule: &ProcessRule) -> Settings {
+pub(super) fn settings_of(rule: &ProcessRule) -> Settings {
     let ProcessRule { nofile, nice, oom_score_adj, umask, state_dir: _ } = *rule;
     Settings { nofile, nice, oom_score_adj, umask: umask.map(Umask::bits) }
 }

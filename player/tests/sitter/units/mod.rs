@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::world::{World, eventually, lives};
 
 pub(crate) mod cerebro;
+pub(crate) mod checks;
 pub(crate) mod given;
 pub(crate) mod health;
 pub(crate) mod leaving;
