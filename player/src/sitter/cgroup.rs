@@ -23,7 +23,8 @@ use orchestra_spool::CgroupPath;
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{Mode, OFlags},
-    process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
 use self::mounts::{Hierarchy, candidates, mounts, place_of_v1};
@@ -39,6 +40,10 @@ mod mounts;
 /// Most rounds in which a v1 leaf is killed before we look again later. Each round kills what
 /// processes of the round before had started.
 const ROUNDS: usize = 16;
+/// How many processes of a leaf are held at once, to get a signal together. Each takes a descriptor
+/// meanwhile; and each look at the leaf takes as long as there are processes in it, so that one look for
+/// each process would keep the sitter for minutes where there are many.
+const AT_ONCE: usize = 512;
 /// How deep below its leaf a score that runs as root may have made cgroups that we still remove.
 const DEPTH: usize = 8;
 
@@ -382,32 +387,20 @@ impl Leaf {
     }
 
     fn kill_one_by_one(&self) {
+        let mut killed = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let pids = self.processes();
-            if pids.is_empty() {
+            let pids = self.processes().into_iter();
+            let new: Vec<i32> = pids.filter(|pid| killed.insert(*pid)).collect();
+            if new.is_empty() {
                 return;
             }
-            pids.into_iter().for_each(|pid| self.signal_one(pid, Signal::KILL));
+            signal_those(&new, Signal::KILL, || self.processes());
         }
-    }
-
-    /// Whether this process is in it.
-    pub(crate) fn has(&self, pid: i32) -> bool {
-        self.processes().contains(&pid)
     }
 
     /// Sends a signal to everything in it.
     pub(crate) fn signal(&self, signal: Signal) {
-        self.processes().into_iter().for_each(|pid| self.signal_one(pid, signal));
-    }
-
-    fn signal_one(&self, pid: i32, signal: Signal) {
-        let pidfd = rustix::process::Pid::from_raw(pid)
-            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        // The pidfd is of a process in this leaf only if the number still belongs to one.
-        if let Some(pidfd) = pidfd.filter(|_| self.processes().contains(&pid)) {
-            let _ = pidfd_send_signal(&pidfd, signal);
-        }
+        signal_those(&self.processes(), signal, || self.processes());
     }
 
     /// Whether nothing lives in it, or it is gone.
@@ -430,6 +423,34 @@ impl Leaf {
     pub(crate) fn processes(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+}
+
+/// Sends a signal to those of these processes that are in a leaf; `inside` tells which are.
+fn signal_those(pids: &[i32], signal: Signal, mut inside: impl FnMut() -> Vec<i32>) {
+    let mut send = |held: &mut Vec<(i32, OwnedFd)>| {
+        let inside: BTreeSet<i32> = inside().into_iter().collect();
+        // Only if the number still belongs to a process in there is the pidfd of that one.
+        for (_, pidfd) in held.drain(..).filter(|(pid, _)| inside.contains(pid)) {
+            let _ = pidfd_send_signal(&pidfd, signal);
+        }
+    };
+    let mut held = Vec::new();
+    for pid in pids {
+        let Some(number) = Pid::from_raw(*pid) else { continue };
+        let mut opened = pidfd_open(number, PidfdFlags::empty());
+        let has_no_room = matches!(opened, Err(Errno::MFILE | Errno::NFILE));
+        if has_no_room && !held.is_empty() {
+            send(&mut held);
+            opened = pidfd_open(number, PidfdFlags::empty());
+        }
+        held.extend(opened.ok().map(|pidfd| (*pid, pidfd)));
+        if held.len() >= AT_ONCE {
+            send(&mut held);
+        }
+    }
+    if !held.is_empty() {
+        send(&mut held);
     }
 }
 
@@ -509,5 +530,23 @@ mod tests {
         check_leaf("/sys/fs/cgroup", Version::V2);
         check_leaf("/sys/fs/cgroup/unified", Version::V2);
         check_leaf("/sys/fs/cgroup/pids", Version::V1);
+    }
+
+    #[test]
+    fn a_leaf_is_not_looked_at_for_each_of_its_processes() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let own = child.id() as i32;
+        let mut looks = 0;
+        signal_those(&vec![own; 100 * AT_ONCE], Signal::CONT, || {
+            looks += 1;
+            vec![own]
+        });
+        // Where there are fewer descriptors than that, it takes a few looks more.
+        assert!((100..=1_000).contains(&looks), "{looks}");
+        // Whoever is not in it any more gets nothing.
+        signal_those(&[own], Signal::KILL, Vec::new);
+        assert!(child.try_wait().unwrap().is_none());
+        signal_those(&[own], Signal::KILL, || vec![own]);
+        child.wait().unwrap();
     }
 }

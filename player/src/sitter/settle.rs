@@ -24,7 +24,9 @@ use super::{
     poll::{Interest, Token},
     spool_dir::{SpoolDirError, attempt_name},
     start::{Expected, Newborn, Stage, StartError},
-    stream, wire,
+    stream,
+    unit::Seen,
+    wire,
 };
 
 /// How long after a failed write of a journal the next try is, in milliseconds.
@@ -283,12 +285,13 @@ impl Sitter {
 
     /// Takes what a launcher said, or what was concluded in its place.
     pub(super) fn hear(&mut self, said: Vec<Said<Newborn>>, now: BootMillis) {
+        let mut seen = Seen::default();
         for said in said {
             match said {
                 Said::Launched(newborn, launched) => self.launched(newborn, launched, now),
                 Said::TakenOver(tap) => self.taken_over(tap),
                 Said::Account(tap, account) => self.accounted(tap, account),
-                Said::Word(tap, word) => self.heard_of_unit(tap, word, now),
+                Said::Word(tap, word) => self.heard_of_unit(tap, word, &mut seen, now),
             }
         }
     }

@@ -60,6 +60,7 @@ mod state_dir;
 mod tell;
 
 use self::{check::Check, order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
+pub(in crate::sitter) use self::hear::Seen;
 pub(super) use self::{
     limits::leaves_beside,
     order::UnitCommand,

@@ -54,12 +54,15 @@ pub(super) struct Heard {
 }
 
 impl Run {
-    /// Returns whether this process belongs to the run.
-    pub(super) fn has(&self, pid: i32) -> bool {
+    /// Returns whether this process belongs to the run. `seen` is what was seen in its leaf, after
+    /// the process did what it is asked for.
+    pub(super) fn has(&self, pid: i32, seen: &mut Option<BTreeSet<i32>>) -> bool {
         let is_main = self.main.as_ref().is_some_and(|main| !main.gone && main.pid == pid);
         is_main
             || match &self.leaf {
-                Some(leaf) => leaf.has(pid),
+                Some(leaf) => seen
+                    .get_or_insert_with(|| leaf.processes().into_iter().collect())
+                    .contains(&pid),
                 None => procfs::environment_has(pid, &self.marks) == Mark::There,
             }
     }
