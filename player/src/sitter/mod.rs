@@ -65,6 +65,7 @@ mod kept;
 pub mod launcher;
 mod limits;
 mod logs;
+mod memory_file;
 mod pipe;
 pub(crate) mod poll;
 mod probers;

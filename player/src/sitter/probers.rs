@@ -6,6 +6,11 @@
 //! probed as the unit's user: nobody else can open them, and so the prober opens nothing that the
 //! unit could not open itself.
 //!
+//! A prober that runs as a unit's user has that user's processes beside it, which may stop or kill it.
+//! They must not take its socket to the sitter: through it they could send descriptors, and whoever
+//! takes a descriptor off a socket may wait for whoever keeps a pipe's lock. So a prober executes a copy
+//! of the player that nobody may read (`memory_file.rs`).
+//!
 //! The sitter waits for no prober. The outcome of a question that cannot be asked at once is
 //! *unknown*: there is no prober, or it takes no more questions. A prober that owes an answer for
 //! longer than [`STUCK`] is killed, its open questions are unknown, and another one is made after a
@@ -26,6 +31,7 @@ use rustix::{
 use super::{
     clock::BootMillis,
     launcher::{Born, Launched, Launchers, NotSent, Request},
+    memory_file,
     poll::{Interest, Poller, Token},
     start::Newborn,
     sys::{Identity, Settings},
@@ -50,6 +56,8 @@ pub(super) struct Probers {
     /// One for each user; the index of each follows from its token.
     all: Vec<Prober>,
     inbox: wire::Inbox,
+    /// What each of them executes; `None` before the first one.
+    program: Option<OwnedFd>,
 }
 
 struct Prober {
@@ -95,7 +103,7 @@ pub(super) struct Asked<'a> {
 impl Probers {
     /// Returns no probers yet. `first_token` and the tokens that follow are theirs.
     pub(super) fn new(first_token: Token) -> Self {
-        Self { first_token, all: Vec::new(), inbox: wire::Inbox::new() }
+        Self { first_token, all: Vec::new(), inbox: wire::Inbox::new(), program: None }
     }
 
     /// Returns the numbers of their processes.
@@ -120,7 +128,9 @@ impl Probers {
             self.all.push(Prober::new(token, asked.user.clone()));
             self.all.len() - 1
         });
-        self.all.get_mut(at).is_some_and(|prober| prober.ask(asked, poller, launchers, now))
+        let Self { all, program, .. } = self;
+        let prober = all.get_mut(at);
+        prober.is_some_and(|prober| prober.ask(asked, program, poller, launchers, now))
     }
 
     /// Takes the answers of a prober. If it has ended, or talks nonsense, its open questions are
@@ -213,12 +223,13 @@ impl Prober {
     fn ask(
         &mut self,
         asked: Asked<'_>,
+        program: &mut Option<OwnedFd>,
         poller: &Poller,
         launchers: &mut Launchers<Newborn>,
         now: BootMillis,
     ) -> bool {
         if matches!(self.state, State::Down(at) if now >= at) {
-            match start(self.token, &self.user, poller, launchers, now) {
+            match start(self.token, &self.user, program, poller, launchers, now) {
                 Ok(Some(socket)) => self.state = State::Starting(socket),
                 Ok(None) => {}
                 Err(error) => {
@@ -268,6 +279,7 @@ impl Prober {
 fn start(
     token: Token,
     user: &Option<Identity>,
+    program: &mut Option<OwnedFd>,
     poller: &Poller,
     launchers: &mut Launchers<Newborn>,
     now: BootMillis,
@@ -278,7 +290,10 @@ fn start(
         |path: &Path, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
     let null = open(Path::new("/dev/null"), OFlags::RDONLY)?;
     // This very program, because sitter and prober must be of one build.
-    let program = open(Path::new("/proc/self/exe"), OFlags::PATH)?;
+    let program = match program {
+        Some(program) => program,
+        None => program.insert(memory_file::own_program()?),
+    };
     let (stdout, stderr) = (io::stdout(), io::stderr());
     const _: () = assert!(prober::SOCKET == 3);
     let arguments: [CString; 2] = [c"player".to_owned(), c"prober".to_owned()];

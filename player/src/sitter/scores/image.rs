@@ -21,13 +21,13 @@ use std::{
 use orchestra_model::score::ScoreHash;
 use rustix::{
     fd::{AsFd, AsRawFd, OwnedFd},
-    fs::{MemfdFlags, Mode, OFlags, SealFlags},
+    fs::{Mode, OFlags},
     io::Errno,
 };
 use sha2::{Digest, Sha256};
 
 use super::interpreter::{self, Interpreter};
-use crate::sitter::sys;
+use crate::sitter::{memory_file, sys};
 
 /// Largest score, in bytes. Scores are scripts and small programs, which can call larger ones that
 /// are installed elsewhere.
@@ -110,15 +110,8 @@ fn open_executable(copy: &File) -> Option<OwnedFd> {
 
 /// Copies bytes into memory that nobody can change. Returns that and their hash.
 fn sealed(bytes: &mut dyn Read) -> Result<(File, ScoreHash), ImageError> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Executable even if the system's default for memory files is not.
-    let memory = match rustix::fs::memfd_create(c"score", flags | MemfdFlags::EXEC) {
-        // Before Linux 6.3.
-        Err(Errno::INVAL) => rustix::fs::memfd_create(c"score", flags),
-        made => made,
-    };
     let failed = |error: Errno| ImageError::Memory(error.into());
-    let mut memory = File::from(memory.map_err(failed)?);
+    let mut memory = memory_file::begin(c"score").map_err(failed)?;
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; 64 << 10];
     loop {
@@ -129,13 +122,7 @@ fn sealed(bytes: &mut dyn Read) -> Result<(File, ScoreHash), ImageError> {
         hasher.update(&chunk[..read]);
         memory.write_all(&chunk[..read]).map_err(ImageError::Memory)?;
     }
-    rustix::fs::fchmod(&memory, MODE).map_err(failed)?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    // The last seal keeps the executable bits of the mode. It is unknown before Linux 6.3.
-    match rustix::fs::fcntl_add_seals(&memory, seals | SealFlags::EXEC) {
-        Err(Errno::INVAL) => rustix::fs::fcntl_add_seals(&memory, seals).map_err(failed)?,
-        added => added.map_err(failed)?,
-    }
+    memory_file::seal(&memory, MODE).map_err(failed)?;
     Ok((memory, ScoreHash(hasher.finalize().into())))
 }
 
@@ -178,6 +165,8 @@ impl fmt::Display for ImageError {
 #[cfg(test)]
 mod tests {
     use std::{os::unix::fs::PermissionsExt, process::Command};
+
+    use rustix::fs::SealFlags;
 
     use super::*;
 

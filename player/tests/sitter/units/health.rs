@@ -3,8 +3,8 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
-    os::unix::net::UnixListener,
-    process::ExitCode,
+    os::unix::{net::UnixListener, process::CommandExt},
+    process::{Command, ExitCode},
 };
 
 use orchestra_model::{
@@ -175,4 +175,11 @@ fn a_socket_is_asked_as_its_user() {
     let pid = probers(&world)[0];
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     assert!(!status.contains("\nUid:\t0\t0\t0\t0"), "{status}");
+    // Nobody else of that user's gets at what it has: the kernel asks of who takes a descriptor what it
+    // asks of who lists them.
+    let uid = crate::newborns::uid("nobody");
+    let mut look = Command::new("ls");
+    look.arg(format!("/proc/{pid}/fd")).uid(uid).gid(uid);
+    let seen = look.output().unwrap();
+    assert!(!seen.status.success(), "{}", String::from_utf8_lossy(&seen.stdout));
 }
