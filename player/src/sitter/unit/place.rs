@@ -118,13 +118,11 @@ impl Place {
     pub(super) fn make(&mut self, unit: &UnitKey, owner: Option<&Identity>) -> io::Result<OwnedFd> {
         let own = own_dir(self.open()?, &name_of(unit))?;
         make_dir(own.as_fd(), RUN, 0o700)?;
-        let run = open_beneath(own.as_fd(), RUN.as_ref(), OFlags::PATH)?;
-        let found = rustix::fs::fstat(&run)?;
+        let found = rustix::fs::fstat(open_beneath(own.as_fd(), RUN.as_ref(), OFlags::PATH)?)?;
         if let Some(owner) = owner
             && (found.st_uid, found.st_gid) != (owner.uid, owner.gid)
         {
-            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-            rustix::fs::chownat(&run, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+            hand_over(own.as_fd(), owner)?;
         }
         Ok(own)
     }
@@ -270,6 +268,17 @@ fn open_beneath(parent: BorrowedFd<'_>, name: &OsStr, how: OFlags) -> io::Result
     Ok(rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve)?)
 }
 
+/// Gives the run directory to another user, as if it was made for that one: whoever had it before may
+/// have opened it to everybody, and put sockets there that somebody else answers at.
+fn hand_over(own: BorrowedFd<'_>, owner: &Identity) -> io::Result<()> {
+    let run = open_beneath(own, RUN.as_ref(), OFlags::RDONLY)?;
+    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    rustix::fs::fchmod(&run, Mode::from_raw_mode(0o700 as RawMode))?;
+    rustix::fs::fchown(&run, Some(uid), Some(gid))?;
+    clear(&run, DEPTH, &mut { ENTRIES });
+    Ok(())
+}
+
 /// Empties a directory of another user as far as possible, at most so many entries and so deep.
 fn clear(dir: &OwnedFd, depth: usize, most: &mut usize) {
     let Ok(entries) = Dir::read_from(dir) else { return };
@@ -312,5 +321,38 @@ fn make_dir(parent: BorrowedFd<'_>, name: &str, mode: u32) -> io::Result<()> {
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode as RawMode)) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use orchestra_model::names::ServiceName;
+
+    use super::*;
+
+    #[test]
+    fn a_run_directory_that_another_user_had_is_as_new() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        let (host, run_dir) = (HostName::new("fe1.example.org").unwrap(), temp.path().join("run"));
+        let mut place = Place::new(&run_dir, &host, temp.path());
+        let service = ServiceName::new("web").unwrap();
+        let unit = UnitKey { store: StoreId([7; 16]), service };
+        let user = |uid| Identity { uid, gid: uid, groups: vec![uid] };
+        place.make(&unit, Some(&user(1001))).unwrap();
+        let run = place.run_dir_of(&unit);
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o2777)).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(run.join("web.sock")).unwrap();
+        // What its own next run finds is what the one before left.
+        place.make(&unit, Some(&user(1001))).unwrap();
+        assert!(run.join("web.sock").exists());
+        place.make(&unit, Some(&user(1002))).unwrap();
+        let found = fs::metadata(&run).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (1002, 1002, 0o700));
+        assert_eq!(fs::read_dir(&run).unwrap().count(), 0);
     }
 }
