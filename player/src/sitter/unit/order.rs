@@ -127,7 +127,7 @@ impl Sitter {
         let keep_params = may_lie_on_disk(&unit, spec.as_deref());
         let key_of_unit = UnitKey { store: key.store, service: job.service.clone() };
         if runs {
-            self.check_reload(&key_of_unit, &unit, keep_params)?;
+            self.check_reload(&unit, keep_params)?;
         }
         let ordered = Ordered { key: *key, order: *order, unit, keep_params };
         let reserves = job.upkeep.resources.is_some_and(|resources| resources.reserve.is_some());

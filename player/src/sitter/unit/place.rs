@@ -179,9 +179,10 @@ impl Place {
         self.run_dir_of(unit).with_file_name(GIVEN)
     }
 
-    /// Returns whether what a unit has here is in memory.
-    pub(super) fn is_in_memory(&mut self, unit: &UnitKey) -> io::Result<bool> {
-        is_in_memory(&own_dir(self.open()?, &name_of(unit))?)
+    /// Returns whether what units have here is in memory. Makes nothing for any of them, because an
+    /// order that is refused must leave nothing behind.
+    pub(super) fn is_in_memory(&mut self) -> io::Result<bool> {
+        is_in_memory(self.open()?)
     }
 
     /// Returns user and group of the file that a unit's run reads.
@@ -255,7 +256,7 @@ impl Place {
     }
 }
 
-fn is_in_memory(dir: &OwnedFd) -> io::Result<bool> {
+fn is_in_memory(dir: impl AsFd) -> io::Result<bool> {
     let system = rustix::fs::fstatfs(dir)?.f_type as u64;
     Ok(matches!(system & 0xffff_ffff, TMPFS | RAMFS))
 }

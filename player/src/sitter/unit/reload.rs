@@ -21,14 +21,13 @@ impl Sitter {
     /// them.
     pub(super) fn check_reload(
         &mut self,
-        unit: &UnitKey,
         order: &UnitOrder,
         keep_params: bool,
     ) -> Result<(), Refusal> {
         if order.upkeep.reload.is_none() || keep_params {
             return Ok(());
         }
-        match self.keeping.place.is_in_memory(unit) {
+        match self.keeping.place.is_in_memory() {
             Ok(true) => Ok(()),
             Ok(false) => Err(Refusal::SpawnFailed(ON_DISK.to_owned())),
             Err(error) => Err(Refusal::SpawnFailed(format!("run_dir: {error}"))),
@@ -78,7 +77,7 @@ impl Sitter {
         let units = self.keeping.engine.state().units();
         let may_lie_on_disk = units.get(unit).is_some_and(|unit| unit.keeps_params);
         // The configuration may have changed since the order was taken.
-        if !may_lie_on_disk && !self.keeping.place.is_in_memory(unit)? {
+        if !may_lie_on_disk && !self.keeping.place.is_in_memory()? {
             return Err(io::Error::other(ON_DISK));
         }
         self.keeping.place.give(unit, owner, assignments(order).as_bytes())

@@ -110,6 +110,7 @@ fn secrets_on_a_disk() {
     let refused = world.refused(key);
     let is_told = |why: &str| why.contains("run_dir, which lies on a disk");
     assert!(matches!(&refused, Refusal::SpawnFailed(why) if is_told(why)), "{refused:?}");
+    assert_eq!(world.unit_places(), Vec::<std::path::PathBuf>::new(), "it leaves nothing behind");
 }
 
 fn a_signal_is_for_the_first_process() {
