@@ -55,6 +55,16 @@ pub enum OpenError {
         /// What was saved.
         rescued: Vec<String>,
     },
+    /// The database's path is a link, and beside the link lies a log: that of a database that lay
+    /// there itself. It would not be read.
+    Parted {
+        /// The link.
+        path: PathBuf,
+        /// What it leads to.
+        target: PathBuf,
+        /// The log.
+        log: PathBuf,
+    },
     /// There is a database without anything in it.
     Empty {
         /// The file.
@@ -134,6 +144,15 @@ impl fmt::Display for OpenError {
                  move it away",
                 rescued.join(", "),
                 path = path.display()
+            ),
+            Self::Parted { path, target, log } => write!(
+                f,
+                "{path} is a link to {target}, and at {log} lies the log of a database that lay here \
+                 itself, which would not be read: move {target} back in place of the link and start; \
+                 if the log is of another database, move it away",
+                path = path.display(),
+                target = target.display(),
+                log = log.display()
             ),
             Self::Empty { path } => write!(
                 f,

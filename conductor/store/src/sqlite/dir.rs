@@ -10,10 +10,11 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use super::guard::beside;
 use crate::OpenError;
 
 /// The database's name in the state directory.
@@ -68,6 +69,7 @@ impl StateDir {
             if !rescued.is_empty() {
                 return Err(OpenError::Undecided { path: path.join(DATABASE), rescued });
             }
+            no_parted_log(path)?;
         } else {
             may_make(path, if_none)?;
             make_database(path, fill)?;
@@ -122,6 +124,27 @@ fn may_make(dir: &Path, if_none: IfNone) -> Result<(), OpenError> {
         (false, _) => Err(OpenError::Lost { path: dir.join(DATABASE), beside }),
         (true, IfNone::Fail) => Err(OpenError::None { path: dir.to_owned() }),
         (true, IfNone::Make) => Ok(()),
+    }
+}
+
+/// Refuses a link to a database where a log lies beside the link. SQLite looks for the log beside
+/// what the link leads to, so this one is of a database that lay here and was moved away while it
+/// was open, and holds what was stored last.
+fn no_parted_log(dir: &Path) -> Result<(), OpenError> {
+    let (path, log) = (dir.join(DATABASE), dir.join(BESIDE[0]));
+    // What cannot be followed is told when it is opened.
+    let Ok([read, _]) = beside(&path) else { return Ok(()) };
+    let is_same = |read: &fs::Metadata, log: &fs::Metadata| {
+        (read.dev(), read.ino()) == (log.dev(), log.ino())
+    };
+    match (fs::metadata(&read), fs::metadata(&log)) {
+        (_, Err(_)) => Ok(()),
+        (Ok(read), Ok(log)) if is_same(&read, &log) => Ok(()),
+        (_, Ok(found)) if found.len() == 0 => Ok(()),
+        _ => {
+            let target = fs::canonicalize(&path).map_err(failed("follow the link", &path))?;
+            Err(OpenError::Parted { path, target, log })
+        }
     }
 }
 

@@ -75,11 +75,27 @@ impl Watched {
     }
 }
 
+/// What SQLite keeps beside a database while it is open: the log and its index.
+const ENDINGS: [&str; 2] = ["-wal", "-shm"];
+
+/// Where SQLite looks for what it keeps beside a database: at that path with an ending, but where
+/// the path is a link, beside what the link leads to.
+pub(super) fn beside(database: &Path) -> io::Result<[PathBuf; 2]> {
+    let is_link = fs::symlink_metadata(database)?.is_symlink();
+    let base = if is_link { fs::canonicalize(database)? } else { database.to_owned() };
+    Ok(ENDINGS.map(|ending| {
+        let mut path = base.clone().into_os_string();
+        path.push(ending);
+        PathBuf::from(path)
+    }))
+}
+
 /// Watches over a database, its log and the log's index.
 #[derive(Debug)]
 pub(super) struct Guard {
     database: Watched,
-    beside: Vec<Watched>,
+    /// Which files were beside it, in the order of [`ENDINGS`].
+    beside: [Id; 2],
     /// The log's own descriptor: SQLite keeps no lock on that file.
     log: File,
     /// The size of the database as it was seen last.
@@ -89,21 +105,12 @@ pub(super) struct Guard {
 impl Guard {
     /// Begins to watch a database that is open and has a log.
     pub(super) fn new(database: &Path) -> io::Result<Self> {
-        // Where SQLite keeps the log: beside what a link leads to. The database is watched by the path
-        // that the next start will take, so that a link that leads elsewhere by then is noticed.
-        let target = fs::canonicalize(database)?;
-        let beside = ["-wal", "-shm"].map(|end| {
-            let mut path = target.clone().into_os_string();
-            path.push(end);
-            PathBuf::from(path)
-        });
-        let log = File::open(&beside[0])?;
-        let size = fs::metadata(database)?.len();
+        let [log, index] = beside(database)?;
         Ok(Self {
             database: Watched::new(database)?,
-            beside: beside.iter().map(|path| Watched::new(path)).collect::<io::Result<_>>()?,
-            log,
-            size,
+            beside: [Watched::new(&log)?.id, Watched::new(&index)?.id],
+            log: File::open(log)?,
+            size: fs::metadata(database)?.len(),
         })
     }
 
@@ -112,20 +119,23 @@ impl Guard {
         &self.database
     }
 
-    /// Looks at every file. `is_shrunk` is asked whether a database that has become shorter is so
-    /// by SQLite's own doing.
+    /// Looks at every file, by the paths that the next start will take: a link that leads elsewhere
+    /// by now, or that was put in the database's place, has it look for the log elsewhere too.
+    /// `is_shrunk` is asked whether a database that has become shorter is so by SQLite's own doing.
     pub(super) fn look(&mut self, is_shrunk: impl FnOnce() -> bool) -> Result<(), Trouble> {
         let size = self.database.look()?.len();
-        for file in &self.beside {
-            file.look()?;
+        let database = &self.database.path;
+        let beside = beside(database).map_err(|_| Trouble::Displaced(database.clone()))?;
+        for (path, id) in beside.iter().zip(self.beside) {
+            Watched { path: path.clone(), id }.look()?;
         }
         if size < self.size && !is_shrunk() {
-            return Err(Trouble::Damaged(self.database.path.clone()));
+            return Err(Trouble::Damaged(database.clone()));
         }
         self.size = size;
         match self.is_log_whole() {
             true => Ok(()),
-            false => Err(Trouble::Damaged(self.beside[0].path.clone())),
+            false => Err(Trouble::Damaged(beside[0].clone())),
         }
     }
 

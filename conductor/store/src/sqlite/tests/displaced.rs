@@ -106,6 +106,43 @@ fn a_link_that_leads_elsewhere_is_noticed() {
     }
 }
 
+/// Moves the database elsewhere and puts a link to it in its place; where it is then.
+fn linked_away(place: &Place) -> PathBuf {
+    let away = place.0.path().join("elsewhere.db");
+    fs::rename(place.database(), &away).unwrap();
+    std::os::unix::fs::symlink(&away, place.database()).unwrap();
+    away
+}
+
+#[test]
+fn a_link_in_place_of_the_database_parts_it_from_its_log() {
+    let (place, mut store) = begun();
+    let away = linked_away(&place);
+    let (file, kept) = displaced(&mut store);
+    assert_eq!(file, away.canonicalize().unwrap().with_file_name("elsewhere.db-wal"));
+    assert_eq!(kept, Kept::At(place.database()));
+    drop(store);
+    assert!(has_both(&place));
+}
+
+#[test]
+fn a_log_that_would_not_be_read_is_not_passed_over() {
+    let (place, store) = begun();
+    // As a process leaves it that is killed before it has looked.
+    let left = place.image();
+    drop(store);
+    let away = linked_away(&left);
+    for open in [SqliteStore::open, SqliteStore::open_or_make] {
+        let refusal = open(&left.dir()).unwrap_err().to_string();
+        assert!(refusal.contains("is a link to"), "{refusal}");
+        assert!(refusal.contains("orchestra.db-wal lies the log of a database"), "{refusal}");
+    }
+    // As the message says.
+    fs::rename(away, left.database()).unwrap();
+    let store = SqliteStore::open(&left.dir()).unwrap();
+    assert!(store.reader().unwrap().flow(FlowId(1)).unwrap().is_some());
+}
+
 #[test]
 fn a_database_that_cannot_be_saved_is_held_open_until_it_can() {
     let (place, mut store) = begun();
