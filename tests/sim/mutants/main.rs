@@ -169,11 +169,10 @@ fn copy_workspace(root: &Path, work: &Path) {
     fs::copy(root.join("Cargo.lock"), work.join("Cargo.lock")).unwrap();
 
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    let (head, rest) = manifest.split_once("members = [").expect("the workspace has members");
-    let (_, tail) = rest.split_once(']').unwrap();
     let members: Vec<String> =
         PACKAGES.iter().chain(&["tests"]).map(|member| format!("{member:?}")).collect();
-    let manifest = format!("{head}members = [{}]{tail}", members.join(", "));
+    let manifest = with_list(&manifest, "members", &members.join(", "));
+    let manifest = with_list(&manifest, "default-members", &members.join(", "));
     fs::write(work.join("Cargo.toml"), manifest).unwrap();
 
     let names = ["model", "flow", "store", "spool"];
@@ -185,6 +184,14 @@ fn copy_workspace(root: &Path, work: &Path) {
     );
     fs::write(work.join("tests/Cargo.toml"), own).unwrap();
     fs::write(work.join("tests/lib.rs"), "").unwrap();
+}
+
+/// A manifest in which a list has these elements.
+fn with_list(manifest: &str, name: &str, elements: &str) -> String {
+    let (head, rest) =
+        manifest.split_once(&format!("\n{name} = [")).expect("the workspace has this list");
+    let (_, tail) = rest.split_once(']').unwrap();
+    format!("{head}\n{name} = [{elements}]{tail}")
 }
 
 fn copy(from: &Path, to: &Path) {
