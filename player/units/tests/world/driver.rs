@@ -43,6 +43,9 @@ enum Work {
 pub(crate) struct World {
     pub(crate) host: Host,
     dice: Dice,
+    /// Nobody orders much here and little ends, so that what lasts for long is seen: health that turns
+    /// again and again, and moments that are long ago.
+    is_calm: bool,
     units: Units,
     reference: Reference,
     /// The reference and state as they are on disk, and as they are there if a write that failed has
@@ -67,9 +70,11 @@ impl World {
         let units = Units::new(SpoolId([9; 16]), CAPACITY, seed, host.now(), host.boot);
         host.disk = journal::compacted(units.state());
         let reference = Reference::default();
+        let mut dice = Dice(seed);
         World {
             host,
-            dice: Dice(seed),
+            is_calm: dice.happens(30),
+            dice,
             durable: (units.state().clone(), reference.clone()),
             units,
             reference,
@@ -88,6 +93,7 @@ impl World {
     pub(crate) fn step(&mut self) {
         for _ in 0..=self.dice.below(3) {
             match self.dice.below(10) {
+                0 | 1 if self.is_calm && self.dice.happens(85) => self.pass_time(),
                 0 | 1 => self.send_order(),
                 2 => self.pass_time(),
                 3 | 4 => self.live_on(),
@@ -97,16 +103,17 @@ impl World {
         }
         self.wake_if_due();
         match self.dice.below(40) {
+            0..=4 if self.is_calm && self.dice.happens(85) => self.write_if_whole(),
             0 | 1 => return self.crash(false),
             2 => return self.crash(true),
             3 => self.fail(),
             4 => self.rewrite(),
-            _ if self.units.broken().is_none() => self.write(),
-            _ => {}
+            _ => self.write_if_whole(),
         }
         self.units.audit().unwrap();
         self.perform();
-        if self.dice.happens(3) {
+        self.check_quiet();
+        if self.dice.happens(if self.is_calm { 1 } else { 3 }) {
             // Everything is written and asked for, and the sitter dies before it has done it.
             self.crash(false);
         }
@@ -171,6 +178,7 @@ impl World {
                 Effect::Signal { unit, run, of, signal, reload } => {
                     let rule = reload.as_ref().map(|order| order.upkeep.reload.unwrap().signal);
                     assert!(rule.is_none_or(|rule| rule == signal), "{unit}: {signal}");
+                    self.check_signal(&unit, run, of);
                     let params = reload.map(|order| order.params.clone());
                     self.work.push(Work::Signal(unit, run, of, signal, params));
                 }
@@ -184,6 +192,18 @@ impl World {
                 }
                 Effect::Report { store, report } => self.note_report(store, report),
             }
+        }
+    }
+
+    /// Of a unit that was told to flap it is told once it has been quiet for long enough: somebody is
+    /// woken for that, whatever else does not happen.
+    fn check_quiet(&self) {
+        let told = self.told.iter().filter(|(_, report)| report.flapping);
+        for (key, _) in told.filter(|_| self.units.broken().is_none()) {
+            let last = self.reference.units.get(key).and_then(|unit| unit.turns.last().copied());
+            let quiet = last.map_or(0, |last| last + 120_000).max(self.at());
+            let wake = self.units.next_wake().map(|wake| wake + self.units.state().clock().base);
+            assert!(wake.is_some_and(|wake| wake <= quiet + 1_000), "{key} is told to flap for ever");
         }
     }
 
@@ -218,6 +238,15 @@ impl World {
                 && sent.unit.version == order.version
         };
         assert!(self.sent.iter().any(|order| sent(&order)), "{unit}: nobody asked for {order:?}");
+    }
+
+    /// A signal ends a run that has not said yet that it can take one.
+    fn check_signal(&self, unit: &UnitKey, run: RunId, of: OrderNumber) {
+        // It may be gone by now: what is asked of its run finds nobody.
+        let Some(known) = self.reference.units.get(unit) else { return };
+        let runs = [&known.run, &known.over].into_iter().flatten();
+        let was_ready = runs.filter(|it| it.id == run).all(|it| it.ready.is_some());
+        assert!(was_ready, "{unit}: {run:?} gets a signal of {of:?} too early: {known:?}");
     }
 
     fn terminate(&mut self, unit: &UnitKey, run: RunId) {
@@ -283,7 +312,8 @@ impl World {
 
     /// Whoever asks has an answer, or none; at times it comes twice.
     fn answer(&mut self, unit: UnitKey, number: ProbeNumber, may_fail: bool) {
-        let outcome = match self.dice.below(10) {
+        // Of what is rare here more has to be seen.
+        let outcome = match self.dice.below(if self.is_calm { 7 } else { 10 }) {
             _ if !may_fail => ProbeOutcome::Healthy,
             0..=2 => ProbeOutcome::Healthy,
             3 | 4 => ProbeOutcome::Unknown,
@@ -304,7 +334,7 @@ impl World {
         let (unit, run) =
             runs[usize::try_from(self.dice.below(runs.len() as u64)).unwrap()].clone();
         let silence = Millis(self.dice.one_of(&[0, 500, 5_000]));
-        let event = match self.dice.below(16) {
+        let event = match self.dice.below(if self.is_calm { 11 } else { 16 }) {
             0..=3 => RunEvent::ReadyTold,
             4 => RunEvent::WatchdogSet(silence),
             5 => RunEvent::WatchdogTold,
@@ -337,7 +367,8 @@ impl World {
     }
 
     fn pass_time(&mut self) {
-        let passed = self.dice.one_of(&[1, 20, 150, 1_000, 3_000, 12_000, 70_000]);
+        let longest = if self.is_calm { 300_000 } else { 70_000 };
+        let passed = self.dice.one_of(&[1, 20, 150, 1_000, 3_000, 12_000, 70_000, longest]);
         self.host.boot_ms += passed;
         self.host.wall = match self.dice.happens(10) {
             true => self.dice.one_of(&WALLS),

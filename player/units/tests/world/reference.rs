@@ -302,7 +302,7 @@ impl Reference {
         }
         for (key, unit) in &self.units {
             let around = self.around(key, at);
-            unit.check_shown(key, units, around);
+            unit.check_shown(key, units, around, at);
             if woken {
                 unit.check_limits(at, self.broken, around);
             }

@@ -12,6 +12,12 @@ impl World {
         self.durable = (self.units.state().clone(), self.reference.clone());
     }
 
+    pub(super) fn write_if_whole(&mut self) {
+        if self.units.broken().is_none() {
+            self.write();
+        }
+    }
+
     pub(super) fn rewrite(&mut self) {
         self.host.disk = journal::compacted(self.units.state());
         self.reference.broken = false;

@@ -136,7 +136,7 @@ impl RefUnit {
     }
 
     /// What it tells of itself.
-    pub(super) fn check_shown(&self, key: &UnitKey, units: &Units, around: Around) {
+    pub(super) fn check_shown(&self, key: &UnitKey, units: &Units, around: Around, at: u64) {
         let report = units.reports(key.store).find(|it| it.service == key.service).unwrap();
         let state = match (&self.run, &self.rest) {
             (Some(run), _)
@@ -159,6 +159,7 @@ impl RefUnit {
         assert_eq!(report.state, state, "{key}: {self:?}");
         assert_eq!(report.order, self.order.order);
         assert_eq!(report.restarts as usize, self.restarts.len(), "{key}");
+        assert_eq!(report.flapping, self.is_flapping(at), "{key}: {:?} at {at}", self.turns);
         if self.last_end.is_some() {
             assert_eq!(report.last_end, self.last_end, "{key}");
         }
@@ -167,6 +168,12 @@ impl RefUnit {
         {
             assert!((from..=most).contains(&until), "{key} waits until {until}: {self:?}");
         }
+    }
+
+    /// Whether its health turned four times within ten minutes, the last time less than two minutes ago.
+    pub(crate) fn is_flapping(&self, at: u64) -> bool {
+        let [.., first, _, _, last] = self.turns[..] else { return false };
+        last - first <= 600_000 && at < last + 120_000
     }
 
     /// What was due when time had passed.
