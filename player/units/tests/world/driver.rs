@@ -48,6 +48,8 @@ pub(crate) struct World {
     is_calm: bool,
     units: Units,
     reference: Reference,
+    /// From this order on everything is whole.
+    whole_from: Option<OrderNumber>,
     /// The reference and state as they are on disk, and as they are there if a write that failed has
     /// arrived.
     durable: (State, Reference),
@@ -79,6 +81,7 @@ impl World {
             units,
             reference,
             tried: None,
+            whole_from: None,
             work: Vec::new(),
             asked: BTreeSet::new(),
             orders: 0,
@@ -91,6 +94,10 @@ impl World {
 
     /// A few things happen, and then their batch is written, or not.
     pub(crate) fn step(&mut self) {
+        let flaps = self.told.values().any(|report| report.flapping);
+        if flaps && self.units.broken().is_none() && self.dice.happens(30) {
+            return self.be_silent();
+        }
         for _ in 0..=self.dice.below(3) {
             match self.dice.below(10) {
                 0 | 1 if self.is_calm && self.dice.happens(85) => self.pass_time(),
@@ -112,7 +119,7 @@ impl World {
         }
         self.units.audit().unwrap();
         self.perform();
-        self.check_quiet();
+        self.check_signals();
         if self.dice.happens(if self.is_calm { 1 } else { 3 }) {
             // Everything is written and asked for, and the sitter dies before it has done it.
             self.crash(false);
@@ -178,11 +185,15 @@ impl World {
                 Effect::Signal { unit, run, of, signal, reload } => {
                     let rule = reload.as_ref().map(|order| order.upkeep.reload.unwrap().signal);
                     assert!(rule.is_none_or(|rule| rule == signal), "{unit}: {signal}");
-                    self.check_signal(&unit, run, of);
                     let params = reload.map(|order| order.params.clone());
+                    self.check_signal(&unit, run, (of, signal), params.as_ref());
                     self.work.push(Work::Signal(unit, run, of, signal, params));
                 }
-                Effect::EndWatch { key, order, .. } => self.work.push(Work::Settle(key, order)),
+                Effect::EndWatch { key, order, end } => {
+                    let is_whole = self.whole_from.is_some_and(|from| order >= from);
+                    assert!(!is_whole || end == WatchEnd::Ready, "{key}: {end:?}");
+                    self.work.push(Work::Settle(key, order));
+                }
                 Effect::Probe { unit, number, .. } => self.work.push(Work::Probe(unit, number)),
                 Effect::Forget { unit } => drop(self.host.memory.remove(&unit)),
                 Effect::Watching { key, order } => {
@@ -192,18 +203,6 @@ impl World {
                 }
                 Effect::Report { store, report } => self.note_report(store, report),
             }
-        }
-    }
-
-    /// Of a unit that was told to flap it is told once it has been quiet for long enough: somebody is
-    /// woken for that, whatever else does not happen.
-    fn check_quiet(&self) {
-        let told = self.told.iter().filter(|(_, report)| report.flapping);
-        for (key, _) in told.filter(|_| self.units.broken().is_none()) {
-            let last = self.reference.units.get(key).and_then(|unit| unit.turns.last().copied());
-            let quiet = last.map_or(0, |last| last + 120_000).max(self.at());
-            let wake = self.units.next_wake().map(|wake| wake + self.units.state().clock().base);
-            assert!(wake.is_some_and(|wake| wake <= quiet + 1_000), "{key} is told to flap for ever");
         }
     }
 
@@ -240,9 +239,36 @@ impl World {
         assert!(self.sent.iter().any(|order| sent(&order)), "{unit}: nobody asked for {order:?}");
     }
 
-    /// A signal ends a run that has not said yet that it can take one.
-    fn check_signal(&self, unit: &UnitKey, run: RunId, of: OrderNumber) {
-        // It may be gone by now: what is asked of its run finds nobody.
+    /// What a run is to be sent, and can take, is on its way; what it is to read, where that is known.
+    fn check_signals(&self) {
+        let units = self.reference.units.iter().filter(|_| self.units.broken().is_none());
+        for (key, unit) in units {
+            let Some(run) = unit.run.as_ref().filter(|run| run.can_hear(unit)) else { continue };
+            for signal in &run.signals {
+                let rule = unit.order.unit.upkeep.reload;
+                let is_known = unit.has_params || rule.is_none_or(|rule| rule.signal != *signal);
+                let is_it = |work: &Work| {
+                    matches!(work, Work::Signal(of_unit, id, of, number, _)
+                        if (of_unit, id, of.0, number) == (key, &run.id, run.of, signal))
+                };
+                assert_eq!(self.work.iter().any(is_it), is_known, "{key}: {signal} for {run:?}");
+            }
+        }
+    }
+
+    /// A run gets a signal once it has said that it can take one; that by which it reads its parameters,
+    /// with those of the order.
+    fn check_signal(
+        &self,
+        unit: &UnitKey,
+        run: RunId,
+        (of, signal): (OrderNumber, i32),
+        params: Option<&Params>,
+    ) {
+        let order = self.sent.iter().find(|sent| sent.order == of).unwrap();
+        let is_reload = order.unit.upkeep.reload.is_some_and(|rule| rule.signal == signal);
+        assert_eq!(params, is_reload.then_some(&order.unit.params), "{unit}: {signal} by {order:?}");
+        // The unit may be gone by now: what is asked of its run finds nobody.
         let Some(known) = self.reference.units.get(unit) else { return };
         let runs = [&known.run, &known.over].into_iter().flatten();
         let was_ready = runs.filter(|it| it.id == run).all(|it| it.ready.is_some());
@@ -367,13 +393,32 @@ impl World {
     }
 
     fn pass_time(&mut self) {
-        let longest = if self.is_calm { 300_000 } else { 70_000 };
-        let passed = self.dice.one_of(&[1, 20, 150, 1_000, 3_000, 12_000, 70_000, longest]);
+        let passed = match self.is_calm && !self.dice.happens(20) {
+            // About as long as until the next probe.
+            true => self.dice.one_of(&[1_000, 3_000, 7_000]),
+            false => self.dice.one_of(&[1, 20, 150, 1_000, 3_000, 12_000, 70_000, 300_000]),
+        };
         self.host.boot_ms += passed;
         self.host.wall = match self.dice.happens(10) {
             true => self.dice.one_of(&WALLS),
             false => self.host.wall.saturating_add(passed),
         };
+    }
+
+    /// Nothing but time comes for a while. Units that are told to flap are told to flap no more.
+    fn be_silent(&mut self) {
+        let until = self.host.boot_ms + 121_000;
+        self.write();
+        self.perform();
+        while let Some(wake) = self.units.next_wake().filter(|wake| *wake <= until) {
+            self.host.boot_ms = self.host.boot_ms.max(wake);
+            self.handle(Input::Woken);
+            self.write();
+            self.perform();
+        }
+        self.host.boot_ms = until;
+        let flapping = self.told.values().find(|report| report.flapping);
+        assert_eq!(flapping, None, "told at {until}");
     }
 
     fn wake_if_due(&mut self) {

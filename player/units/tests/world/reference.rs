@@ -322,6 +322,14 @@ impl Reference {
     }
 }
 
+impl RefRun {
+    /// Whether it is known to live, ready and as its unit's order wants it, so that it can take signals.
+    pub(crate) fn can_hear(&self, unit: &RefUnit) -> bool {
+        let goes_on = self.up.is_some() && self.ending.is_none() && self.stopping.is_none();
+        goes_on && self.found && self.ready.is_some() && self.of == unit.order.order.0
+    }
+}
+
 fn rest_by(order: &Ordered, at: u64) -> Rest {
     match order.unit.wanted {
         Wanted::Stopped | Wanted::Gone => Rest::Stopped,

@@ -15,6 +15,7 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.rewrite();
         self.perform();
+        self.whole_from = Some(OrderNumber(self.orders + 1));
         let units: Vec<UnitKey> = self.units.state().units().keys().cloned().collect();
         for unit in units {
             let known = self.units.state().units()[&unit].clone();

@@ -66,6 +66,7 @@ impl World {
         let dice = &mut self.dice;
         let store = dice.one_of(&STORES);
         let service = ServiceName::new(dice.one_of(&["web", "db"])).unwrap();
+        let turns_easily = self.is_calm && dice.happens(70);
         if dice.happens(15) {
             self.placements += 1;
         }
@@ -81,6 +82,9 @@ impl World {
         let before = self.sent.iter().rev().find(before).filter(|_| dice.happens(60));
         let mut upkeep =
             before.map_or_else(|| draw_upkeep(dice), |before| before.unit.upkeep.clone());
+        if let Some(rule) = upkeep.health.as_mut().filter(|_| turns_easily) {
+            (rule.every, rule.fall, rule.rise) = (Millis(1_000), 1, 1);
+        }
         let placement = before.map_or(placement, |before| before.unit.instance.placement);
         if service.as_str() == "db" && before.is_none() && dice.happens(60) {
             upkeep.linked_to = ServiceName::new("web").ok();
