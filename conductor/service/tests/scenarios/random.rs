@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    HostName, HostSet,
-    service::{Goal, HostStep, Placement, RunEnd, ServiceVersion, UnitState},
+    HostName, HostSet, ServiceName,
+    service::{Cause, Goal, HostStep, Placement, RunEnd, ServiceVersion, UnitState, Wanted},
 };
-use orchestra_service::{Ask, FiledService, Input};
+use orchestra_service::{Ask, Input, UnitFlow};
 
-use crate::world::{World, alice, apply, exporter, filed, h, linked, spec, web};
+use self::papers::Papers;
+use crate::world::{World, alice, apply, exporter, filed, filed_linked, h, linked, spec, web};
+
+mod papers;
 
 /// Chance from a seed (SplitMix64).
 struct Chance(u64);
@@ -43,6 +46,7 @@ struct Seen {
     /// Whose each placement is.
     placements: BTreeMap<Placement, HostName>,
     versions: ServiceVersion,
+    papers: Papers,
 }
 
 impl Seen {
@@ -57,10 +61,39 @@ impl Seen {
             let owner = owner.or_insert_with(|| instance.host.clone());
             assert_eq!(*owner, instance.host, "a placement is given twice");
         }
+        look_at_linked(world);
+        look_at_unwell(world);
     }
 }
 
-fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
+/// What is linked is where the other is, and only while that is there.
+fn look_at_linked(world: &World) {
+    let Some(linked) = world.engine.status(&exporter()).map(|status| status.record) else { return };
+    if linked.goal != Goal::Removed {
+        let other = world.status().record;
+        assert_ne!(other.goal, Goal::Removed, "it was removed beside what is linked to it");
+        assert_eq!(linked.hosts, other.hosts);
+    }
+}
+
+/// A unit counts as down only where it is to run.
+fn look_at_unwell(world: &World) {
+    let is_to_run = |name: &ServiceName, host: &HostName| {
+        world.engine.status(name).is_some_and(|status| {
+            status.record.goal == Goal::Running && status.record.hosts.contains(host)
+        })
+    };
+    for (host, units) in &world.unwell {
+        for unit in units {
+            let others =
+                if unit.service == exporter() { vec![exporter(), web()] } else { vec![web()] };
+            let all = others.iter().all(|name| is_to_run(name, host));
+            assert!(all, "{host} is unwell: {unit:?} of what is not to run");
+        }
+    }
+}
+
+fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut Papers) {
     let host = chance.host();
     match chance.below(24) {
         0 | 1 => world.attach(&host),
@@ -77,7 +110,8 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
         6 | 7 => {
             *version += u32::try_from(chance.below(2)).unwrap();
             let hosts = chance.hosts();
-            apply_as_planned(world, apply(spec(&hosts.to_string(), *version), hosts));
+            let ask = apply(spec(&hosts.to_string(), *version), hosts);
+            apply_as_planned(world, papers, maybe_over(ask, chance));
         }
         8 => {
             let hosts = chance.hosts();
@@ -88,7 +122,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
             let ask = match chance.below(8) {
                 0 => Ask::Stop(web()),
                 1 => Ask::Start(web()),
-                2 => Ask::Remove(web()),
+                2 => return drop(papers.ask(world, Ask::Remove(web()))),
                 3 => Ask::Pause(web()),
                 4 => Ask::Resume(web()),
                 5 => Ask::Reload { service: web(), hosts: None },
@@ -112,25 +146,31 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
         }
         11 => world.restart(),
         19 => {
-            let files = match chance.below(4) {
-                0 => Vec::new(),
-                n => {
-                    *version += u32::try_from(chance.below(2)).unwrap();
-                    let hosts = chance.hosts().to_string();
-                    let name = format!("services.d/{}.yaml", n % 2);
-                    vec![filed(&name, &hosts, *version)]
-                }
-            };
-            load(world, files, chance.below(4) == 0);
+            let mut files = Vec::new();
+            if chance.below(3) == 0 {
+                // What it is linked to comes behind it.
+                files.push(filed_linked(1 + u32::try_from(chance.below(2)).unwrap()));
+            }
+            if chance.below(4) > 0 {
+                *version += u32::try_from(chance.below(2)).unwrap();
+                let hosts = chance.hosts().to_string();
+                let name = format!("services.d/{}.yaml", chance.below(2));
+                files.push(filed(&name, &hosts, *version));
+            }
+            if chance.below(3) == 0 && !papers.last.is_empty() {
+                // Nobody has touched them.
+                files.clone_from(&papers.last);
+            }
+            papers.load(world, &files, chance.below(4) == 0);
         }
         // Nothing that was issued comes near it.
         20 => world.plant(&host, (1 << 40) + chance.below(1 << 20)),
         21 => {
             let (service, hosts) = (web(), Some(chance.hosts()));
-            let _ = world.ask(match chance.below(2) {
-                0 => Ask::StopStrangers { service, hosts },
-                _ => Ask::Adopt { service, hosts },
-            });
+            match chance.below(2) {
+                0 => stop_strangers(world, hosts.unwrap()),
+                _ => drop(world.ask(Ask::Adopt { service, hosts })),
+            }
         }
         12 => {
             let hosts = [(web(), Ok(chance.hosts()))].into();
@@ -146,13 +186,13 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
         },
         16 => {
             let spec = linked(1 + u32::try_from(chance.below(2)).unwrap());
-            let _ = world.ask(apply(spec, HostSet::default()));
+            apply_as_planned(world, papers, maybe_over(apply(spec, HostSet::default()), chance));
         }
         17 => {
             let ask = match chance.below(4) {
                 0 => Ask::Stop(exporter()),
                 1 => Ask::Start(exporter()),
-                2 => Ask::Remove(exporter()),
+                2 => return drop(papers.ask(world, Ask::Remove(exporter()))),
                 _ => Ask::Restart { service: exporter(), hosts: None },
             };
             let _ = world.ask(ask);
@@ -167,14 +207,34 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
     }
 }
 
-/// Applies something, and looks whether the flow that is made concerns the hosts that were foretold.
-fn apply_as_planned(world: &mut World, ask: Ask) {
+/// It may take what is applied from its file.
+fn maybe_over(mut ask: Ask, chance: &mut Chance) -> Ask {
+    if let Ask::Apply { take_over, .. } = &mut ask {
+        *take_over = chance.below(3) == 0;
+    }
+    ask
+}
+
+/// Ends strangers, on the hosts that somebody named and nowhere else.
+fn stop_strangers(world: &mut World, hosts: HostSet) {
+    let flows = world.flows.len();
+    let _ = world.ask(Ask::StopStrangers { service: web(), hosts: Some(hosts.clone()) });
+    let ends = |flow: &&UnitFlow| flow.cause == Cause::StopStranger;
+    for flow in world.flows.iter().skip(flows).map(|(_, flow)| flow).filter(ends) {
+        let targets = flow.targets.iter().flatten().flat_map(|it| it.iter());
+        assert!(targets.into_iter().all(|host| hosts.contains(host)), "{flow:?}, not {hosts}");
+    }
+}
+
+/// Applies something, and looks whether the flow that is made asks of which hosts what was foretold.
+fn apply_as_planned(world: &mut World, papers: &mut Papers, ask: Ask) {
+    let name = ask.service().clone();
     let plan = world.engine.plan(&alice(), ask.clone());
-    let status = world.engine.status(&web());
+    let status = world.engine.status(&name);
     let is_free =
         status.is_none_or(|it| it.record.living.is_none() && it.record.paused_by.is_none());
     let flows = world.flows.len();
-    let (taken, plan) = match (world.ask(ask), plan) {
+    let (taken, plan) = match (papers.ask(world, ask), plan) {
         (Ok(taken), Ok((_, plan))) => (taken, plan),
         (Err(taken), Err(plan)) => return assert_eq!(taken, plan),
         (taken, plan) => panic!("{taken:?}, and {plan:?} was foretold"),
@@ -182,34 +242,30 @@ fn apply_as_planned(world: &mut World, ask: Ask) {
     if !is_free || taken.unchanged {
         return;
     }
-    let acts = |step: HostStep| {
-        use HostStep::{Leave, Restart, Start, Stop, Update};
-        matches!(step, Start | Update | Restart | Stop | Leave)
+    let act = |step: HostStep| match step {
+        HostStep::Leave => Some(Wanted::Gone),
+        HostStep::Stop => Some(Wanted::Stopped),
+        HostStep::Start | HostStep::Update | HostStep::Restart => Some(Wanted::Running),
+        _ => None,
     };
-    let steps = plan.steps.iter().filter(|it| acts(it.step));
-    let foretold = HostSet::from_names(steps.flat_map(|it| it.hosts.iter()).cloned());
+    let mut foretold = BTreeSet::new();
+    for it in &plan.steps {
+        let Some(wanted) = act(it.step) else { continue };
+        foretold
+            .extend(it.hosts.iter().map(|host| (host.clone(), format!("{wanted:?}"), it.first)));
+    }
     // What is linked to it follows by flows of its own.
-    let made = world.flows.iter().skip(flows).filter(|(_, flow)| flow.service == web());
-    let made = made.flat_map(|(_, flow)| flow.targets.iter());
-    let made = HostSet::from_names(made.flatten().flat_map(|it| it.iter()).cloned());
+    let mut made = BTreeSet::new();
+    for (_, flow) in world.flows.iter().skip(flows).filter(|(_, flow)| flow.service == name) {
+        for (slot, targets) in flow.spec.slots.iter().zip(&flow.targets) {
+            for (job, hosts) in slot.jobs.iter().zip(targets) {
+                let wanted = format!("{:?}", job.unit.as_ref().unwrap().wanted);
+                let is_first = job.name.as_str() == "sick";
+                made.extend(hosts.iter().map(|host| (host.clone(), wanted.clone(), is_first)));
+            }
+        }
+    }
     assert_eq!(made, foretold, "{plan:?}");
-}
-
-/// Reads these files. What an audience applied stays hers, and what the files said last is not done again.
-fn load(world: &mut World, files: Vec<FiledService>, take_over: bool) {
-    let before = world.engine.status(&web()).map(|status| status.record);
-    let known = before.as_ref().and_then(|record| record.file.clone());
-    let says_the_same =
-        known.as_ref().zip(files.first()).is_some_and(|(known, now)| known.content == now.content);
-    let is_gone = files.is_empty();
-    let loaded = world.load(files, take_over);
-    let Some((before, now)) = before.zip(world.engine.status(&web())) else { return };
-    let is_owned = known.is_some_and(|file| file.owns());
-    let is_removed = before.goal == Goal::Removed;
-    let may_change =
-        loaded.is_ok() && !is_gone && (is_removed || take_over || (is_owned && !says_the_same));
-    assert!(may_change || before.last_version == now.record.last_version, "{before:?}");
-    assert!(loaded.is_ok() || before == now.record, "what is refused changes nothing");
 }
 
 /// Mends everything, and looks whether what is wanted is so; then nothing more happens.
@@ -315,7 +371,7 @@ fn whatever_happens_what_is_wanted_comes_about_once_everything_is_whole() {
             let (mut world, mut chance) = (World::new(), Chance(seed));
             let (mut seen, mut version) = (Seen::default(), 1);
             for _ in 0..60 {
-                step(&mut world, &mut chance, &mut version);
+                step(&mut world, &mut chance, &mut version, &mut seen.papers);
                 seen.look(&world);
             }
             heal(&mut world);

@@ -1,7 +1,10 @@
 //! A fleet without daemons: players that keep what they are ordered, and flows that do at once what they
 //! are to do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, HostSet, Quantity, ScoreName, ServiceName, TaskState,
@@ -9,8 +12,8 @@ use orchestra_model::{
     delivery::{OrderNumber, Term},
     record::{Op, Record},
     service::{
-        FileOutcome, Instance, InstanceStatus, Ordinal, Placement, PlacementRecord, RunEnd,
-        RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, UnitReport,
+        Cause, FileOutcome, Instance, InstanceStatus, Ordinal, Placement, PlacementRecord, RunEnd,
+        RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, UnitReport,
         UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
     },
 };
@@ -135,6 +138,7 @@ impl World {
 
     fn submit(&mut self, flow: UnitFlow) {
         flow.spec.check().unwrap();
+        self.check_flow(&flow);
         let service = flow.service.clone();
         let answer = match &self.refuses {
             Some(why) => Err(why.clone()),
@@ -147,6 +151,33 @@ impl World {
         };
         self.now += 1;
         self.engine.handle(Timestamp(self.now), Input::Submitted { service, flow: answer });
+    }
+
+    /// What is asked of hosts can be done there.
+    fn check_flow(&self, flow: &UnitFlow) {
+        let jobs = flow.spec.slots.iter().zip(&flow.targets);
+        let jobs = jobs.flat_map(|(slot, targets)| slot.jobs.iter().zip(targets));
+        for (job, hosts) in jobs {
+            let wanted = job.unit.as_ref().unwrap().wanted;
+            let begins = wanted == Wanted::Running && flow.service == exporter();
+            for host in hosts {
+                assert!(!begins || self.is_web_ready(host), "{host} has nothing to be linked to");
+                let is_strange =
+                    |it: &Stranger| it.report.service == flow.service && it.host == *host;
+                let is_strange = self.engine.each_stranger().any(|it| is_strange(&it));
+                assert_eq!(is_strange, flow.cause == Cause::StopStranger, "{host}: {flow:?}");
+            }
+        }
+    }
+
+    /// The services that are on disk.
+    pub(crate) fn records(&self) -> BTreeMap<ServiceName, ServiceRecord> {
+        self.disk.services.clone()
+    }
+
+    /// What was applied as the version that is wanted.
+    pub(crate) fn spec_of(&self, service: &ServiceRecord) -> Arc<[u8]> {
+        Arc::clone(&self.disk.versions[&(service.name.clone(), service.version)].spec)
     }
 
     fn write(&mut self, op: Op) {
@@ -478,6 +509,11 @@ pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {
 
 /// A file that says that service `web` is on these hosts; `n` makes one content differ from another.
 pub(crate) fn filed(file: &str, on: &str, n: u32) -> FiledService {
+    let hosts = HostSet::parse_plain(on).unwrap();
+    FiledService { hosts, ..filed_as(file, on, n) }
+}
+
+fn filed_as(file: &str, on: &str, n: u32) -> FiledService {
     let mut content = [0; 32];
     let meaning = format!("{on} {n}").into_bytes();
     content[..meaning.len()].copy_from_slice(&meaning);
@@ -486,8 +522,14 @@ pub(crate) fn filed(file: &str, on: &str, n: u32) -> FiledService {
         spec: spec(on, n),
         spec_bytes: meaning.into(),
         content,
-        hosts: HostSet::parse_plain(on).unwrap(),
+        hosts: HostSet::default(),
     }
+}
+
+/// A file that says that `exporter` is linked to `web`.
+pub(crate) fn filed_linked(n: u32) -> FiledService {
+    let hosts = HostSet::default();
+    FiledService { spec: linked(n), hosts, ..filed_as("services.d/exporter.yaml", "", n) }
 }
 
 fn decode(record: &VersionRecord) -> ServiceSpec {

@@ -267,7 +267,11 @@ impl World {
     ) {
         let order = self.sent.iter().find(|sent| sent.order == of).unwrap();
         let is_reload = order.unit.upkeep.reload.is_some_and(|rule| rule.signal == signal);
-        assert_eq!(params, is_reload.then_some(&order.unit.params), "{unit}: {signal} by {order:?}");
+        assert_eq!(
+            params,
+            is_reload.then_some(&order.unit.params),
+            "{unit}: {signal} by {order:?}"
+        );
         // The unit may be gone by now: what is asked of its run finds nobody.
         let Some(known) = self.reference.units.get(unit) else { return };
         let runs = [&known.run, &known.over].into_iter().flatten();
