@@ -168,7 +168,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
         21 => {
             let (service, hosts) = (web(), Some(chance.hosts()));
             match chance.below(2) {
-                0 => stop_strangers(world, hosts.unwrap()),
+                0 => stop_strangers(world, &hosts.unwrap()),
                 _ => drop(world.ask(Ask::Adopt { service, hosts })),
             }
         }
@@ -216,7 +216,7 @@ fn maybe_over(mut ask: Ask, chance: &mut Chance) -> Ask {
 }
 
 /// Ends strangers, on the hosts that somebody named and nowhere else.
-fn stop_strangers(world: &mut World, hosts: HostSet) {
+fn stop_strangers(world: &mut World, hosts: &HostSet) {
     let flows = world.flows.len();
     let _ = world.ask(Ask::StopStrangers { service: web(), hosts: Some(hosts.clone()) });
     let ends = |flow: &&UnitFlow| flow.cause == Cause::StopStranger;

@@ -59,8 +59,8 @@ mod spawn;
 mod state_dir;
 mod tell;
 
-use self::{check::Check, order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
 pub(in crate::sitter) use self::hear::Seen;
+use self::{check::Check, order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
 pub(super) use self::{
     limits::leaves_beside,
     order::UnitCommand,
