@@ -1,11 +1,11 @@
 //! The conductor's listener: TCP and TLS, up to a stream whose other end is known.
 //!
-//! Handshakes run beside each other and beside `accept`, so that a peer that says nothing, or is
-//! slow, costs its own time only. Who has the processor when many come is said in `turns.rs`. At
-//! most [`Limits::places`] connections are between `accept` and their first call, each a
-//! descriptor; beyond that each that comes drives another one out. Every connection that is refused
-//! is logged with its address and the reason, at a bounded rate ([`Lines`]). Who is let in is
-//! watched as long as the connection lasts ([`Door`]).
+//! Handshakes run beside each other and beside `accept`, so a peer that is silent or slow costs
+//! only its own time. If many come at once, `turns.rs` decides which gets the processor. At most
+//! [`Limits::places`] connections, each a descriptor, are between `accept` and their first call;
+//! beyond that each new connection drives out another one. Every refused connection is logged with
+//! its address and the reason, at a bounded rate ([`Lines`]). An accepted peer is watched as long
+//! as its connection lasts ([`Door`]).
 
 use std::{
     fmt,
@@ -44,22 +44,22 @@ use crate::{
     x509,
 };
 
-/// What strangers may cost, and how many connections those may have who are none.
+/// Bounds for connections whose peer is not known yet, and for those of known peers.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Most connections whose handshake is not done; at least one.
     pub places: usize,
-    /// How many of them compute at once; at least one. So many that a processor need not wait for
-    /// one to be woken, and so few that whoever is next is so within milliseconds.
+    /// How many of them compute at once; at least one. Enough that a processor need not wait until
+    /// one is woken, and so few that the next one's turn comes within milliseconds.
     pub turns: usize,
-    /// Longest wait for a peer's first word, and longest handshake from then on.
+    /// Longest wait for a peer's first bytes, and longest handshake from then on.
     pub handshake: Duration,
-    /// Most connections of one player. It needs one; others are those of before whose end is not
+    /// Most connections of one player. It needs one; others are earlier ones whose end is not
     /// noticed yet, which takes up to 45 s (`connect.rs`).
     pub of_player: usize,
-    /// Most connections of one name of the audience, each of a program that asks or waits.
+    /// Most connections of one audience, each of a program that asks or waits.
     pub of_audience: usize,
-    /// Most connections of all, each a descriptor.
+    /// Most accepted connections of all peers, each a descriptor.
     pub inside: usize,
 }
 
@@ -76,27 +76,28 @@ impl Default for Limits {
     }
 }
 
-/// Who is at the other end of a connection; among the extensions of each request on it.
+/// The peer of a connection. It is among the extensions of each request on the connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Who, by the verified certificate.
+    /// The identity in the verified certificate.
     pub identity: Identity,
-    /// From where.
+    /// The peer's address.
     pub address: SocketAddr,
     /// The certificate's serial number in hex: what a revocation list names.
     pub serial: Arc<str>,
-    /// Where its identity had its most connections already: how many that is. It is to be told so,
-    /// and is closed soon.
+    /// Set, to the most connections of an identity, if this connection is beyond them. The peer is
+    /// to be told so, and the connection is closed soon.
     pub surplus: Option<usize>,
-    /// What its connection was given to send.
+    /// The bytes that wait to be sent on its connection.
     pub outgoing: Outgoing,
 }
 
-/// Listens for verified peers. Yields no errors and does not end; to be dropped to stop.
+/// Listens for verified peers. It yields no errors and does not end; drop it to stop.
 ///
 /// Must be called within a tokio runtime. The door's acceptance may be replaced meanwhile.
 pub fn incoming(listener: TcpListener, door: Door, limits: Limits) -> Incoming {
-    // One: a stream waits with its place until it is taken, so that the bound holds for it too.
+    // The capacity is one: a stream keeps its place until it is taken, so that it counts against
+    // the bound.
     let (ready, accepted) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
     tasks.spawn(door.clone().watch());
@@ -120,14 +121,14 @@ impl Stream for Incoming {
     }
 }
 
-/// How long nobody is accepted after the system could not.
+/// How long accepting pauses after the system could not accept.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long, and for how many bytes, a refused peer is given to read why.
+/// How long a refused peer has to read why.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 << 10;
 
-/// Most that a peer says in a handshake: a hello, and a chain of certificates. It is kept until it
-/// is whole.
+/// Most bytes of a peer in a handshake: a hello, and a chain of certificates. They are kept until
+/// the handshake is complete.
 const HANDSHAKE_BYTES: usize = 16 << 10;
 
 /// What every newcomer needs.
@@ -156,18 +157,18 @@ async fn accept(listener: TcpListener, door: Door, limits: Limits, ready: mpsc::
                 }
                 Err(error) => not_before = pause_after(&error),
             },
-            // Meanwhile those who are here go on: they have what is lacking.
+            // Meanwhile accepted connections go on; they occupy what is lacking.
             () = until(not_before) => not_before = None,
         }
     }
 }
 
 impl Entrance {
-    /// From an open connection to a peer that is known, or a line in the log.
+    /// Takes a new connection to a known peer, or logs why it was refused.
     async fn newcomer(self: Arc<Self>, tcp: TcpStream, address: SocketAddr, place: Place) {
         let (refused, gated) = match self.handshake(tcp, address, place).await {
             Ok((stream, mut place)) => tokio::select! {
-                // The receiver is gone only when everything here is about to be.
+                // The receiver is gone only when this task is about to end too.
                 _ = self.ready.send(stream) => return,
                 refused = place.driven_out() => (refused, None),
             },
@@ -183,7 +184,8 @@ impl Entrance {
         }
     }
 
-    /// Probes of load balancers and port scans only close; the log is for those who meant to talk.
+    /// Logs a refused peer. Load balancers and port scans only open and close a connection, and are
+    /// not logged.
     fn tell(&self, address: SocketAddr, refused: &Refused) {
         match refused {
             Refused::Closed => tracing::debug!(%address, "a peer left during the handshake"),
@@ -193,8 +195,8 @@ impl Entrance {
         }
     }
 
-    /// A stream to a verified peer. A peer that was refused while it spoke is to be told why: its
-    /// connection comes back.
+    /// Makes a stream to a verified peer. The connection of a peer that was refused in the
+    /// handshake is returned, so that the peer can be told why.
     async fn handshake(
         &self,
         tcp: TcpStream,
@@ -210,7 +212,7 @@ impl Entrance {
         };
         spoke.map_err(|_| silently(Refused::TimedOut))?.map_err(failed)?;
         poll_fn(|cx| place.poll_turn(cx)).await.map_err(silently)?;
-        // One that cannot be tuned is gone already.
+        // A connection that cannot be tuned is gone already.
         tune(&tcp).map_err(failed)?;
         let acceptance = self.door.acceptance();
         let acceptor = TlsAcceptor::from(Arc::clone(&acceptance.config));
@@ -241,17 +243,17 @@ impl Entrance {
     }
 }
 
-/// A connection that is read from in turn only, as long as it has a place among newcomers.
+/// A connection that is read only in its turn, as long as it has a place.
 #[derive(Debug)]
 struct Gated {
     tcp: TcpStream,
     place: Option<Place>,
-    /// How many bytes the peer may still say while it has one.
+    /// How many more bytes the peer may send in the handshake.
     left: usize,
 }
 
 impl Gated {
-    /// Where the peer keeps us waiting, the turn is another's.
+    /// Gives the turn back if the peer makes us wait.
     fn unless_pending<T>(&mut self, poll: Poll<T>) -> Poll<T> {
         if let (true, Some(place)) = (poll.is_pending(), &mut self.place) {
             place.give_back();
@@ -318,8 +320,8 @@ impl AsyncWrite for Gated {
     }
 }
 
-/// When to accept again. A connection that broke while it waited is nothing; a lack of descriptors
-/// or memory does not pass by trying again at once.
+/// Returns when to accept again. A connection that broke while it waited does not matter; a lack of
+/// descriptors or memory does not pass at once.
 fn pause_after(error: &io::Error) -> Option<Instant> {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
@@ -329,7 +331,7 @@ fn pause_after(error: &io::Error) -> Option<Instant> {
     Some(Instant::now() + PAUSE)
 }
 
-/// For ever, where there is no moment.
+/// Waits until a moment; for ever if there is none.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -337,14 +339,15 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// Reads on until the peer closes, within reason: closing with bytes unread would reset the
-/// connection, and the peer might never see the alert that tells it why.
+/// Reads on, for a bounded time and length, until the peer closes. To close with unread bytes would
+/// reset the connection, and the peer might never see the alert that says why.
 async fn hang_up(mut tcp: TcpStream) {
     let _ = tcp.shutdown().await;
     let _ = tokio::io::copy(&mut tcp.take(LINGER_BYTES), &mut tokio::io::sink()).await;
 }
 
-/// The verifier has accepted this certificate: what is read here, it has read before.
+/// Reads the peer's identity. The verifier has accepted this certificate, so it has read the
+/// identity before.
 fn peer_of(
     chain: &[CertificateDer<'static>],
     address: SocketAddr,
@@ -365,20 +368,20 @@ fn peer_of(
 pub struct TlsStream {
     inner: server::TlsStream<Gated>,
     peer: Peer,
-    /// Off once the peer may no longer be connected.
+    /// Turned off once the peer may not be connected any more.
     switch: Arc<Switch>,
     _pass: Pass,
 }
 
 impl TlsStream {
-    /// Who is at the other end.
+    /// Returns the peer.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 }
 
 impl TlsStream {
-    /// Notes what has left.
+    /// Notes how many bytes were sent.
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
             self.peer.outgoing.sent(bytes);

@@ -1,5 +1,5 @@
-//! Whom a conductor accepts, as of one reading of its files: in handshakes, and of those who are
-//! connected already.
+//! Which peers a conductor accepts by one reading of its files: in handshakes, and among connected
+//! peers.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -13,7 +13,7 @@ use crate::{
     revocation::{Lists, RevocationList, moment},
 };
 
-/// A TLS configuration of the conductor's end, with the judgement that is in it.
+/// The conductor's TLS configuration, and the verifier in it.
 pub struct Acceptance {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) verifier: Arc<AnyOfDomain>,
@@ -28,12 +28,12 @@ impl fmt::Debug for Acceptance {
 }
 
 impl Acceptance {
-    /// The revocation lists that it goes by, one of each CA; none where no file was named.
+    /// Returns its revocation lists, one of each CA; none if no file was named.
     pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
         self.lists.known()
     }
 
-    /// What a handshake with this chain would come to at this moment.
+    /// Returns the outcome of a handshake with this chain at this moment.
     pub(crate) fn judge(
         &self,
         chain: &[CertificateDer<'static>],
@@ -46,8 +46,8 @@ impl Acceptance {
             .map_err(|error| Refused::from(&error))
     }
 
-    /// Whether it may judge otherwise of a chain than another one did, which took it: to judge
-    /// costs a signature, and there may be thousands.
+    /// Returns whether it may refuse a chain that `other` accepted. This saves most judgements,
+    /// each of which verifies a signature, of which there may be thousands.
     pub(crate) fn may_refuse(&self, chain: &[CertificateDer<'static>], other: &Acceptance) -> bool {
         let has_same_authorities = self.authorities.iter().eq(other.authorities.iter());
         let parsed = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
@@ -56,11 +56,11 @@ impl Acceptance {
     }
 }
 
-/// The next moment at which a chain may be judged otherwise because a certificate of it has ended.
+/// Returns when the next certificate of a chain expires, so that the chain has to be judged again.
 pub(crate) fn next_end(chain: &[CertificateDer<'static>], now: SystemTime) -> Option<SystemTime> {
     let ends = chain.iter().filter_map(|der| {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        // It is valid up to and with this second (RFC 5280, section 4.1.2.5).
+        // A certificate is valid up to and including this second (RFC 5280, section 4.1.2.5).
         let last = certificate.validity().not_after.timestamp();
         Some(moment(last.saturating_add(1)))
     });

@@ -1,7 +1,7 @@
-//! TLS configurations of both ends: TLS 1.3 only, both ends with certificates, nothing resumed.
+//! TLS configurations of both ends: TLS 1.3 only, certificates at both ends, no resumption.
 //!
-//! The chain is verified by rustls; on top of it each verifier demands an identity of the one
-//! domain, so that a stranger fails in the handshake and is told so by an alert.
+//! rustls verifies the chain. In addition each verifier demands an identity of the one domain, so
+//! that a peer of another domain fails in the handshake and is told so by an alert.
 
 use std::{fmt, net::Ipv4Addr, sync::Arc, time::SystemTime};
 
@@ -31,27 +31,29 @@ use crate::{
 /// HTTP/2, the only protocol spoken over these connections (RFC 7301).
 const ALPN: &[u8] = b"h2";
 
-/// Whom a player or a tool accepts at the other end.
+/// The conductor that a player or a tool accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// The domain, ours as well.
+    /// The domain, which is ours too.
     pub domain: HostName,
     /// The conductor's name within it.
     pub conductor_name: HostName,
 }
 
-/// The conductor's end: accepts identities of `domain`, whatever their role.
+/// Makes the configuration of the conductor's end, which accepts identities of `domain` of every
+/// role.
 pub fn acceptance(files: &Files, domain: &HostName) -> Result<Arc<Acceptance>, LoadError> {
     Credentials::load(files, domain)?.acceptance()
 }
 
-/// A player's or a tool's end: accepts one conductor.
+/// Makes the configuration of a player's or a tool's end, which accepts one conductor.
 pub fn client_config(files: &Files, expected: &Expected) -> Result<Arc<ClientConfig>, LoadError> {
     Credentials::load(files, &expected.domain)?.client_config(&expected.conductor_name)
 }
 
 impl Credentials {
-    /// The conductor's end: accepts identities of our domain, whatever their role.
+    /// Makes the configuration of the conductor's end, which accepts identities of our domain of
+    /// every role.
     pub fn acceptance(&self) -> Result<Arc<Acceptance>, LoadError> {
         self.require(&[Role::Conductor])?;
         let chain = WebPkiClientVerifier::builder_with_provider(
@@ -81,7 +83,8 @@ impl Credentials {
         }))
     }
 
-    /// A player's or a tool's end: accepts the conductor of this name in our domain.
+    /// Makes the configuration of a player's or a tool's end, which accepts the conductor of this
+    /// name in our domain.
     pub fn client_config(&self, conductor_name: &HostName) -> Result<Arc<ClientConfig>, LoadError> {
         self.require(&[Role::Player, Role::Audience])?;
         let verifier = Arc::new(self.one_conductor(conductor_name)?);
@@ -97,7 +100,7 @@ impl Credentials {
         Ok(Arc::new(config))
     }
 
-    /// Whom a player or a tool accepts.
+    /// Returns the verifier of a player or a tool.
     pub(crate) fn one_conductor(&self, name: &HostName) -> Result<OneConductor, LoadError> {
         let chain = WebPkiServerVerifier::builder_with_provider(
             Arc::clone(&self.roots),
@@ -127,7 +130,7 @@ fn tls(error: impl std::error::Error + Send + Sync + 'static) -> LoadError {
     LoadError::Tls(Box::new(error))
 }
 
-/// As rustls carries it, with the alert `certificate_unknown`.
+/// Returns the error for rustls, which sends the alert `certificate_unknown`.
 fn refused(error: InvalidIdentity) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
@@ -200,7 +203,7 @@ impl OneConductor {
         now: SystemTime,
     ) -> Result<(), Refused> {
         let (leaf, intermediates) = chain.split_first().ok_or(Refused::NoCertificate)?;
-        // It is not compared.
+        // The name is not compared.
         let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
         self.verify_server_cert(leaf, intermediates, &name, &[], unix_time(now))
             .map(drop)
@@ -208,7 +211,7 @@ impl OneConductor {
     }
 }
 
-/// A moment as verifiers take it.
+/// Converts a moment for verifiers.
 pub(crate) fn unix_time(moment: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }

@@ -1,9 +1,9 @@
-//! A player's or a tool's connection: one attempt, and why it failed.
+//! A player's or a tool's connection: a single attempt, and why it failed.
 //!
 //! With TLS 1.3 a client is done before the server has looked at its certificate; a refusal comes
 //! as an alert on the first read. The conductor speaks first (its HTTP/2 settings, RFC 9113,
-//! section 3.4), so the connection counts as made once its first bytes are there: a refusal is
-//! then the failure of this attempt, and not of some later call.
+//! section 3.4), so the connection counts as made once the conductor's first bytes are there. So a
+//! refusal is a failure of this attempt, and not of a later call.
 
 use std::{
     fmt, io,
@@ -34,22 +34,24 @@ use crate::{
     refused::Refused,
 };
 
-/// How long a connection may be silent before the kernel asks whether the peer is still there,
-/// how often it asks, and when it gives up: also on a peer that does not acknowledge what was sent
-/// (tcp(7), `TCP_USER_TIMEOUT`). So a host that vanished without a word is noticed by either end,
-/// for next to nothing, since the other end's pings mostly come before the first question.
+/// How long a connection may be silent before the kernel asks whether the peer is still there. So
+/// either end notices a host that vanished. This costs almost nothing, because the other end's
+/// pings mostly come before the first question.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(35);
+/// How often the kernel asks.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// When the kernel gives up, also if the peer does not acknowledge what was sent (tcp(7),
+/// `TCP_USER_TIMEOUT`).
 const GONE_AFTER: Duration = Duration::from_secs(45);
 
-/// How often a client sends an HTTP/2 ping, and how long its answer may take: a conductor that
-/// does nothing any more, though its host lives, is noticed within the sum.
+/// How often a client sends an HTTP/2 ping, and how long its answer may take. Within the sum a
+/// conductor that does nothing any more, although its host lives, is noticed.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects to the conductor at `address` (`HOST:PORT`) for gRPC. One attempt of at most
-/// `limit`; once the connection is over, all calls fail, and the caller makes another channel. It is
-/// over, too, when the conductor's certificate ends.
+/// Connects to the conductor at `address` (`HOST:PORT`) for gRPC, in one attempt of at most
+/// `limit`. The connection ends when the conductor's certificate expires, if not before. Then all
+/// calls fail, and the caller has to make another channel.
 pub async fn channel(
     address: &str,
     config: Arc<ClientConfig>,
@@ -59,9 +61,9 @@ pub async fn channel(
     over(stream, address, Box::new(by_its_end)).await
 }
 
-/// Connects as [`channel`] does to the conductor of a name, for a program that lives long: the
-/// connection is over, too, once the revocation list that the credentials were read with names the
-/// conductor. The list is read again where its file has changed.
+/// Connects as [`channel`] does to the conductor of a name, for a program that lives long. The
+/// connection ends also when the credentials' revocation list names the conductor. The list is read
+/// again when its file has changed.
 pub async fn channel_to(
     conductor: &HostName,
     address: &str,
@@ -74,8 +76,8 @@ pub async fn channel_to(
     over(stream, address, by_its_list(credentials, conductor)).await
 }
 
-/// Makes a channel as [`channel`] does, over a connection to `address` that the caller has made,
-/// whatever carries it.
+/// Makes a channel as [`channel`] does, over a connection to `address` of any kind that the caller
+/// has made.
 pub async fn channel_over<T>(
     io: T,
     address: &str,
@@ -85,19 +87,19 @@ pub async fn channel_over<T>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    // What it is called matters to nobody: see `unnamed`.
+    // The server's name does not matter: see `unnamed`.
     let secured = secure(io, unnamed(Ipv4Addr::LOCALHOST.into()), address, config);
     over(within(limit, address, secured).await?, address, Box::new(by_its_end)).await
 }
 
-/// A certificate that was good is so up to its end.
+/// Judges a chain that was accepted before: it is good until it expires.
 fn by_its_end(chain: &[CertificateDer<'static>], now: SystemTime) -> Verdict {
     let has_ended =
         |der: &CertificateDer<'static>| next_end(std::slice::from_ref(der), now).is_none();
     if chain.first().is_some_and(has_ended) { Err(Refused::Expired) } else { Ok(()) }
 }
 
-/// It is so unless the revocation list names it.
+/// Returns a judge that also refuses a chain that the revocation list names.
 fn by_its_list(credentials: &Credentials, conductor: &HostName) -> Judge {
     let Some(list) = credentials.files.crl.clone() else { return Box::new(by_its_end) };
     let (files, conductor) = (credentials.files.clone(), conductor.clone());
@@ -109,8 +111,8 @@ fn by_its_list(credentials: &Credentials, conductor: &HostName) -> Judge {
         if read == Some(stamp) {
             return Ok(());
         }
-        // Where the files make no sense at the moment, what was read before goes on to hold; the
-        // next connection says what is wrong with them.
+        // If the files make no sense at the moment, what was read before stays in force. The next
+        // connection says what is wrong with the files.
         let read_again = Credentials::load_after(&files, &domain, &newest);
         let Ok(credentials) = read_again else { return Ok(()) };
         let Ok(verifier) = credentials.one_conductor(&conductor) else { return Ok(()) };
@@ -123,13 +125,13 @@ fn by_its_list(credentials: &Credentials, conductor: &HostName) -> Judge {
     })
 }
 
-/// What tells a file from the one that was there before; `None` where there is none.
+/// Returns what tells a file from an earlier one of its name; `None` if there is no file.
 fn stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
     let metadata = path.metadata().ok()?;
     Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
-/// gRPC over a stream. Once the stream is over, so is the channel.
+/// Makes a gRPC channel over a stream. The channel ends with the stream.
 async fn over<T>(stream: TlsStream<T>, address: &str, judge: Judge) -> Result<Channel, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -175,7 +177,7 @@ pub async fn connect(
     within(limit, address, attempt).await
 }
 
-/// TLS, up to the conductor's first bytes.
+/// Makes a TLS stream, and waits for the conductor's first bytes.
 async fn secure<T: AsyncRead + AsyncWrite + Unpin>(
     io: T,
     name: ServerName<'static>,
@@ -201,8 +203,7 @@ async fn within<T>(
     })
 }
 
-/// A length as people are told it: what a clock took away from a whole number of tenths says
-/// nothing.
+/// Returns a length for people, rounded to tenths of a second.
 fn rounded(limit: Duration) -> Duration {
     let tenths = (limit.as_millis() + 50) / 100;
     match u64::try_from(tenths) {
@@ -215,19 +216,19 @@ fn refused(address: &str, error: &io::Error) -> ConnectError {
     ConnectError::Refused { address: address.to_owned(), reason: Refused::of_io(error) }
 }
 
-/// A server name that is neither sent (SNI has no form for addresses) nor compared.
+/// Returns a server name that is neither sent (SNI has no form for addresses) nor compared.
 fn unnamed(ip: IpAddr) -> ServerName<'static> {
     ServerName::IpAddress(ip.into())
 }
 
-/// Small messages at once, and a peer that vanished without a word is noticed.
+/// Has small messages sent at once, and a peer noticed that vanished.
 pub(crate) fn tune(tcp: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt;
     tcp.set_nodelay(true)?;
     sockopt::set_socket_keepalive(tcp, true)?;
     sockopt::set_tcp_keepidle(tcp, KEEPALIVE_IDLE)?;
     sockopt::set_tcp_keepintvl(tcp, KEEPALIVE_INTERVAL)?;
-    // Counts for the questions above as well, however many that are.
+    // This bounds the questions above too, whatever their number.
     sockopt::set_tcp_user_timeout(tcp, GONE_AFTER.as_millis() as u32)?;
     Ok(())
 }
@@ -237,21 +238,21 @@ pub(crate) fn tune(tcp: &TcpStream) -> io::Result<()> {
 pub enum ConnectError {
     /// No TCP connection: name not found, nobody listens, no route.
     Unreachable {
-        /// As it was given.
+        /// The address as it was given.
         address: String,
         /// What the system said.
         source: io::Error,
     },
     /// The attempt's time ran out.
     TimedOut {
-        /// As it was given.
+        /// The address as it was given.
         address: String,
         /// The time that it had.
         limit: Duration,
     },
-    /// One end did not accept the other.
+    /// One of the ends did not accept the other.
     Refused {
-        /// As it was given.
+        /// The address as it was given.
         address: String,
         #[source]
         reason: Refused,
@@ -263,7 +264,7 @@ pub enum ConnectError {
     },
     /// The address is none, or HTTP/2 did not begin.
     Http {
-        /// As it was given.
+        /// The address as it was given.
         address: String,
         /// What the library said.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -307,7 +308,7 @@ mod tests {
         tune(&tcp).unwrap();
         assert_eq!(sockopt::tcp_user_timeout(&tcp).unwrap(), 45_000);
         assert!(sockopt::socket_keepalive(&tcp).unwrap() && tcp.nodelay().unwrap());
-        // Mostly after the other end's ping, and early enough for an answer.
+        // The first question is mostly after the other end's ping, and early enough for an answer.
         let first = sockopt::tcp_keepidle(&tcp).unwrap();
         let next = sockopt::tcp_keepintvl(&tcp).unwrap();
         assert!(first > PING_INTERVAL && first + next < GONE_AFTER);

@@ -1,14 +1,15 @@
-//! Whom a conductor lets in, and who is inside: a connection lasts as long as a new one with its
-//! certificate would be made.
+//! The conductor's door: which peers it lets in, and which are connected. A connection lasts as
+//! long as a new one with its certificate would be accepted.
 //!
-//! Who is inside is judged anew when a certificate of theirs ends, and when the acceptance is
-//! replaced: those whose certificate was revoked since, or whose CA is no longer trusted, go. The
-//! moments of ends are wall-clock time, and a timer runs on another clock: so the clock is looked
-//! at every [`LOOK_AGAIN`], which is as late as an end may be noticed after the clock was set, or
-//! the host slept.
+//! A connected peer is judged again when a certificate of its chain expires, and when the
+//! acceptance is replaced. If its certificate was revoked since, or its CA is not trusted any more,
+//! its connection ends. Certificates expire by the wall clock, and timers run on another clock. So
+//! the wall clock is read every [`LOOK_AGAIN`]; an end is noticed so late at most after the clock
+//! was set or the host slept.
 //!
-//! Each identity has a bounded number of connections. Who comes beyond it is let in for a moment,
-//! [surplus](Peer::surplus), because only a connection that is made can be told why.
+//! Each identity has a bounded number of connections. A connection beyond that is accepted for a
+//! moment as [surplus](Peer::surplus), because only an accepted connection can be told why it is
+//! refused.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -31,11 +32,11 @@ use crate::{
     switch::Switch,
 };
 
-/// Longest time between two looks at the clock while anybody is inside.
+/// Longest time between two looks at the clock while any peer is connected.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// How long a surplus connection is open: enough for a call, and an answer that says why.
+/// How long a surplus connection is open: enough for a call and its answer.
 const SURPLUS_FOR: Duration = Duration::from_secs(5);
-/// Most surplus connections of one identity; those beyond are closed without a word.
+/// Most surplus connections of one identity; further ones are closed at once.
 const SURPLUS: usize = 8;
 
 /// The conductor's door. Clones are the same door.
@@ -45,12 +46,12 @@ pub struct Door(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     inside: Mutex<Inside>,
-    /// Notified where [`Door::watch`] has to look at its moments anew.
+    /// Notified when [`Door::watch`] has to look at its moments again.
     sooner: Notify,
     closed: Lines,
 }
 
-/// Connections, by the order in which they came.
+/// A connection, numbered in the order of coming.
 type Id = u64;
 
 #[derive(Debug)]
@@ -58,11 +59,11 @@ struct Inside {
     acceptance: Arc<Acceptance>,
     last: Id,
     guests: HashMap<Id, Guest>,
-    /// When something is to be done about whom.
+    /// When which connection has to be looked at.
     moments: BTreeSet<(SystemTime, Id)>,
     /// How many connections each identity has, and how many of them are surplus.
     of_one: HashMap<Identity, (usize, usize)>,
-    /// Whether it was told that a list of this acceptance has run out.
+    /// Whether it was logged that a list of this acceptance has expired.
     told_of_lists: bool,
 }
 
@@ -74,7 +75,7 @@ struct Guest {
     switch: Arc<Switch>,
 }
 
-/// Somebody who is inside as long as this is kept.
+/// A connected peer, as long as this is kept.
 #[derive(Debug)]
 pub(crate) struct Pass {
     door: Door,
@@ -88,7 +89,7 @@ impl Drop for Pass {
 }
 
 impl Door {
-    /// Lets in whom this acceptance accepts.
+    /// Returns a door that lets in the peers that this acceptance accepts.
     pub fn new(acceptance: Arc<Acceptance>) -> Self {
         let inside = Mutex::new(Inside {
             acceptance,
@@ -104,13 +105,14 @@ impl Door {
         Self(Arc::new(Inner { inside, sooner: Notify::new(), closed }))
     }
 
-    /// Whom it lets in now.
+    /// Returns the acceptance in force.
     pub fn acceptance(&self) -> Arc<Acceptance> {
         Arc::clone(&self.lock().acceptance)
     }
 
-    /// From now on this one decides, also on those who are inside: returns how many had to go.
-    /// Must be called within a tokio runtime, and may take a while where a CA was replaced.
+    /// Puts another acceptance in force, for new and for connected peers. Returns how many
+    /// connections it ended. Must be called within a tokio runtime, and may take a while if a CA
+    /// was replaced.
     pub fn replace(&self, acceptance: &Arc<Acceptance>) -> usize {
         let suspects: Vec<_> = {
             let mut inside = self.lock();
@@ -133,12 +135,13 @@ impl Door {
             .count()
     }
 
-    /// How many connections there are.
+    /// Returns how many connections there are.
     pub fn connections(&self) -> usize {
         self.lock().guests.len()
     }
 
-    /// Lets somebody in whom `judged_by` accepted; another one may be in force since.
+    /// Lets a peer in that `judged_by` accepted. Another acceptance may be in force since, which
+    /// then judges again.
     pub(crate) fn enter(
         &self,
         peer: Peer,
@@ -176,13 +179,13 @@ impl Door {
             };
             let left = first.duration_since(now).unwrap_or_default();
             if timeout(left.min(LOOK_AGAIN), self.0.sooner.notified()).await.is_ok() {
-                // Where many come at once, one look is enough for all of them.
+                // If many come at once, one look is enough for all of them.
                 sleep(Duration::from_millis(10)).await;
             }
         }
     }
 
-    /// Does what is due. Returns when the next thing is, if anything.
+    /// Does what is due. Returns when to look again, if ever.
     fn look(&self, now: SystemTime) -> Option<SystemTime> {
         let (due, acceptance) = {
             let mut inside = self.lock();
@@ -202,7 +205,7 @@ impl Door {
         self.lock().next()
     }
 
-    /// Ends a connection, if it is there.
+    /// Ends a connection, if it exists.
     fn close(&self, id: Id, why: Refused) -> bool {
         let guest = {
             let inside = self.lock();
@@ -270,7 +273,7 @@ impl Inside {
         }
     }
 
-    /// When something is to be done about somebody, if ever.
+    /// Sets when a connection has to be looked at, if ever.
     fn schedule(&mut self, id: Id, moment: Option<SystemTime>) {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         if let Some(before) = std::mem::replace(&mut guest.moment, moment) {
@@ -279,7 +282,7 @@ impl Inside {
         self.moments.extend(moment.map(|moment| (moment, id)));
     }
 
-    /// Takes those whose moment has come.
+    /// Takes out the connections whose moments have come.
     fn due(&mut self, now: SystemTime) -> Vec<(Id, Arc<[CertificateDer<'static>]>, Option<usize>)> {
         let due: Vec<Id> = self
             .moments
@@ -296,7 +299,7 @@ impl Inside {
         guests
     }
 
-    /// Says once that a list has run out, when it does.
+    /// Logs once that a list has expired.
     fn tell_of_lists(&mut self, now: SystemTime) {
         if self.told_of_lists {
             return;
@@ -312,11 +315,11 @@ impl Inside {
         }
     }
 
-    /// When to look next, if there is anything to look for.
+    /// Returns when to look next, if there is anything to look for.
     fn next(&self) -> Option<SystemTime> {
         let guest = self.moments.first().map(|(moment, _)| *moment);
         let lists = self.acceptance.revocation_lists();
-        // It may be relied on up to and with its last second.
+        // A list is valid up to and including its last second.
         let ends = lists.filter_map(|list| Some(list.ends()? + Duration::from_secs(1)));
         let list = ends.min().filter(|_| !self.told_of_lists);
         guest.into_iter().chain(list).min()

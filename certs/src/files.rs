@@ -1,4 +1,5 @@
-//! Certificate, key, CA and revocation list from their files, checked as far as one end can.
+//! Certificate, key, CA and revocation list, read from their files and checked as far as one end
+//! can.
 //!
 //! A mistake is found here, with the file's name and the command that mends it, rather than in a
 //! handshake. Files are bounded and read once; a reload loads them all anew.
@@ -37,18 +38,18 @@ const FILE_BYTES: u64 = 8 << 20;
 pub struct Files {
     /// The certificates of the CAs that sign our peers; more than one while a CA is replaced.
     pub ca: PathBuf,
-    /// Our certificate, and intermediates where there are any.
+    /// Our certificate, and intermediate ones if there are any.
     pub cert: PathBuf,
-    /// Its private key; of us or root, and of nobody else's eyes.
+    /// Its private key; it must belong to us or root, and be readable by nobody else.
     pub key: PathBuf,
-    /// Revocation lists, one of each CA in `ca`; without the file nothing is revoked.
+    /// Revocation lists, one of each CA in `ca`. `None`: nothing is revoked.
     pub crl: Option<PathBuf>,
 }
 
-/// What [`Files`] hold: read, and fit for each other.
+/// The content of [`Files`], which fits together.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// Where all of it was read from.
+    /// The files that it was read from.
     pub(crate) files: Files,
     pub(crate) identity: Identity,
     pub(crate) roots: Arc<RootCertStore>,
@@ -61,9 +62,9 @@ pub struct Credentials {
     pub(crate) provider: Arc<CryptoProvider>,
 }
 
-/// What ring offers, with AES-128 and SHA-256 first, as strong as the P-256 keys of our certificates:
-/// SHA-384 is longer than they need, and takes several times as long where the processor knows
-/// SHA-256.
+/// Returns ring's algorithms, with AES-128 and SHA-256 first. They are as strong as the P-256 keys
+/// of our certificates. SHA-384 would take several times as long on processors that have
+/// instructions for SHA-256.
 fn provider() -> CryptoProvider {
     let mut provider = ring::default_provider();
     let first = CipherSuite::TLS13_AES_128_GCM_SHA256;
@@ -114,17 +115,18 @@ impl Credentials {
         })
     }
 
-    /// The revocation lists that were read, one of each CA; none where no file was named.
+    /// Returns the revocation lists that were read, one of each CA; none if no file was named.
     pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
         self.lists.known()
     }
 
-    /// Since when a revocation list should have been replaced by the next one, if one should.
+    /// Returns since when a revocation list should have been replaced by the next one, if any
+    /// should.
     pub fn run_out(&self, now: SystemTime) -> Option<String> {
         self.lists.known().find(|list| list.has_run_out(now))?.until.clone()
     }
 
-    /// A list that stays in force although its file holds an older one, if there is such.
+    /// Returns a list that stays in force although its file holds an older one, if there is one.
     pub fn older_list(&self) -> Option<&OlderList> {
         self.older_list.as_ref()
     }
@@ -140,7 +142,7 @@ pub fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, LoadError
     const WHAT: &str = "private key";
     let failed = |source| LoadError::Read { what: WHAT, path: path.into(), source };
     let file = open_regular(path).map_err(failed)?;
-    // Of the open file, so that what is checked is what is read.
+    // The open file is checked, so that what is checked is what is read.
     let metadata = file.metadata().map_err(failed)?;
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -250,14 +252,14 @@ pub enum LoadError {
         /// Where it breaks the format.
         source: pem::Error,
     },
-    /// The key's permissions let others at it.
+    /// Others may read or replace the key, by its permissions.
     KeyMode {
         /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// The key is of somebody who is neither we nor root.
+    /// The key belongs to a user who is neither we nor root.
     KeyOwner {
         /// The file.
         path: PathBuf,
@@ -266,7 +268,7 @@ pub enum LoadError {
         /// Our effective uid.
         us: u32,
     },
-    /// Key and certificate are not of each other, or the key is of no use.
+    /// Key and certificate do not belong together, or the key cannot be used.
     Mismatch {
         /// The certificate.
         cert: PathBuf,
@@ -281,42 +283,42 @@ pub enum LoadError {
         /// What the TLS library said.
         source: rustls::Error,
     },
-    /// Our certificate's time is over.
+    /// Our certificate has expired.
     Expired {
         /// The file.
         path: PathBuf,
         /// When it ended.
         at: String,
     },
-    /// Our certificate's time has not come.
+    /// Our certificate is not valid yet.
     NotYetValid {
         /// The file.
         path: PathBuf,
         /// When it begins.
         at: String,
     },
-    /// Our certificate is no identity, or one of another domain.
+    /// Our certificate has no identity, or one of another domain.
     Identity {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         source: InvalidIdentity,
     },
-    /// Our certificate is of a role that this end of a connection does not have.
+    /// Our certificate has a role that this end of a connection cannot have.
     Role {
         /// Who we are.
         found: Identity,
-        /// The roles that would do.
+        /// The roles that are possible.
         wanted: &'static [Role],
     },
-    /// A revocation list is of no use.
+    /// A revocation list cannot be used.
     RevocationList {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         problem: Box<str>,
     },
-    /// The TLS library does not accept the whole.
+    /// The TLS library does not accept the configuration.
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -1,4 +1,4 @@
-//! Who a certificate says its bearer is: `spiffe://DOMAIN/ROLE/NAME`, exactly one of them.
+//! The identity in a certificate: exactly one URI `spiffe://DOMAIN/ROLE/NAME`.
 //!
 //! The form is the SPIFFE ID's (SPIFFE-ID, section 2), narrowed to three roles and to names that
 //! are valid host names. There is one spelling of each identity: nothing is decoded, folded to
@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 use orchestra_model::{AudienceName, HostName, names::InvalidName};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
-/// What a certificate's bearer may be.
+/// The role of a certificate's bearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Accepts flows and sends orders.
@@ -24,7 +24,7 @@ impl Role {
     /// All of them.
     pub const ALL: [Role; 3] = [Role::Conductor, Role::Player, Role::Audience];
 
-    /// As it stands in an identity, and as a directory's name.
+    /// Returns the role as it is spelt in an identity, and as a directory's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Conductor => "conductor",
@@ -47,7 +47,7 @@ pub enum Subject {
     Conductor(HostName),
     /// The player of this host.
     Player(HostName),
-    /// This person, or this program.
+    /// The person or program of this name.
     Audience(AudienceName),
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Subject {
 pub struct Identity {
     /// The domain: spelt like a host name, and compared exactly.
     pub domain: HostName,
-    /// Who, within it.
+    /// Role and name within the domain.
     pub subject: Subject,
 }
 
@@ -122,7 +122,7 @@ impl Identity {
         }
     }
 
-    /// Demands that it is of this domain.
+    /// Checks that it is of this domain.
     pub fn within(self, domain: &HostName) -> Result<Identity, InvalidIdentity> {
         if self.domain == *domain {
             Ok(self)
@@ -192,7 +192,7 @@ impl FromStr for Identity {
 
 const FORM: &str = "expected spiffe://DOMAIN/ROLE/NAME";
 
-/// What general URIs may hold and identities may not.
+/// Characters that URIs may contain and identities may not.
 const FORBIDDEN: [(char, &str); 4] = [
     ('%', "identities are never percent-encoded"),
     ('?', "an identity has no query"),
@@ -200,7 +200,7 @@ const FORBIDDEN: [(char, &str); 4] = [
     ('@', "an identity has no user information"),
 ];
 
-/// Why a certificate does not say who its bearer is, or says that it is somebody else.
+/// Why a certificate has no identity, or not the expected one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIdentity {
     /// It is not an X.509 certificate, or its alternative names do not parse.
@@ -211,7 +211,7 @@ pub enum InvalidIdentity {
         "the certificate carries no URI spiffe://DOMAIN/ROLE/NAME (orchestra-certs issues such)"
     )]
     Missing,
-    /// It holds this many URIs.
+    /// It has this many URIs.
     #[error("the certificate carries {0} URIs; it must be exactly one")]
     Several(usize),
     /// Its URI is of another kind.
@@ -230,7 +230,7 @@ pub enum InvalidIdentity {
          audience"
     )]
     UnknownRole(String),
-    /// Domain or name is not one.
+    /// Domain or name is not valid.
     #[error("the certificate's URI {uri:?} is no identity")]
     Name {
         /// The URI, shortened for showing.
@@ -244,20 +244,20 @@ pub enum InvalidIdentity {
     OtherDomain {
         /// Ours.
         expected: HostName,
-        /// Whose it is.
+        /// The identity in the certificate.
         found: Identity,
     },
     /// A proper identity of our domain, but not the one that was to answer.
     #[error("the certificate is {found}, and {expected} was expected")]
     Other {
-        /// Who was to answer.
+        /// The identity that was expected.
         expected: Identity,
-        /// Who did.
+        /// The identity that answered.
         found: Identity,
     },
 }
 
-/// Cuts a URI to what an error message can bear.
+/// Cuts a URI to what an error message can show.
 fn shown(uri: &str) -> String {
     uri.chars().take(160).collect()
 }

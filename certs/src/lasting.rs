@@ -1,5 +1,5 @@
-//! The client's end of what [`Door`](crate::Door) does: a connection lasts as long as its end would
-//! make a new one with the conductor's certificate.
+//! What [`Door`](crate::Door) does, at the client's end: a connection lasts as long as the client
+//! would accept a new one with the conductor's certificate.
 
 use std::{
     fmt, io,
@@ -16,15 +16,16 @@ use tokio::{
 
 use crate::{acceptance::next_end, refused::Refused};
 
-/// Longest time between two looks at the clock, and at the revocation list: what an end may be
-/// noticed too late after the clock was set, or the host slept.
+/// Longest time between two looks at the clock and at the revocation list. An end is noticed so
+/// late at most after the clock was set or the host slept.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// What a handshake with a chain would come to now, as its files say by now.
+/// Returns the outcome of a handshake with a chain at this moment, by the present content of the
+/// files.
 pub(crate) type Judge = Box<dyn FnMut(&[CertificateDer<'static>], SystemTime) -> Verdict + Send>;
 pub(crate) type Verdict = Result<(), Refused>;
 
-/// A stream to a conductor, which fails once that one's certificate is no longer good.
+/// A stream to a conductor. It fails once the conductor's certificate is not good any more.
 pub(crate) struct Lasting<S> {
     inner: S,
     chain: Vec<CertificateDer<'static>>,
@@ -34,7 +35,7 @@ pub(crate) struct Lasting<S> {
 }
 
 impl<S> Lasting<S> {
-    /// A stream to a conductor that showed this chain.
+    /// Returns a stream to a conductor that showed this chain.
     pub(crate) fn new(inner: S, chain: Vec<CertificateDer<'static>>, judge: Judge) -> Self {
         let look = Box::pin(sleep(until_look(&chain, SystemTime::now())));
         Self { inner, chain, judge, look, over: None }

@@ -1,19 +1,17 @@
-//! Who speaks: identities from certificates, TLS configurations that accept nobody else, the
-//! listener and the connection built on them, and the table of which role may call what.
+//! Who is at the other end: identities from certificates, TLS configurations that accept nobody
+//! else, the listener and the connection built on them, and the table of which role may call what.
 //!
 //! Invariants:
 //!
-//! - An [`Identity`] comes from the one URI of a certificate whose chain was verified, and from
-//!   nowhere else: no common name, no DNS name, no SNI, nothing that a message says.
+//! - An [`Identity`] comes only from the one URI of a certificate whose chain was verified: not
+//!   from a common name, a DNS name, SNI, or a message.
 //! - Both ends prove who they are in the handshake, or there is no connection: TLS 1.3 only,
 //!   client certificates required, no resumption, no tickets, no early data.
-//! - A connection lasts as long as the certificate that it was made with is one that a new
-//!   connection could be made with ([`Door`]).
-//! - A connection that is refused is refused with a reason that a person can act on, on both
-//!   ends ([`Refused`]).
+//! - A connection lasts only as long as a new one could be made with its certificate ([`Door`]).
+//! - If a connection is refused, both ends tell a reason that a person can act on ([`Refused`]).
 //!
-//! Left to others: making certificates (`orchestra-ca`), asking [`roles::allows`] for each call
-//! and the policy beyond roles (the conductor), trying again (whoever calls [`channel`]).
+//! Left to others: `orchestra-ca` makes certificates; the conductor asks [`roles::allows`] for each
+//! call and applies policies beyond roles; the callers of [`channel`] try again.
 
 mod accept;
 mod acceptance;

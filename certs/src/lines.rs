@@ -1,11 +1,11 @@
-//! Lines of the log that somebody else can cause as often as they like: so many a second are
-//! written, of the rest the number. More would hide what else the log has.
+//! Log lines that others can cause as often as they like. So many a second are written, and of the
+//! rest the number. More would hide other lines of the log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::{Duration, Instant, sleep_until};
 
-/// Lines of one kind that are written one by one, a second.
+/// How many lines of one kind are written in a second.
 const WRITTEN: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,7 +20,7 @@ struct Inner {
     since: Mutex<Since>,
 }
 
-/// What happened in the second that began last.
+/// Counts of the last second.
 #[derive(Debug, Default)]
 struct Since {
     until: Option<Instant>,
@@ -29,7 +29,7 @@ struct Since {
 }
 
 impl Lines {
-    /// With what is to be written of those that are withheld.
+    /// `rest` writes the number of withheld lines.
     pub fn new(rest: fn(u64)) -> Self {
         Self(Arc::new(Inner { rest, since: Mutex::default() }))
     }

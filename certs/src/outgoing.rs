@@ -1,17 +1,17 @@
-//! How much of what a connection was given to send has not left yet: whoever makes answers waits
-//! with the next piece while that is much. Without it, a peer that reads nothing would leave the
-//! answers of all its calls in the buffers of its connection.
+//! How many bytes wait to be sent on a connection. While that is much, those who make answers wait
+//! with the next piece. Otherwise the answers to all calls of a peer that reads nothing would fill
+//! the buffers of its connection.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
-/// At so many bytes that have not left, nothing more is given. Two round trips' worth, so that no
-/// honest reader waits for it.
+/// From so many waiting bytes on nothing more is given. They are enough for two round trips, so
+/// that no honest reader waits.
 const MOST: usize = 256 << 10;
 
-/// The bytes of one connection. Clones are of the same one.
+/// The bytes that wait on one connection. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Outgoing(Arc<Mutex<Waiting>>);
 
@@ -22,7 +22,7 @@ struct Waiting {
 }
 
 impl Outgoing {
-    /// Hands a connection this many bytes to send. Ready once not too many wait.
+    /// Counts bytes that a connection is given to send. Ready once not too many wait.
     pub fn poll_give(&self, cx: &Context<'_>, bytes: usize) -> Poll<()> {
         let mut waiting = self.lock();
         if waiting.bytes >= MOST {
@@ -33,8 +33,8 @@ impl Outgoing {
         Poll::Ready(())
     }
 
-    /// So many bytes have left. They are more than were given, by what frames them, so that what
-    /// waits is never taken for more than it is.
+    /// Notes that so many bytes were sent. Framing makes them more than were given, so the count is
+    /// never too high.
     pub(crate) fn sent(&self, bytes: usize) {
         let wakers = {
             let mut waiting = self.lock();

@@ -16,25 +16,25 @@ pub enum Refused {
     NoCertificate,
     /// The peer's certificate is of a CA that we do not know.
     UnknownCa,
-    /// The peer's certificate was valid once.
+    /// The peer's certificate has expired.
     Expired,
-    /// The peer's certificate will be valid.
+    /// The peer's certificate is not valid yet.
     NotYetValid,
     /// The peer's certificate is on the revocation list.
     Revoked,
-    /// The peer's certificate names nobody, or somebody else.
+    /// The peer's certificate has no identity, or another than the expected one.
     Identity(InvalidIdentity),
     /// The peer does not speak TLS 1.3, or no TLS at all.
     NotTls13,
-    /// The peer went away before it said anything that could be judged.
+    /// The peer closed the connection before it sent anything that could be judged.
     Closed,
-    /// The peer let the time for the handshake run out.
+    /// The peer did not complete the handshake in time.
     TimedOut,
-    /// So many wait for their handshakes that the peer's would have come too late.
+    /// So many handshakes wait that the peer's would have come too late.
     Crowded,
-    /// The peer's identity has its most connections, so many.
+    /// The peer's identity has its most connections, which are so many.
     Surplus(usize),
-    /// There are as many connections as there may be, so many.
+    /// There are the most connections, which are so many.
     Full(usize),
     /// The peer refused us, with this alert.
     ByPeer(AlertDescription),
@@ -43,7 +43,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// Reads what a handshake failed with.
+    /// Reads why a handshake failed.
     pub fn of_io(error: &io::Error) -> Refused {
         let inner = error.get_ref();
         if let Some(refused) = inner.and_then(|inner| inner.downcast_ref::<Refused>()) {
@@ -121,7 +121,7 @@ impl fmt::Display for Refused {
 
 impl StdError for Refused {}
 
-/// What an alert (RFC 8446, section 6.2) means here, where both ends are Orchestra's.
+/// Returns what an alert (RFC 8446, section 6.2) means between ends of Orchestra.
 fn words_of(alert: AlertDescription) -> String {
     let why = match alert {
         AlertDescription::CertificateRequired => {
@@ -150,8 +150,8 @@ fn words_of(alert: AlertDescription) -> String {
     format!("the peer refused our certificate: {why}")
 }
 
-/// Finds the reason in a chain of errors, where a TLS failure is part of it: what a call on an
-/// established channel failed with.
+/// Finds the TLS failure, if there is one, in the chain of errors with which a call on a channel
+/// failed.
 pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,4 +1,4 @@
-//! Files of a configuration are regular files, and nobody waits for any other kind.
+//! Opens files of a configuration, which must be regular files.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,8 +9,8 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// Opens a regular file to be read. Anything else is refused at once: a FIFO without a writer would
-/// be waited for, whatever else waits for this.
+/// Opens a regular file to be read. Anything else is refused at once, because to open a FIFO
+/// without a writer would wait.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -39,7 +39,7 @@ mod tests {
         let file = place.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(open_regular(&file).is_ok());
-        // The kind is told of what a link leads to.
+        // The kind is that of the file to which a link leads.
         let link = place.path().join("link");
         std::os::unix::fs::symlink(&pipe, &link).unwrap();
         assert!(open_regular(&link).is_err());

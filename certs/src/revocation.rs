@@ -1,9 +1,9 @@
-//! Revocation lists, checked when they are read: each is of one of our CAs and signed by it, and
-//! each of our CAs has one. With a list that is not so, every certificate of that CA would be
-//! refused in its handshake, and nobody could mend it from outside.
+//! Revocation lists, checked when they are read: each belongs to one of our CAs and is signed by
+//! it, and each of our CAs has one. Otherwise every certificate of a CA would be refused in its
+//! handshake, and nobody could mend that from outside.
 //!
-//! A list that has run out is taken as far as this module goes. It still names everybody who was
-//! revoked until then; what it cannot name is who was revoked since.
+//! This module accepts an expired list. It still names everybody who was revoked before it was
+//! made; it lacks only who was revoked since.
 
 use std::{
     collections::HashSet,
@@ -26,37 +26,37 @@ use crate::{
     x509,
 };
 
-/// What is to be known of a revocation list that is in force.
+/// What is told of a revocation list in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationList {
     /// The CA's name.
     pub issuer: String,
     /// When it was made.
     pub made: String,
-    /// When the next one was to be there, if it says.
+    /// When the next one is due, if it says.
     pub until: Option<String>,
     until_at: Option<i64>,
     edition: ListEdition,
 }
 
 impl RevocationList {
-    /// Which edition of its CA's list it is.
+    /// Returns which edition of its CA's list it is.
     pub fn edition(&self) -> &ListEdition {
         &self.edition
     }
 
-    /// Whether the next list should have been here by now.
+    /// Returns whether the next list should have come by now.
     pub fn has_run_out(&self, now: SystemTime) -> bool {
         self.ends().is_some_and(|end| end < now)
     }
 
-    /// When it runs out, if ever.
+    /// Returns when it expires, if ever.
     pub(crate) fn ends(&self) -> Option<SystemTime> {
         self.until_at.map(moment)
     }
 
-    /// Whether it was made before another one of the same CA: with it, certificates that are
-    /// revoked would be accepted again.
+    /// Returns whether it was made before another one of the same CA. Then it would let in
+    /// certificates that were revoked since.
     pub fn is_older_than(&self, other: &RevocationList) -> bool {
         self.edition.is_older_than(&other.edition)
     }
@@ -71,7 +71,7 @@ pub(crate) struct Lists(Vec<Listed>);
 struct Listed {
     der: CertificateRevocationListDer<'static>,
     known: RevocationList,
-    /// The serial numbers that stand on it.
+    /// The serial numbers on it.
     revoked: Arc<HashSet<Box<[u8]>>>,
 }
 
@@ -82,19 +82,19 @@ impl Listed {
     }
 }
 
-/// The newest revocation list of each CA that a program has gone by since it started. A file that was
-/// put back to an older one does not replace it. Clones share what they know.
+/// The newest revocation list of each CA that a program has used since it started. A file that was
+/// put back to an older list does not replace it. Clones share these lists.
 #[derive(Clone, Debug, Default)]
 pub struct NewestLists(Arc<Mutex<Vec<Listed>>>);
 
-/// A revocation list whose file holds an older one by now, so that it stays in force.
+/// A revocation list that stays in force because its file holds an older one now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OlderList {
     /// The file.
     pub path: PathBuf,
-    /// When the list that it holds was made.
+    /// When the list in the file was made.
     pub made: String,
-    /// When the one that stays in force was made.
+    /// When the list in force was made.
     pub in_force: String,
 }
 
@@ -111,8 +111,8 @@ impl fmt::Display for OlderList {
 }
 
 impl NewestLists {
-    /// Puts the newer list in the place of each that is older than the newest one of its CA; and
-    /// remembers those that are newer. Says which file holds an older one, if any.
+    /// Replaces each list that is older than the newest one of its CA by that one, and remembers
+    /// lists that are newer. Returns which file holds an older list, if any.
     pub(crate) fn renew(&self, path: &Path, lists: &mut Lists) -> Option<OlderList> {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut older = None;
@@ -132,14 +132,14 @@ impl NewestLists {
     }
 }
 
-/// A CA, as lists are held against it.
+/// A CA, against which lists are checked.
 struct Authority<'a> {
     certificate: X509Certificate<'a>,
     has_list: bool,
 }
 
 impl Lists {
-    /// Reads the lists of a file, which are to be those of these CAs.
+    /// Reads the lists of a file, which must be those of these CAs.
     pub(crate) fn read(
         path: &Path,
         authorities: &[CertificateDer<'static>],
@@ -171,17 +171,17 @@ impl Lists {
         Ok(lists)
     }
 
-    /// As the verifier takes them.
+    /// Returns the lists for the verifier.
     pub(crate) fn ders(&self) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
         self.0.iter().map(|list| list.der.clone())
     }
 
-    /// What is to be known of each.
+    /// Returns what is told of each list.
     pub(crate) fn known(&self) -> impl Iterator<Item = &RevocationList> {
         self.0.iter().map(|list| &list.known)
     }
 
-    /// Whether a serial number stands on any of them.
+    /// Returns whether a serial number is on any of the lists.
     pub(crate) fn names(&self, serial: &[u8]) -> bool {
         self.0.iter().any(|list| list.revoked.contains(serial))
     }
@@ -212,7 +212,7 @@ impl Lists {
                  list there that the CA signed"
             ));
         };
-        // The verifier takes the first list of a name, whatever the second one says.
+        // The verifier takes the first list of a name and ignores further ones.
         if self.known().any(|known| known.issuer == issuer) {
             return Err(format!("it has two lists of the CA {issuer:?}; keep the newer one alone"));
         }
@@ -236,8 +236,8 @@ impl Lists {
     }
 }
 
-/// Whether a CA's key made the signature of a list, by any algorithm that we know: a signature
-/// verifies with its own alone.
+/// Returns whether a CA's key made the signature of a list, by any algorithm that we know: a
+/// signature verifies only with its own algorithm.
 fn is_signed_by(
     list: &CertificateRevocationList<'_>,
     authority: &X509Certificate<'_>,
@@ -253,7 +253,8 @@ fn milliseconds(seconds: i64) -> Timestamp {
     Timestamp(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000))
 }
 
-/// A moment of a certificate or a list, in seconds since the epoch; before it is as good as at it.
+/// Converts a moment of a certificate or a list, in seconds since the epoch. Moments before the
+/// epoch count as the epoch.
 pub(crate) fn moment(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

@@ -1,4 +1,4 @@
-//! Which role may call what: the one table. What is not in it is denied to everybody.
+//! The one table of which role may call what. RPCs that are not in it are denied to everybody.
 
 use crate::identity::Role;
 

@@ -1,4 +1,4 @@
-//! Ends a stream from outside, whoever owns it: what its owner learns is an error of the stream.
+//! Ends a stream from outside. The stream's owner gets an error.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::refused::Refused;
 
-/// On, until somebody turns it off for a reason.
+/// A switch that is on until it is turned off for a reason.
 #[derive(Debug, Default)]
 pub(crate) struct Switch(Mutex<State>);
 
@@ -19,7 +19,7 @@ struct State {
 }
 
 impl Switch {
-    /// Turns it off, and wakes whoever owns the stream. The first reason stays.
+    /// Turns it off, and wakes the stream's owner. The first reason stays.
     pub(crate) fn turn_off(&self, why: Refused) {
         let waker = {
             let mut state = self.lock();
@@ -31,8 +31,8 @@ impl Switch {
         }
     }
 
-    /// An error where it is off; else the task is woken when that changes. One task owns a stream,
-    /// so the last waker is the one that counts.
+    /// Returns an error if it is off; else has the task woken when it is turned off. One task owns
+    /// a stream, so only the last waker counts.
     pub(crate) fn check(&self, cx: &Context<'_>) -> io::Result<()> {
         let mut state = self.lock();
         if let Some(why) = &state.off {

@@ -1,23 +1,24 @@
-//! Whose turn it is, among those whose handshake is not done.
+//! Turns at the processor, for connections whose handshake is not done.
 //!
-//! A turn is a processor's time. It is asked for once the peer has said something and given back
-//! when the next word is the peer's, so whoever says nothing, or little, or is slow, holds nobody
-//! up. Places are bounded, and turns are few: whoever is next waits for some handshakes' worth of
-//! computing, whatever the number of all.
+//! A turn is a share of the processor. A connection asks for a turn once its peer has sent
+//! something, and gives it back when it waits for the peer. So a silent or slow peer delays no
+//! other. Places are bounded, and turns are few. So the next connection waits only while a few
+//! handshakes compute, however many there are.
 //!
-//! Who it is that waits is not known, and nothing that it claims may bring it forward; what is known
-//! is the address. The order is:
+//! The identity of a waiting peer is not known, and no claim of it may bring it forward; only its
+//! address is known. The order is:
 //!
-//! - every other turn is a further one, of those who had one before: what is half done is finished;
-//! - a turn goes to the address that has had the fewest of its kind, so that one address that asks
-//!   a thousand times keeps nobody of another one waiting;
-//! - among those alike, a further one to whoever came first, and a first one to the one that came
-//!   last and to the one that came first by turns. When a whole fleet comes back at once, somebody
-//!   with a question is let in beside it.
+//! - every second turn goes to a connection that had a turn before, so that handshakes that have
+//!   begun are finished;
+//! - a turn goes to the address that has had the fewest of its kind, so that an address with a
+//!   thousand connections does not make others wait;
+//! - among equal addresses, a further turn goes to the connection that came first; a first turn
+//!   goes alternately to the one that came last and to the one that came first. So when a whole
+//!   fleet comes back at once, a new connection of an audience is accepted beside it.
 //!
-//! Where more come than may wait, somebody of the address that has most places is driven out, or
-//! anybody where none has two: who has kept us waiting longest, if that is long; or else the one in
-//! the middle of those who had no turn yet, who would wait longest.
+//! If more come than there are places, a connection of the address with most places is driven out,
+//! or any connection if no address has two. That is the one that has been silent longest, if that
+//! is long; else, of those that had no turn yet, the middle one, which would wait longest.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -32,35 +33,37 @@ use tokio::time::Instant;
 
 use crate::refused::Refused;
 
-/// After so long a silence a connection is the first to go where places lack. A client speaks as
-/// soon as it can; what it says is on its way for less.
+/// After so long a silence a connection is the first to be driven out. A client sends as soon as it
+/// can, and its bytes travel for less time.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// What counts as one address: of IPv6 the network, which has as many as anybody wants.
+/// What counts as one address. For IPv6 it is the network, because one peer may have many addresses
+/// in it.
 type Source = IpAddr;
 
-/// Places, by the order in which they were taken.
+/// A place, numbered in the order of taking.
 type Id = u64;
 
-/// Hands out places, and turns to those who have a place.
+/// Gives places to connections, and turns to those that have a place.
 #[derive(Debug)]
 pub(crate) struct Turnstile(Mutex<Turns>);
 
 #[derive(Debug)]
 struct Turns {
     line: Line,
-    /// Turns that nobody has.
+    /// How many turns are free.
     free: usize,
 }
 
 impl Turnstile {
-    /// For at most so many places and turns, at least one each.
+    /// Returns a turnstile with so many places and turns, at least one of each.
     pub(crate) fn new(places: usize, turns: usize) -> Arc<Self> {
         let line = Line { most: places.max(1), ..Line::default() };
         Arc::new(Self(Mutex::new(Turns { line, free: turns.max(1) })))
     }
 
-    /// A place for a connection from this address, which may cost another one its own.
+    /// Gives a place to a connection from this address. Another connection may lose its place by
+    /// that.
     pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> Place {
         let id = self.turns().line.enter(source(from), Instant::now());
         Place { turnstile: Arc::clone(self), id, has_turn: false }
@@ -72,7 +75,7 @@ impl Turnstile {
 }
 
 impl Turns {
-    /// Hands out turns, as long as there are any and somebody asks.
+    /// Gives out turns while there are free ones and connections ask.
     fn give(&mut self) {
         while self.free > 0
             && let Some(id) = self.line.next()
@@ -99,12 +102,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Returns once the place is lost, because it was needed for somebody else.
+    /// Returns once the place is lost, because another connection got it.
     pub(crate) async fn driven_out(&mut self) -> Refused {
         poll_fn(|cx| self.poll_driven_out(cx)).await
     }
 
-    /// Is ready once the place is lost, because it was needed for somebody else.
+    /// Is ready once the place is lost, because another connection got it.
     pub(crate) fn poll_driven_out(&mut self, cx: &mut Context<'_>) -> Poll<Refused> {
         match self.turnstile.turns().line.listen(self.id, cx) {
             State::Out => Poll::Ready(Refused::Crowded),
@@ -112,7 +115,8 @@ impl Place {
         }
     }
 
-    /// Asks for a turn, unless it has one. Ready when it has, or when the place is lost.
+    /// Asks for a turn, unless the connection has one. Ready when it has a turn, or has lost its
+    /// place.
     pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
         let mut turns = self.turnstile.turns();
         turns.line.ask(self.id);
@@ -127,7 +131,7 @@ impl Place {
         }
     }
 
-    /// Whether it has a turn, as [`Place::poll_turn`] said.
+    /// Returns whether it has a turn, as [`Place::poll_turn`] said.
     pub(crate) fn has_turn(&self) -> bool {
         self.has_turn
     }
@@ -143,7 +147,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut turns = self.turnstile.turns();
-        // A turn may have been given that was never noticed.
+        // The connection may have got a turn that it never noticed.
         turns.take_back(self.id);
         turns.line.remove(self.id);
     }
@@ -156,14 +160,14 @@ fn source(from: IpAddr) -> Source {
     }
 }
 
-/// What one who has a place is about.
+/// The state of a connection that has, or had, a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// The next word is the peer's.
     Silent,
-    /// It waits for a turn.
+    /// It asks for a turn.
     Asks,
-    /// It has one.
+    /// It has a turn.
     Has,
     /// It has no place any more.
     Out,
@@ -176,14 +180,15 @@ struct Line {
     last: Id,
     members: HashMap<Id, Member>,
     sources: HashMap<Source, Crowd>,
-    /// Sources by the number of their places.
+    /// Sources ordered by the number of their places.
     largest: BTreeSet<(usize, Source)>,
-    /// Sources of which somebody asks for a first turn, and for a further one, by how many of these
-    /// they had and since when.
+    /// Sources whose connections ask for a first turn, and for a further one, ordered by how many
+    /// such turns they had and by who came first.
     asking: [BTreeSet<(u64, Id, Source)>; 2],
     everybody: Group,
-    /// The last turn was a first one, and the last first one the newest's.
+    /// Whether the last turn was a first one.
     was_first: bool,
+    /// Whether the last first turn went to the newest connection.
     was_newest: bool,
 }
 
@@ -200,22 +205,22 @@ struct Member {
 const FIRST: usize = 0;
 const FURTHER: usize = 1;
 
-/// Those of one source.
+/// The connections of one source.
 #[derive(Debug, Default)]
 struct Crowd {
     places: usize,
     group: Group,
-    /// Those who ask, by [`FIRST`] and [`FURTHER`], and how many such turns were given while
-    /// somebody of it was here.
+    /// For each of [`FIRST`] and [`FURTHER`]: the connections that ask, and how many such turns the
+    /// source had while it had places.
     asking: [(BTreeSet<Id>, u64); 2],
 }
 
-/// Who may be driven out.
+/// The connections of sources with equally many places, which may be driven out.
 #[derive(Debug, Default)]
 struct Group {
-    /// Those who have not had a turn.
+    /// Those that have not had a turn.
     new: BTreeSet<Id>,
-    /// Those who keep us waiting, by since when.
+    /// Those that are silent, ordered by since when.
     silent: BTreeSet<(Instant, Id)>,
 }
 
@@ -229,7 +234,7 @@ impl Group {
 }
 
 impl Line {
-    /// The newest place. Where there is none left, somebody loses theirs.
+    /// Takes a new place. If none is left, another connection loses its place.
     fn enter(&mut self, source: Source, now: Instant) -> Id {
         self.last += 1;
         let id = self.last;
@@ -250,7 +255,8 @@ impl Line {
         id
     }
 
-    /// Who is driven out next. Nobody who has a turn, which is over at once.
+    /// Returns which connection is driven out next. One that has a turn is not, because its turn is
+    /// soon over.
     fn least(&self, now: Instant) -> Option<Id> {
         let largest = self.largest.last().filter(|(places, _)| *places > 1);
         let crowd = largest.and_then(|(_, source)| self.sources.get(source));
@@ -259,7 +265,7 @@ impl Line {
         crowd.and_then(of).or_else(|| self.everybody.least(now))
     }
 
-    /// The peer has said something: a turn is wanted.
+    /// Notes that a connection asks for a turn, because its peer has sent something.
     fn ask(&mut self, id: Id) {
         let silent = |member: &&mut Member| member.state == State::Silent;
         let Some(member) = self.members.get_mut(&id).filter(silent) else { return };
@@ -272,7 +278,7 @@ impl Line {
         self.change(source, |crowd| crowd.asking[kind].0.extend([id]));
     }
 
-    /// Hands a turn to whoever is next. Returns who that is; `None` if nobody asks.
+    /// Gives a turn to the next connection, and returns it; `None` if none asks.
     fn next(&mut self) -> Option<Id> {
         let kinds = if self.was_first { [FURTHER, FIRST] } else { [FIRST, FURTHER] };
         let (kind, id) = kinds.into_iter().find_map(|kind| Some((kind, self.next_of(kind)?)))?;
@@ -286,8 +292,8 @@ impl Line {
         Some(id)
     }
 
-    /// Of the sources that have had fewest turns of a kind the newest or the oldest, and of its own
-    /// the same.
+    /// Picks the next connection for a turn of a kind: the newest or the oldest, among the sources
+    /// that had the fewest such turns.
     fn next_of(&mut self, kind: usize) -> Option<Id> {
         /// Sorts before all others.
         const LEAST: Source = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -308,7 +314,7 @@ impl Line {
         Some(id)
     }
 
-    /// The next word is the peer's. Returns whether it had a turn.
+    /// Notes that a connection waits for its peer. Returns whether it had a turn.
     fn fall_silent(&mut self, id: Id, now: Instant) -> bool {
         let has = |member: &&mut Member| member.state == State::Has;
         let Some(member) = self.members.get_mut(&id).filter(has) else { return false };
@@ -320,7 +326,7 @@ impl Line {
         true
     }
 
-    /// Takes a place away, if it is there.
+    /// Removes a place, if it exists.
     fn remove(&mut self, id: Id) {
         let Some(Member { source, silent, .. }) = self.members.remove(&id) else { return };
         self.group(source, |group| {
@@ -335,14 +341,14 @@ impl Line {
         });
     }
 
-    /// Changes who may be driven out, of a source that has places.
+    /// Changes the group of a source that has places.
     fn group(&mut self, source: Source, change: impl Fn(&mut Group)) {
         change(&mut self.everybody);
         self.sources.get_mut(&source).map(|crowd| &mut crowd.group).into_iter().for_each(change);
     }
 
-    /// Changes who there is of a source, and with that where it stands. Nothing is remembered of
-    /// one of which nobody is left.
+    /// Changes the connections of a source, and updates its position in the order. A source without
+    /// connections is forgotten.
     fn change(&mut self, source: Source, change: impl FnOnce(&mut Crowd)) {
         let crowd = self.sources.entry(source).or_default();
         let key = |(ids, had): &(BTreeSet<Id>, u64)| ids.first().map(|id| (*had, *id, source));
@@ -366,7 +372,7 @@ impl Line {
         }
     }
 
-    /// What it is about, and to be woken when that changes.
+    /// Returns the state of a connection, and has the task woken when that changes.
     fn listen(&mut self, id: Id, cx: &Context<'_>) -> State {
         let Some(member) = self.members.get_mut(&id) else { return State::Out };
         member.waker = Some(cx.waker().clone());
@@ -374,7 +380,7 @@ impl Line {
     }
 }
 
-/// The one halfway between the first and the last.
+/// Returns the place in the middle between the first and the last.
 fn middle(ids: &BTreeSet<Id>) -> Option<Id> {
     let half = ids.first()? + (ids.last()? - ids.first()?) / 2;
     ids.range(half..).next().copied()
@@ -398,7 +404,7 @@ mod tests {
         Line { most, ..Line::default() }
     }
 
-    /// One more of a source, who speaks at once.
+    /// Adds a connection of a source that asks at once.
     fn speaker(line: &mut Line, number: u32) -> Id {
         let id = line.enter(address(number), Instant::now());
         line.ask(id);
@@ -410,7 +416,7 @@ mod tests {
         let mut line = line(2_000);
         let fleet: Vec<Id> = (0..1_000).map(|number| speaker(&mut line, number)).collect();
         assert_eq!([line.next(), line.next()], [Some(fleet[999]), Some(fleet[0])]);
-        // Somebody new each time, and still the oldest have every other turn.
+        // New connections come each time, and still every second turn goes to the oldest.
         for turn in 1..9 {
             let newest = speaker(&mut line, 2_000 + turn);
             assert_eq!(line.next(), Some(newest));
@@ -425,7 +431,7 @@ mod tests {
         let flood: Vec<Id> = (0..1_000).map(|_| speaker(&mut line, 1)).collect();
         assert!(line.next().is_some_and(|id| flood.contains(&id)));
         for _ in 0..100 {
-            // It goes on, newer than all others.
+            // It asks again, as the newest of all.
             let (one, other) = (speaker(&mut line, 2), speaker(&mut line, 3));
             speaker(&mut line, 1);
             let next = [line.next(), line.next()];
@@ -433,7 +439,7 @@ mod tests {
             line.remove(one);
             line.remove(other);
         }
-        // Alone it has them all, first and last by turns.
+        // A single source has all turns, alternately for its first and its last connection.
         let next = [line.next(), line.next()].map(Option::unwrap);
         assert!(next.contains(&flood[0]) && next.iter().any(|id| !flood.contains(id)), "{next:?}");
     }
@@ -483,7 +489,7 @@ mod tests {
         assert_eq!(line.state(ids[2]), State::Out, "in the middle of its own");
         assert_eq!((line.members.len(), line.state(newest)), (5, State::Asks));
         assert!(!std::iter::from_fn(|| line.next()).any(|id| id == ids[2]));
-        // Those who have a turn stay; it is soon over.
+        // Connections that have a turn stay, because it is soon over.
         let last = speaker(&mut line, 5);
         assert_eq!((line.members.len(), line.state(last)), (5, State::Out));
     }

@@ -1,15 +1,15 @@
-//! Readings of certificates that a person sees in several places, always spelt the same.
+//! Values of certificates as people read them in several places, with one spelling.
 
 use orchestra_model::Timestamp;
 use x509_parser::{certificate::X509Certificate, time::ASN1Time};
 
-/// A serial number as lower-case hex: what a log says, what `orchestra-certs show` prints, what a
-/// revocation list names.
+/// Returns a serial number as lower-case hex: as the log and `orchestra-certs show` print it, and
+/// as a revocation list names it.
 pub fn serial(certificate: &X509Certificate<'_>) -> String {
     certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A certificate's moment as RFC 3339 in UTC.
+/// Returns a certificate's moment as RFC 3339 in UTC.
 pub fn utc(moment: &ASN1Time) -> String {
     let at = moment.to_datetime();
     let (hour, minute, second) = (at.hour(), at.minute(), at.second());
@@ -17,7 +17,7 @@ pub fn utc(moment: &ASN1Time) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// The same of a moment that was kept, to the second; before the year 10000.
+/// Returns a moment as RFC 3339 in UTC, to the second; it must be before the year 10000.
 pub fn moment(moment: Timestamp) -> String {
     let seconds = i64::try_from(moment.0 / 1_000).ok();
     let moment = seconds.and_then(|seconds| ASN1Time::from_timestamp(seconds).ok());

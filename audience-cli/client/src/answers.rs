@@ -1,4 +1,4 @@
-//! What a conductor answers where the model has no word for it. Host sets are folded.
+//! Answers of a conductor for which the model has no type. Host sets are folded.
 
 use orchestra_model::{ids::FlowId, service::FileOutcome};
 use orchestra_proto::{Invalid, v1};
@@ -7,7 +7,7 @@ use orchestra_proto::{Invalid, v1};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submitted {
     pub flow: FlowId,
-    /// A sentence for each thing that somebody should know.
+    /// A sentence for each thing that the submitter should know.
     pub warnings: Vec<String>,
 }
 
@@ -20,7 +20,7 @@ impl From<v1::SubmitResponse> for Submitted {
 /// Tasks that run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retried {
-    /// The flow that goes on: a new one where the old flow had ended.
+    /// The flow that goes on: a new one if the old flow had ended.
     pub flow: FlowId,
     /// How many tasks get a further attempt.
     pub tasks: u32,
@@ -32,7 +32,7 @@ impl From<v1::RetryResponse> for Retried {
     }
 }
 
-/// Players that were drained, or work again: those for which that is news.
+/// Players that were drained, or undrained, by this request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drained {
     pub hosts: String,
@@ -47,7 +47,7 @@ impl From<v1::DrainResponse> for Drained {
     }
 }
 
-/// Players that are quarantined no more.
+/// Players that were released from quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleasedPlayers {
     pub hosts: String,
@@ -62,7 +62,7 @@ impl From<v1::ReleasePlayersResponse> for ReleasedPlayers {
     }
 }
 
-/// Hosts that count as down no more.
+/// Hosts that do not count as down any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
     pub hosts: String,
@@ -81,7 +81,7 @@ pub struct Group {
     /// Without the `@`.
     pub name: String,
     pub kind: GroupKind,
-    /// Cut where it is very long.
+    /// Cut if it is very long.
     pub hosts: String,
     pub count: u32,
 }
@@ -119,7 +119,7 @@ pub struct DeploymentSummary {
     pub envs: u32,
     pub cells: u32,
     pub hosts: u32,
-    /// The canonical form as YAML; empty unless this one was asked for by its name.
+    /// The canonical form as YAML; empty unless the deployment was asked for by its name.
     pub canonical: String,
 }
 
@@ -136,11 +136,11 @@ pub struct Reloaded {
     pub players: u32,
     pub added: u32,
     pub removed: u32,
-    /// `None` of a conductor that does not count them.
+    /// `None` if the conductor does not count them.
     pub deployments: Option<DeploymentChanges>,
     /// How many connections ended because their certificates are no longer accepted.
     pub closed: u32,
-    /// What came of files of services, where that is news.
+    /// What came of files of services, if that is news.
     pub services: Vec<FileOutcome>,
 }
 
@@ -171,7 +171,7 @@ impl From<v1::DeploymentChanges> for DeploymentChanges {
     }
 }
 
-/// A store that was taken up.
+/// A store that was recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecoveredStore {
     pub term: u64,
@@ -190,7 +190,7 @@ pub struct RecoveryPlan {
     pub store_id: String,
     /// Why the store counts as an old copy, if it does.
     pub stale_store: Option<String>,
-    /// What the term would be at least.
+    /// The least term that would begin.
     pub term: u64,
     pub next_flow: u64,
     /// How many players would have to attach anew.

@@ -1,4 +1,4 @@
-//! Who did what.
+//! Reads audit lines: who did what.
 
 use orchestra_model::{
     audit::{Asker, AuditRecord, Object, Verb},
@@ -10,23 +10,23 @@ use orchestra_proto::{Invalid, v1};
 
 use crate::{Client, Pages, client::answered, failure::Failure, pages::ListPage};
 
-/// Which lines of the record of who did what.
+/// Which audit lines are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
-    /// Of this subject.
+    /// Only lines of this subject.
     pub by: Option<String>,
-    /// Of this verb.
+    /// Only lines of this verb.
     pub verb: Option<Verb>,
-    /// Not before this moment, in milliseconds since the epoch.
+    /// Only lines from this moment on, in milliseconds since the epoch.
     pub since_ms: u64,
-    /// About this host, or a flow that names it.
+    /// Only lines about this host, or about a flow that names it.
     pub host: Option<HostName>,
-    /// Most lines; 0: 100.
+    /// Most lines; 0 stands for 100.
     pub limit: u32,
 }
 
 impl Client {
-    /// Who did what, newest first.
+    /// Lists audit lines, newest first.
     pub async fn audit(&mut self, query: AuditQuery) -> Result<Pages<v1::AuditPage>, Failure> {
         let what = "asking who did what".to_owned();
         let AuditQuery { by, verb, since_ms, host, limit } = query;

@@ -10,22 +10,22 @@ use crate::failure::Failure;
 /// The first pause. A conductor that restarts is back within a few of these.
 const FIRST: Duration = Duration::from_millis(50);
 
-/// The longest pause, so that somebody who waits hears of a conductor's return soon.
+/// The longest pause, so that a conductor's return is noticed soon.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Pauses that double, with jitter, so that a thousand who wait do not return all at once.
+/// Pauses that double, with jitter, so that a thousand waiting programs do not return all at once.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
-    /// From the first pause on.
+    /// Returns a backoff that begins with the first pause.
     pub fn new() -> Self {
         Self { next: FIRST }
     }
 
-    /// Waits. Returns `false` at once where the deadline comes before the end of the pause.
+    /// Waits. Returns `false` at once if the deadline is before the end of the pause.
     pub async fn pause(&mut self, deadline: Option<Instant>) -> bool {
         let end = Instant::now() + jittered(self.next);
         self.next = (self.next * 2).min(LONGEST);
@@ -43,15 +43,15 @@ impl Default for Backoff {
     }
 }
 
-/// Between half of the pause and all of it.
+/// Returns a time between half of the pause and all of it.
 fn jittered(pause: Duration) -> Duration {
     let mut chance = [0; 2];
-    // Without chance there is no jitter, which is no reason to fail.
+    // Without random bytes there is no jitter, which is no reason to fail.
     let share = random(&mut chance).map_or(0, |()| u32::from(u16::from_le_bytes(chance)));
     pause / 2 + pause / 2 * share / 65_536
 }
 
-/// Fills the bytes by chance.
+/// Fills the bytes at random.
 pub(crate) fn random(bytes: &mut [u8]) -> Result<(), Failure> {
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {

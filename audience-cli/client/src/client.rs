@@ -1,4 +1,4 @@
-//! A connection to a conductor, and what every question over it shares.
+//! A connection to a conductor, and what all questions over it share.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use crate::{
     submit::FlowToSubmit,
 };
 
-/// How long a single question may take. Whoever waits longer learns that nothing is known.
+/// How long a single question may take before it fails.
 pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 
-/// A connection to a conductor. It is made again when the caller asks.
+/// A connection to a conductor. The caller may have it made again.
 pub struct Client {
     connection: Connection,
     credentials: Credentials,
@@ -35,7 +35,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects. It is tried for as long as the connection says.
+    /// Connects, trying for as long as the connection says.
     pub async fn connect(connection: Connection) -> Result<Self, Failure> {
         let newest = NewestLists::default();
         let credentials = load(&connection, &newest)?;
@@ -44,13 +44,13 @@ impl Client {
         Ok(Self { connection, credentials, newest, rpc: client(channel) })
     }
 
-    /// Connects anew. It is tried until the deadline, or for ever where there is none. Returns the
-    /// revocation list that stays in force although its file holds an older one by now, if it does.
+    /// Connects anew, trying until the deadline, or for ever if there is none. Returns a revocation
+    /// list that stays in force although its file holds an older one now, if there is one.
     pub async fn reconnect(
         &mut self,
         deadline: Option<Instant>,
     ) -> Result<Option<OlderList>, Failure> {
-        // Whoever waits for days may have a renewed certificate by now, or a newer revocation list.
+        // After days of waiting there may be a renewed certificate, or a newer revocation list.
         if let Ok(credentials) = load(&self.connection, &self.newest) {
             self.credentials = credentials;
         }
@@ -59,13 +59,14 @@ impl Client {
     }
 }
 
-/// A flow as requests name it: by its number, or as the newest of the caller's.
+/// Returns a flow as requests name it: by its number, or as the caller's newest.
 pub(crate) fn flow_ref(flow: Option<FlowId>) -> v1::FlowRef {
     use v1::flow_ref::Flow;
     v1::FlowRef { flow: Some(flow.map_or(Flow::Last(true), |id| Flow::Id(id.0))) }
 }
 
-/// A part of a flow as requests name it: by slot and job, where 0 is all, or by the job's name.
+/// Returns a part of a flow as requests name it: by slot and job, where 0 stands for all, or by the
+/// job's name.
 pub(crate) fn place(part: &Part) -> (u32, u32, String) {
     match part {
         Part::Flow => (0, 0, String::new()),
@@ -101,7 +102,7 @@ pub(crate) fn shown(flow: Option<FlowId>) -> String {
     flow.map_or_else(|| "last".to_owned(), |id| id.to_string())
 }
 
-/// The answer to a question that is asked once.
+/// Awaits the answer to a question that is asked once.
 pub(crate) async fn answered<T>(
     what: &str,
     call: impl Future<Output = Result<Response<T>, Status>>,

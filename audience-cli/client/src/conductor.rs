@@ -9,17 +9,17 @@ use crate::{
     failure::Failure,
 };
 
-/// What a reload may do only where somebody says so.
+/// What a reload may do only if the caller allows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// A large part of the fleet may go, and limits in force.
+    /// Whether a large part of the fleet, and limits in force, may be removed.
     pub removal: bool,
-    /// Files may take over services that an audience applied.
+    /// Whether files may take over services that an audience applied.
     pub take_over: bool,
 }
 
 impl Client {
-    /// How the conductor is.
+    /// Returns the conductor's status.
     pub async fn conductor(&mut self) -> Result<ConductorStatus, Failure> {
         let what = "asking for the conductor's status";
         Ok(answered(what, self.rpc.status(v1::StatusRequest {})).await?.into())
@@ -34,7 +34,7 @@ impl Client {
         answer.try_into().map_err(|error| invalid(what, error))
     }
 
-    /// Has the conductor take up its restored store.
+    /// Has the conductor recover its restored store.
     pub async fn recover(
         &mut self,
         store_id: String,
@@ -45,7 +45,7 @@ impl Client {
         Ok(answered(what, self.rpc.recover(request)).await?.into())
     }
 
-    /// What [`Client::recover`] would do.
+    /// Returns what [`Client::recover`] would do.
     pub async fn plan_recover(&mut self) -> Result<RecoveryPlan, Failure> {
         let what = "planning a recovery of the conductor's store";
         Ok(answered(what, self.rpc.plan_recover(v1::PlanRecoverRequest {})).await?.into())

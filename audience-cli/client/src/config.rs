@@ -1,5 +1,5 @@
-//! How to reach the conductor: what somebody says on the spot, else `ORCHESTRA_…` variables, else the first of
-//! `~/.config/orchestra/audience.toml` and `/etc/orchestra/audience.toml` that exists.
+//! How to reach the conductor: by the caller's settings, else `ORCHESTRA_…` variables, else the
+//! first of `~/.config/orchestra/audience.toml` and `/etc/orchestra/audience.toml` that exists.
 //!
 //! Each setting is looked up by itself, in that order. The file:
 //!
@@ -24,7 +24,7 @@ use orchestra_model::{names::HostName, time::Millis};
 use crate::Failure;
 use file::FileSettings;
 
-/// What the programs take from the environment; read once, where they begin.
+/// What the programs take from the environment; read once, at their start.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// `ORCHESTRA_CONDUCTOR`: addresses, separated by commas.
@@ -43,7 +43,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads the process's environment. A variable that is empty is as good as unset.
+    /// Reads the process's environment. An empty variable counts as unset.
     pub fn read() -> Self {
         let var = |name| env::var_os(name).filter(|value| !value.is_empty());
         Self {
@@ -64,10 +64,10 @@ impl Environment {
     }
 }
 
-/// What somebody says on the spot; environment and files say the rest.
+/// The caller's settings, such as flags; environment and files give the rest.
 #[derive(Clone, Debug, Default)]
 pub struct ClientSettings {
-    /// `HOST:PORT`, tried in order; empty: none is given.
+    /// `HOST:PORT`, tried in order; empty if none is given.
     pub conductors: Vec<String>,
     /// The conductor's name in its certificate.
     pub conductor_name: Option<String>,
@@ -79,7 +79,7 @@ pub struct ClientSettings {
     pub key: Option<PathBuf>,
     /// The CA's certificate.
     pub ca: Option<PathBuf>,
-    /// How long the first connection is tried for.
+    /// How long to try for the first connection.
     pub connect_timeout: Millis,
 }
 
@@ -108,12 +108,12 @@ impl Setting {
     }
 }
 
-/// Why it is not known how to reach a conductor.
+/// Why the settings cannot be resolved.
 #[derive(Debug)]
 pub enum Unresolved {
-    /// Nobody said these, and none of these files does.
+    /// These settings are given nowhere, also in none of these files.
     Missing { settings: Vec<Setting>, files: Vec<PathBuf> },
-    /// What somebody said is wrong, or cannot be read.
+    /// A setting is wrong, or a file cannot be read.
     Wrong(Failure),
 }
 
@@ -123,24 +123,24 @@ impl From<Failure> for Unresolved {
     }
 }
 
-/// Where the conductor is, who we are, whom we accept.
+/// Where the conductor is, who we are, and which conductor we accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// `HOST:PORT`, at least one, tried in order.
     pub conductors: Vec<String>,
-    /// Whom we accept.
+    /// The conductor that we accept.
     pub expected: Expected,
     /// Our certificate and key, and the CA's certificate.
     pub files: Files,
-    /// How long the first connection is tried for.
+    /// How long to try for the first connection.
     pub connect_timeout: Millis,
 }
 
-/// Where a conductor listens unless it is told otherwise.
+/// The port of a conductor if none is given.
 const PORT: u16 = 2258;
 
 impl Connection {
-    /// Puts the settings together. What is missing or wrong is told all at once.
+    /// Combines the settings. All that is missing or wrong is told at once.
     pub fn resolve(given: &ClientSettings, environment: &Environment) -> Result<Self, Unresolved> {
         Self::from_layers(given, environment, &environment.files())
     }
@@ -184,7 +184,7 @@ impl Connection {
     }
 }
 
-/// Where a setting may be from; the first layer that has it counts.
+/// The sources of settings; the first that has a setting counts.
 struct Layers<'a> {
     given: &'a ClientSettings,
     environment: &'a Environment,
@@ -210,7 +210,7 @@ impl Layers<'_> {
         host_name("the domain", &domain, problems)
     }
 
-    /// The conductor's name; without one, the host of the first of these.
+    /// Returns the conductor's name; if none is given, the host of the first conductor.
     fn conductor_name(&self, conductors: &[String], problems: &mut Problems) -> Option<HostName> {
         let given = self.given.conductor_name.clone();
         let name = given
@@ -233,7 +233,7 @@ impl Layers<'_> {
     }
 }
 
-/// The text of a variable.
+/// Reads the text of a variable.
 fn text(setting: Setting, value: &Option<OsString>, problems: &mut Problems) -> Option<String> {
     let text = value.as_ref()?.to_str();
     if text.is_none() {
@@ -254,12 +254,12 @@ fn path(
     given.clone().or_else(|| variable.as_ref().map(PathBuf::from)).or_else(|| in_file.clone())
 }
 
-/// The members of a list with commas.
+/// Splits a list with commas.
 fn listed(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-/// `HOST` of `HOST:PORT`, where it can be a conductor's name.
+/// Returns `HOST` of `HOST:PORT`, if it can be a conductor's name.
 fn host_of(address: &str) -> Option<String> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     (host.parse::<IpAddr>().is_err() && !host.starts_with('[')).then(|| host.to_owned())

@@ -13,17 +13,17 @@ use crate::{
     failure::{Failure, Remedy},
 };
 
-/// Longest single attempt to connect, where there is more time than that.
+/// Longest single attempt to connect.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// Tries every conductor in turn until one answers, one refuses us for good, or the deadline.
+/// Tries every conductor in turn until one answers, one refuses us for good, or the deadline comes.
 pub(crate) async fn dial(
     connection: &Connection,
     credentials: &Credentials,
     deadline: Option<Instant>,
 ) -> Result<Channel, Failure> {
     let conductor = &connection.expected.conductor_name;
-    // A role that does not fit is told before anybody is dialled.
+    // A role that does not fit is told before any conductor is dialled.
     drop(credentials.client_config(conductor).map_err(load_failure)?);
     let mut backoff = Backoff::new();
     loop {

@@ -5,7 +5,7 @@ use orchestra_model::{
     status::{FlowStatus, JobStatus},
 };
 
-/// What a program says to the script that called it.
+/// The exit code of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -24,11 +24,11 @@ pub enum Exit {
     Cancelled = 5,
     /// Denied: by role, or by policy.
     Denied = 6,
-    /// Not over yet; also where somebody who waited went away.
+    /// Not over yet; also if the waiting was interrupted.
     NotOver = 7,
     /// There is no such flow, job, task, deployment or service.
     NoSuchFlow = 8,
-    /// The flow has ended already, otherwise than asked.
+    /// The flow has already ended in another way than was asked.
     Ended = 9,
     /// The plan has changed (`--if-plan`).
     PlanChanged = 10,
@@ -43,12 +43,12 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number for the shell.
+    /// Returns the number for the shell.
     pub fn code(self) -> u8 {
         self as u8
     }
 
-    /// The code of a whole flow.
+    /// Returns the code of a whole flow.
     pub fn of_flow(flow: &FlowStatus) -> Exit {
         match flow.summary.state {
             FlowState::Ok => Exit::Ok,
@@ -63,7 +63,7 @@ impl Exit {
         }
     }
 
-    /// The code of some jobs of a flow.
+    /// Returns the code of some jobs of a flow.
     pub fn of_jobs<'a>(jobs: impl Iterator<Item = &'a JobStatus> + Clone) -> Exit {
         let any = |wanted: fn(JobState) -> bool| jobs.clone().any(|job| wanted(job.state));
         if any(|state| !state.is_final()) {
@@ -77,7 +77,8 @@ impl Exit {
         }
     }
 
-    /// The code of jobs of which at least one has failed. Jobs whose slot never came say nothing.
+    /// Returns the code of jobs of which at least one has failed. Jobs whose slot never began do
+    /// not count.
     fn of_failed<'a>(jobs: impl Iterator<Item = &'a JobStatus>) -> Exit {
         let mut judged =
             jobs.filter(|job| !matches!(job.state, JobState::Ok | JobState::Skipped)).peekable();
@@ -88,7 +89,7 @@ impl Exit {
         }
     }
 
-    /// The code of one task.
+    /// Returns the code of one task.
     pub fn of_task(state: TaskState) -> Exit {
         match state {
             TaskState::Ok => Exit::Ok,
@@ -103,8 +104,8 @@ impl Exit {
         }
     }
 
-    /// Every code, the worst first: what is said where several flows or tasks are asked for
-    /// together. First that something was not to be known, then what was not taken, then verdicts.
+    /// Every code, the worst first: it decides the code of several flows or tasks. First come codes
+    /// of what could not be found out, then of what was not taken, then verdicts.
     pub const WORST_FIRST: [Exit; 15] = [
         Exit::Broken,
         Exit::Usage,
@@ -123,7 +124,8 @@ impl Exit {
         Exit::Ok,
     ];
 
-    /// The code of several flows or tasks together: the first of [`Exit::WORST_FIRST`] that occurs.
+    /// Returns the code of two flows or tasks together: the one that is first in
+    /// [`Exit::WORST_FIRST`].
     #[must_use]
     pub fn worse(self, other: Exit) -> Exit {
         let first = Self::WORST_FIRST.into_iter().find(|exit| [self, other].contains(exit));

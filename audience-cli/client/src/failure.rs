@@ -1,6 +1,5 @@
-//! What went wrong: what was attempted and on what, why it did not work, and what helps. It says
-//! so in data: which words, flags or buttons a person is shown is the business of whoever has a
-//! screen.
+//! Failures: what was attempted and on what, why it did not work, and what helps. A failure is
+//! data; the caller decides which words, flags or buttons a person is shown.
 
 use std::{error::Error, fmt};
 
@@ -11,30 +10,31 @@ use crate::exit::Exit;
 /// What helps against a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Ask what became of a request: the conductor took it in, or may have.
+    /// Ask what became of a request, which the conductor has taken or may have taken.
     AskAgain {
         request: RequestId,
         /// Whether the conductor has it, and waits for space to keep it.
         held: bool,
     },
-    /// See whether the conductor runs, and whether its address is right.
+    /// Check whether the conductor runs, and whether its address is right.
     CheckAddress,
-    /// See whether that is the conductor that is meant.
+    /// Check whether that is the conductor that is meant.
     CheckName,
     /// List the hosts that the conductor knows.
     ListHosts,
     /// Compare the versions of both ends.
     CompareVersions,
-    /// What the caller says.
+    /// Help in the caller's words.
     Words(String),
 }
 
 /// A failure of something that was attempted.
 #[derive(Debug)]
 pub struct Failure {
-    /// What a program returns to the script that called it.
+    /// The exit code of the program.
     pub exit: Exit,
-    /// What was attempted, on what: `reading flow.yaml`. A sentence's beginning, or all of it.
+    /// What was attempted, on what: `reading flow.yaml`. It is the beginning of a sentence, or all
+    /// of it.
     what: String,
     /// Why it did not work.
     cause: Option<Box<dyn Error + Send + Sync>>,
@@ -42,17 +42,17 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The attempt, without a cause yet.
+    /// Returns a failure of an attempt, without a cause yet.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self { exit, what: what.into(), cause: None, remedy: None }
     }
 
-    /// The caller or the conductor failed.
+    /// Returns a failure of the tool or the conductor.
     pub fn broken(what: impl Into<String>) -> Self {
         Self::new(Exit::Broken, what)
     }
 
-    /// The command line or a file is wrong.
+    /// Returns a failure for a wrong command line or file.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::new(Exit::Usage, what)
     }
@@ -77,7 +77,7 @@ impl Failure {
         self.with(Remedy::Words(words.into()))
     }
 
-    /// What helps, where that is known.
+    /// Returns what helps, if that is known.
     pub fn remedy(&self) -> Option<&Remedy> {
         self.remedy.as_ref()
     }
@@ -91,7 +91,8 @@ impl fmt::Display for Failure {
             self.cause.as_deref().map(|cause| cause as _);
         let mut last = self.what.clone();
         while let Some(cause) = next {
-            // Libraries that repeat their cause in their own message would have it said twice.
+            // Some libraries repeat their cause in their own message, and it is not to be told
+            // twice.
             let said = cause.to_string();
             if !last.contains(&said) {
                 write!(f, ": {said}")?;

@@ -5,7 +5,7 @@ use orchestra_proto::v1;
 use crate::{Client, Drained, Pages, ReleasedPlayers, client::answered, failure::Failure};
 
 impl Client {
-    /// The players of a host set; empty is all.
+    /// Lists the players of a host set; empty stands for all.
     pub async fn players(
         &mut self,
         hosts: &str,
@@ -17,8 +17,8 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// What the hosts of a host set use, and their units where that is asked for; empty is all. For
-    /// half a minute their players tell more often.
+    /// Lists what the hosts of a host set use, and their units if that is asked for; empty stands
+    /// for all. This counts as a look: for half a minute their players tell each sample at once.
     pub async fn vitals(
         &mut self,
         hosts: &str,
@@ -30,19 +30,19 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// Lets nothing new start on players.
+    /// Drains players: nothing new starts on them.
     pub async fn drain(&mut self, hosts: String, reason: String) -> Result<Drained, Failure> {
         let request = v1::DrainRequest { hosts, reason };
         Ok(answered("draining players", self.rpc.drain(request)).await?.into())
     }
 
-    /// Lets drained players work again.
+    /// Undrains players, so that they work again.
     pub async fn undrain(&mut self, hosts: String) -> Result<Drained, Failure> {
         let request = v1::UndrainRequest { hosts };
         Ok(answered("undraining players", self.rpc.undrain(request)).await?.into())
     }
 
-    /// Goes on with quarantined players.
+    /// Releases players from quarantine.
     pub async fn release_players(
         &mut self,
         hosts: String,
@@ -53,14 +53,14 @@ impl Client {
         Ok(answered(what, self.rpc.release_players(request)).await?.into())
     }
 
-    /// What may stand after an `@` in a host set.
+    /// Lists what may stand after an `@` in a host set.
     pub async fn groups(&mut self) -> Result<Pages<v1::GroupPage>, Failure> {
         let what = "listing groups".to_owned();
         let stream = answered(&what, self.rpc.list_groups(v1::ListGroupsRequest {})).await?;
         Ok(Pages::new(stream, what))
     }
 
-    /// Resolves a host set with groups and labels; folded.
+    /// Resolves a host set with groups and labels. Returns it folded.
     pub async fn resolve(&mut self, hosts: &str) -> Result<String, Failure> {
         let request = v1::ResolveHostsRequest { hosts: hosts.to_owned() };
         let answer = answered("resolving the host set", self.rpc.resolve_hosts(request)).await?;

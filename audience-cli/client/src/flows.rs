@@ -1,4 +1,4 @@
-//! Flows: where they stand, and what is done to them.
+//! Flows: their status, and verbs for them.
 
 use bytes::Bytes;
 use orchestra_model::{
@@ -34,7 +34,7 @@ pub struct TaskFilter {
     pub ends: bool,
 }
 
-/// Why a flow, or a part of it, is where it is.
+/// Why a flow, or a part of it, is in its state.
 #[derive(Debug)]
 pub struct Explained {
     pub flow: FlowId,
@@ -57,7 +57,7 @@ pub struct RetryOf {
 }
 
 impl Client {
-    /// Where a flow stands.
+    /// Returns the status of a flow.
     pub async fn flow(&mut self, flow: Option<FlowId>) -> Result<FlowStatus, Failure> {
         let what = format!("asking for flow {}", shown(flow));
         let request = v1::GetFlowRequest { flow: Some(flow_ref(flow)) };
@@ -65,7 +65,7 @@ impl Client {
         status.try_into().map_err(|error| invalid(&what, error))
     }
 
-    /// The tasks of a flow that pass the filter: job after job, in the order of their hosts.
+    /// Lists the tasks of a flow that pass the filter: job after job, in the order of their hosts.
     pub async fn tasks(&mut self, flow: FlowId, filter: &TaskFilter) -> Result<Tasks, Failure> {
         let request = v1::ListTasksRequest {
             flow: Some(flow_ref(Some(flow))),
@@ -81,7 +81,7 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// The newest flows first. A limit of 0 is the conductor's own.
+    /// Lists flows, newest first. A limit of 0 stands for the conductor's own.
     pub async fn flows(&mut self, limit: u32, alive: bool) -> Result<Pages<v1::FlowPage>, Failure> {
         let what = "listing flows".to_owned();
         let request = v1::ListFlowsRequest { limit, alive };
@@ -89,7 +89,7 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// How the attempts of the tasks that a reference names ended.
+    /// Lists the ends of the attempts of the tasks that a reference names.
     pub async fn logs(&mut self, reference: &Reference) -> Result<Attempts, Failure> {
         let (slot, job, job_name) = place(&reference.part);
         let request = v1::GetLogsRequest {
@@ -104,7 +104,7 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// Why something is where it is, now.
+    /// Explains why something is in its present state.
     pub async fn explain(&mut self, reference: &Reference) -> Result<Explained, Failure> {
         let what = format!("explaining flow {}", shown(reference.flow));
         let (slot, job, job_name) = place(&reference.part);
@@ -126,7 +126,7 @@ impl Client {
         })
     }
 
-    /// Cancels a flow. Returns its number, and its state then.
+    /// Cancels a flow. Returns its number, and its state after that.
     pub async fn cancel(
         &mut self,
         flow: Option<FlowId>,
@@ -138,22 +138,22 @@ impl Client {
         Ok((FlowId(answer.flow), state(&what, &answer.state)?))
     }
 
-    /// Lets nothing new of a flow start. Returns its number, and its state then.
+    /// Pauses a flow: nothing new of it starts. Returns its number, and its state after that.
     pub async fn pause(&mut self, flow: Option<FlowId>) -> Result<(FlowId, FlowState), Failure> {
         let what = format!("pausing flow {}", shown(flow));
         let request = v1::PauseRequest { flow: Some(flow_ref(flow)) };
         changed(&what, &answered(&what, self.rpc.pause(request)).await?)
     }
 
-    /// Lets a paused flow go on. Returns its number, and its state then.
+    /// Resumes a paused flow. Returns its number, and its state after that.
     pub async fn resume(&mut self, flow: Option<FlowId>) -> Result<(FlowId, FlowState), Failure> {
         let what = format!("resuming flow {}", shown(flow));
         let request = v1::ResumeRequest { flow: Some(flow_ref(flow)) };
         changed(&what, &answered(&what, self.rpc.resume(request)).await?)
     }
 
-    /// Has the other tasks of a job, or of all jobs, wait for their canary no more. Returns the flow's
-    /// number, and its state then.
+    /// Promotes the canary of a job, or of all jobs: the other tasks do not wait for it any more.
+    /// Returns the flow's number, and its state after that.
     pub async fn promote(
         &mut self,
         flow: Option<FlowId>,
@@ -178,11 +178,12 @@ impl Client {
         };
         check_size(&what, &request)?;
         if retry.ended {
-            // The request's id makes one new flow of it, however often the request arrives.
+            // By the request's id only one new flow is made, however often the request arrives.
             let retry = async |rpc: &mut AudienceClient<Channel>| rpc.retry(request.clone()).await;
             return Ok(self.until_answered(&what, id, SUBMIT, retry).await?.into());
         }
-        // The request is sent once: a second one could give a task a second attempt that nobody asked for.
+        // The request is sent once, because a second one could give a task a second further
+        // attempt.
         Ok(answered(&what, self.rpc.retry(request)).await?.into())
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! What is promised here:
 //!
-//! - The first connection is tried for as long as the caller says, every conductor in turn, with
-//!   backoff; a refusal that another attempt cannot change ends it at once.
-//! - A submission that may have been lost is sent again with the same request id, so that it is
-//!   one flow however often it travels.
+//! - It tries for the first connection as long as the caller says, every conductor in turn, with
+//!   backoff. A refusal that another attempt cannot change ends this at once.
+//! - A submission that may have been lost is sent again with the same request id, so that it
+//!   becomes one flow.
 //! - Lists come page by page and are not collected here.
-//! - It prints nothing, reads no command line and starts no runtime. What went wrong is a
-//!   [`Failure`]: an exit code, a sentence with its causes, and a [`Remedy`] that the caller spells.
+//! - It prints nothing, reads no command line and starts no runtime. An error is a [`Failure`]: an
+//!   exit code, a sentence with its causes, and a [`Remedy`] that the caller spells.
 //!
 //! Left to callers: what to do when a stream breaks ([`Unheard`]).
 

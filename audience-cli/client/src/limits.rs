@@ -1,4 +1,4 @@
-//! What limits flows together: deployments and the ledger.
+//! What limits several flows together: deployments and the ledger.
 
 use orchestra_model::names::DeploymentName;
 use orchestra_proto::v1;
@@ -6,7 +6,8 @@ use orchestra_proto::v1;
 use crate::{Client, Pages, Released, client::answered, failure::Failure};
 
 impl Client {
-    /// The cells of one deployment or of all; `busy`: only those that somebody holds or waits for.
+    /// Lists the cells of one deployment or of all; with `busy` only those that hosts hold or wait
+    /// for.
     pub async fn ledger(
         &mut self,
         deployment: Option<&DeploymentName>,
@@ -25,7 +26,7 @@ impl Client {
         Ok(answered("releasing hosts", self.rpc.release_holds(request)).await?.into())
     }
 
-    /// The deployments in force, or the one of this name with its canonical form.
+    /// Lists the deployments in force, or the one of this name with its canonical form.
     pub async fn deployments(
         &mut self,
         name: Option<&DeploymentName>,

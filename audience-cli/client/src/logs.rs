@@ -1,4 +1,4 @@
-//! Logs of services: what one instance wrote, over one connection.
+//! Logs of services: reads what one instance wrote, over one connection.
 
 use orchestra_model::{
     names::{HostName, ServiceName},
@@ -27,7 +27,7 @@ pub struct LogChunks {
 }
 
 impl LogChunks {
-    /// The next bytes; `None` where everything was told that was asked for.
+    /// Returns the next bytes; `None` once everything that was asked for was told.
     pub async fn next(&mut self) -> Result<Option<LogChunk>, Unheard> {
         match self.stream.message().await {
             Ok(Some(chunk)) => {
@@ -41,8 +41,8 @@ impl LogChunks {
 }
 
 impl Client {
-    /// Begins to read what an instance wrote. Where that is lost, a query from the last chunk's place on
-    /// goes on.
+    /// Begins to read what an instance wrote. If the connection is lost, the caller may go on with
+    /// a query from the last chunk's place.
     pub async fn read_log(
         &mut self,
         service: &ServiceName,

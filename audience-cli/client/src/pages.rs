@@ -22,7 +22,7 @@ use crate::{
     refusal::failure,
 };
 
-/// A list that comes in pages, of which one is held at a time.
+/// A list that comes in pages. One page is held at a time.
 pub struct Pages<P: ListPage> {
     stream: Streaming<P>,
     page: Peekable<vec::IntoIter<P::Item>>,
@@ -34,20 +34,20 @@ impl<P: ListPage> Pages<P> {
         Self { stream, page: Vec::new().into_iter().peekable(), what }
     }
 
-    /// What is left of the present page, or the next page; `None` at the end.
+    /// Returns what is left of the present page, or the next page; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<P::Item>>, Failure> {
         self.fill().await?;
         let page: Vec<P::Item> = self.page.by_ref().collect();
         Ok(Some(page).filter(|page| !page.is_empty()))
     }
 
-    /// The next item; `None` at the end.
+    /// Returns the next item; `None` at the end.
     pub async fn next_item(&mut self) -> Result<Option<P::Item>, Failure> {
         self.fill().await?;
         Ok(self.page.next())
     }
 
-    /// The next item, if it is there and `wanted`; else it stays the next.
+    /// Returns the next item if it is `wanted`; otherwise it stays the next.
     pub async fn next_item_if(
         &mut self,
         wanted: impl FnOnce(&P::Item) -> bool,
@@ -56,7 +56,7 @@ impl<P: ListPage> Pages<P> {
         Ok(self.page.next_if(wanted))
     }
 
-    /// Sees to it that there is an item, unless the list is at its end.
+    /// Fetches a page if none is held, unless the list is at its end.
     async fn fill(&mut self) -> Result<(), Failure> {
         while self.page.peek().is_none() {
             let page = match timeout(ANSWER, self.stream.message()).await {
@@ -80,7 +80,7 @@ impl<P: ListPage> Pages<P> {
 /// The tasks of a flow.
 pub type Tasks = Pages<v1::TaskPage>;
 
-/// How attempts ended.
+/// The ends of attempts.
 pub type Attempts = Pages<v1::AttemptLog>;
 
 /// A message that carries a part of a list.
@@ -88,7 +88,7 @@ pub trait ListPage {
     /// What is listed.
     type Item;
 
-    /// Into the model.
+    /// Converts the items to the model.
     fn items(self) -> Result<Vec<Self::Item>, Invalid>;
 }
 
@@ -170,7 +170,7 @@ pub struct AttemptLog {
     pub host: HostName,
     /// Counted from 1.
     pub attempt: u32,
-    /// It came after the task was final.
+    /// Whether it came after the task was final.
     pub late: bool,
     /// How it ended.
     pub end: EndBytes,

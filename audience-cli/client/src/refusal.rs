@@ -1,5 +1,4 @@
-//! What a refusal of the wire says: the one place where gRPC statuses become failures with their
-//! exit codes.
+//! Refusals of the wire: the one place where gRPC statuses become failures with their exit codes.
 
 use std::{error::Error as _, io};
 
@@ -11,15 +10,16 @@ use crate::{
     failure::{Failure, Remedy},
 };
 
-/// Set beside FAILED_PRECONDITION where a host set is `empty` or has hosts that are `unknown`.
+/// The header beside FAILED_PRECONDITION that says that a host set is `empty` or has `unknown`
+/// hosts.
 const HOSTS: &str = "orchestra-hosts";
 
-/// Whether the conductor has taken something in, and it is not on disk.
+/// Returns whether the conductor has taken something that is not on disk yet.
 pub(crate) fn is_held(status: &Status) -> bool {
     Reason::of(status) == Some(Reason::Held)
 }
 
-/// What a refusal of `what` says to whoever asked.
+/// Returns the failure for a refusal of `what`.
 pub(crate) fn failure(what: &str, status: &Status) -> Failure {
     let failure = Failure::new(exit(status), format!("{what}: {}", told(status)));
     match status.code() {
@@ -33,10 +33,10 @@ pub(crate) fn failure(what: &str, status: &Status) -> Failure {
     }
 }
 
-/// Whether the question may not have arrived, or the answer was lost on its way, or the conductor
-/// asks to try again.
+/// Returns whether another attempt may help: the question may not have arrived, the answer was lost
+/// on its way, or the conductor asks to try again.
 pub(crate) fn is_lost(status: &Status) -> bool {
-    // A status that the conductor sent has no source; one that the connection's end made has.
+    // A status from the conductor has no source; one that the end of the connection made has one.
     let is_answer = matches!(Reason::of(status), Some(Reason::Held | Reason::Unchanged));
     (status.code() == Code::Unavailable && !is_answer) || status.source().is_some()
 }
@@ -51,7 +51,7 @@ fn exit(status: &Status) -> Exit {
         None => {}
     }
     match status.code() {
-        // The connection's end made it.
+        // The end of the connection made this status.
         _ if status.source().is_some() => Exit::Away,
         Code::NotFound => Exit::NoSuchFlow,
         Code::InvalidArgument => Exit::Usage,
@@ -61,7 +61,7 @@ fn exit(status: &Status) -> Exit {
     }
 }
 
-/// The conductor's sentence, or why there is none.
+/// Returns the conductor's sentence, or why there is none.
 fn told(status: &Status) -> String {
     let mut next = status.source();
     if next.is_none() {
@@ -76,8 +76,8 @@ fn told(status: &Status) -> String {
     let mut deepest = String::new();
     while let Some(cause) = next {
         deepest = cause.to_string();
-        // HTTP/2 keeps only the text of an IO error: here, of rustls telling that the other end
-        // was gone without a word of TLS, which is how processes die.
+        // HTTP/2 keeps only the text of an IO error. With this one rustls tells that the other end
+        // closed without an alert of TLS, as when a process dies.
         let ended = deepest.contains("close_notify");
         if ended || cause.downcast_ref::<io::Error>().is_some_and(is_plain_end) {
             return "the connection to the conductor was lost".to_owned();
@@ -87,7 +87,7 @@ fn told(status: &Status) -> String {
     format!("the connection to the conductor was lost ({deepest})")
 }
 
-/// Whether the other end is simply gone, so that there is nothing to add.
+/// Returns whether the other end is just gone, so that there is nothing to add.
 fn is_plain_end(error: &io::Error) -> bool {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,

@@ -1,4 +1,4 @@
-//! Services: what they are to be, and how they stand.
+//! Services: their status, and verbs for them.
 
 use bytes::Bytes;
 use orchestra_model::{
@@ -21,7 +21,7 @@ use crate::{
     pages::ListPage,
 };
 
-/// What is asked of a service that is there.
+/// What may be asked of an existing service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceAsk {
     /// New runs, on the hosts of this host set expression; empty: on all.
@@ -33,22 +33,22 @@ pub enum ServiceAsk {
     Stop,
     Start,
     Remove,
-    /// Nothing voluntary is done; what runs runs on.
+    /// Nothing voluntary is done; what runs goes on.
     Pause,
-    /// It goes on, also on hosts that were given up.
+    /// Changes go on, even on hosts that were given up.
     Resume,
     /// Back to this version; `None`: to the stable one.
     Revert(Option<ServiceVersion>),
-    /// Units of it that no placement of the conductor's store explains are its own from now on, on the
-    /// hosts of this host set expression; empty: on all.
+    /// Strangers of it, which no placement of the conductor's store explains, become its units, on
+    /// the hosts of this host set expression; empty: on all.
     Adopt(String),
-    /// Such units are ended instead, on the hosts of this host set expression; empty: on all. There need be
-    /// no service of that name.
+    /// Strangers of it are ended, on the hosts of this host set expression; empty: on all. There
+    /// need be no service of that name.
     StopStrangers(String),
 }
 
 impl ServiceAsk {
-    /// What it does, for sentences: `stopping`.
+    /// Returns the verb for sentences: `stopping`.
     fn doing(&self) -> &'static str {
         match self {
             ServiceAsk::Restart(_) => "restarting",
@@ -86,19 +86,20 @@ impl ServiceAsk {
     }
 }
 
-/// What came of something that was asked of a service. It is durable.
+/// The answer to something that was asked of a service. It is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAnswer {
     pub name: String,
     /// The version that is wanted from now on.
     pub version: ServiceVersion,
-    /// Nothing was to be changed.
+    /// Whether nothing had to be changed.
     pub unchanged: bool,
-    /// The flow that was made for it; `None`: none is needed, or one that lives has to end first.
+    /// The flow that was made for it; `None` if none is needed, or if a living one has to end
+    /// first.
     pub flow: Option<FlowId>,
-    /// Folded: hosts that no flow can be made for now. Each is brought up when it can be.
+    /// Hosts, folded, for which no flow can be made now. Each is brought up when it can be.
     pub left_out: String,
-    /// Why no flow could be made, where one was needed.
+    /// Why no flow could be made, if one was needed.
     pub trouble: Option<String>,
 }
 
@@ -121,16 +122,16 @@ pub struct AppliedVersion {
     pub version: ServiceVersion,
     pub by: Asker,
     pub at: Timestamp,
-    /// It failed, and the conductor went back to an earlier one.
+    /// Whether it failed and the conductor went back to an earlier version.
     pub reverted: bool,
-    /// The value of each parameter is empty.
+    /// The spec. The value of each parameter is left empty.
     pub spec: ServiceSpec,
-    /// The keys of the parameters whose values are others than in the version before.
+    /// The keys of parameters whose values differ from the version before.
     pub changed_params: Vec<String>,
 }
 
 impl Client {
-    /// Lets a service be as a spec says; with `take_over` also where it belongs to a file of the
+    /// Makes a service as a spec says; with `take_over` even if it belongs to a file of the
     /// conductor.
     pub async fn apply_service(
         &mut self,
@@ -142,8 +143,8 @@ impl Client {
         Ok(answered(&what, self.rpc.apply_service(request)).await?.into())
     }
 
-    /// What [`Client::apply_service`] would come to, while nothing is done: with the version that is
-    /// wanted now, if there is one, and the one that would be, if that is another.
+    /// Returns what [`Client::apply_service`] would do, with the version that is wanted now, if
+    /// there is one, and the one that would be, if it differs. Nothing is done.
     pub async fn plan_service(
         &mut self,
         spec: &ServiceSpec,
@@ -158,7 +159,7 @@ impl Client {
         Ok((versions, plan))
     }
 
-    /// Units that no placement of the conductor's store explains.
+    /// Lists units that no placement of the conductor's store explains.
     pub async fn strangers(&mut self) -> Result<Pages<v1::StrangerPage>, Failure> {
         let what = "listing strangers".to_owned();
         let stream = answered(&what, self.rpc.list_strangers(v1::ListStrangersRequest {})).await?;
@@ -177,7 +178,7 @@ impl Client {
         Ok(answered(&what, self.rpc.change_service(request)).await?.into())
     }
 
-    /// All services but those that were removed.
+    /// Lists all services except removed ones.
     pub async fn services(&mut self) -> Result<Pages<v1::ServicePage>, Failure> {
         let what = "listing services".to_owned();
         let request = v1::ListServicesRequest { name: String::new() };
@@ -185,7 +186,7 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// A service, as it is now; or whether asking again may tell.
+    /// Returns a service's status, or an error that says whether to ask again may help.
     pub async fn service(&mut self, name: &ServiceName) -> Result<ServiceStatus, Unheard> {
         let what = format!("asking for service {name}");
         let request = v1::ListServicesRequest { name: name.to_string() };
@@ -214,7 +215,7 @@ impl Client {
         }
     }
 
-    /// The versions of a service that are kept, oldest first.
+    /// Lists the kept versions of a service, oldest first.
     pub async fn service_versions(
         &mut self,
         name: &ServiceName,
@@ -231,7 +232,7 @@ impl Client {
     }
 }
 
-/// A spec as it travels, unless it is too large.
+/// Encodes a spec, unless it is too large.
 fn encoded(spec: &ServiceSpec, what: &str) -> Result<Bytes, Failure> {
     let (bytes, most) = (encode_service(spec), limits::SERVICE_SPEC_BYTES);
     if bytes.len() > most {

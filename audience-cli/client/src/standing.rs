@@ -1,4 +1,4 @@
-//! How a service stands: one word for it, and what whoever waits for it makes of that.
+//! The state of a service in one word, and what it means for a wait.
 
 use orchestra_model::{
     HostSet,
@@ -7,12 +7,12 @@ use orchestra_model::{
     },
 };
 
-/// How a service stands, in one word: the first of these that is so.
+/// The state of a service in one word: the first of these that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceState {
-    /// Somebody paused it: nothing voluntary is done.
+    /// It is paused: nothing voluntary is done.
     Paused,
-    /// A flow changes it, or is about to be made.
+    /// A flow changes it, or is about to.
     Changing,
     /// Only a person can help: a unit or a host was given up, or no flow can be made.
     Stuck,
@@ -27,7 +27,7 @@ pub enum ServiceState {
 }
 
 impl ServiceState {
-    /// How a service stands.
+    /// Returns the state of a service.
     pub fn of(status: &ServiceStatus) -> Self {
         let record = &status.record;
         if record.paused_by.is_some() {
@@ -46,7 +46,7 @@ impl ServiceState {
         }
     }
 
-    /// The word for it.
+    /// Returns the word for the state.
     pub fn as_str(self) -> &'static str {
         match self {
             ServiceState::Paused => "paused",
@@ -60,7 +60,7 @@ impl ServiceState {
     }
 }
 
-/// On how many of the hosts where it is wanted a service is ready.
+/// Returns on how many of the hosts where it is wanted a service is ready.
 pub fn ready_hosts(status: &ServiceStatus) -> usize {
     status.record.hosts.len() - not_ready(status, None).len()
 }
@@ -72,7 +72,7 @@ fn is_stuck(status: &ServiceStatus) -> bool {
         || status.instances.iter().any(|it| runs && it.unready == Some(Unready::GaveUp))
 }
 
-/// The hosts where a service is wanted and not ready: with this version, or with any.
+/// Returns the hosts where a service is wanted and not ready, with this version or with any.
 fn not_ready(status: &ServiceStatus, version: Option<ServiceVersion>) -> HostSet {
     let is_ready = |instance: &InstanceStatus| {
         let report = instance.report.as_ref().filter(|_| instance.attached);
@@ -83,8 +83,8 @@ fn not_ready(status: &ServiceStatus, version: Option<ServiceVersion>) -> HostSet
     status.record.hosts.minus(&hosts_where(status, is_ready))
 }
 
-/// Whether a unit is ready, or has done what it was to do: its run exited 0, and its rule asks for no
-/// other.
+/// Returns whether a unit is ready, or has done its work: its run exited 0, and its rule asks for
+/// no other.
 fn is_as_wanted(report: &UnitReport) -> bool {
     match report.state {
         UnitState::Ready => true,
@@ -93,12 +93,12 @@ fn is_as_wanted(report: &UnitReport) -> bool {
     }
 }
 
-/// What somebody who waits for a version of a service makes of how it stands.
+/// What a service's state means for a wait for a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Awaited {
     /// It is ready everywhere, and no flow changes it.
     Ready,
-    /// It is not over.
+    /// The wait goes on.
     NotYet,
     /// Another, earlier version is wanted again.
     Reverted(ServiceVersion),
@@ -106,16 +106,16 @@ pub enum Awaited {
     Superseded(ServiceVersion),
     /// There never was such a version.
     NoSuchVersion,
-    /// Nobody wants it to run.
+    /// It is not to run.
     NotWanted(Goal),
     /// On these hosts it is not ready, and will not be by itself.
     Failed(HostSet),
-    /// On these hosts it is not ready, and everywhere else it is: they cannot be reached now.
+    /// It is ready on all hosts except these, which cannot be reached now.
     Unreachable(HostSet),
 }
 
 impl Awaited {
-    /// What is to be made of a service by whoever waits for this version of it.
+    /// Returns what a service's status means for a wait for this version.
     pub fn of(status: &ServiceStatus, version: ServiceVersion) -> Self {
         let record = &status.record;
         if version > record.last_version {
@@ -146,7 +146,7 @@ impl Awaited {
             return Awaited::Failed(missing);
         }
         let attached = missing.intersection(&hosts_where(status, |it| it.attached));
-        // Nothing is made of what is paused, so that nothing says who could be reached.
+        // While it is paused no flow is made, so it is not known which hosts could be reached.
         if record.paused_by.is_some() || !attached.is_empty() {
             return Awaited::NotYet;
         }
@@ -154,7 +154,7 @@ impl Awaited {
     }
 }
 
-/// The hosts of instances that are so.
+/// Returns the hosts of instances for which `is_so` holds.
 fn hosts_where(status: &ServiceStatus, is_so: impl Fn(&InstanceStatus) -> bool) -> HostSet {
     let those = status.instances.iter().filter(|instance| is_so(instance));
     HostSet::from_names(those.map(|instance| instance.host.clone()))

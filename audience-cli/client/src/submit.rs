@@ -18,13 +18,13 @@ use crate::{
     refusal::{failure, is_held, is_lost},
 };
 
-/// How long a submission is sent again for, once a connection existed.
+/// How long a submission is sent again after its connection was lost.
 pub(crate) const SUBMIT: Duration = Duration::from_secs(60);
 
 /// A flow, and the parameters of those of its jobs that have some.
 #[derive(Debug)]
 pub struct FlowToSubmit {
-    /// Checked by whoever made it.
+    /// The spec, which its maker has checked.
     pub spec: FlowSpec,
     /// By slot and job, each counted from 1.
     pub params: Vec<(u32, u32, Params)>,
@@ -34,19 +34,19 @@ pub struct FlowToSubmit {
 #[derive(Debug)]
 pub struct ConditionalSubmission {
     pub submission: FlowToSubmit,
-    /// The conductor refuses it unless all targets offer one version of their score.
+    /// Whether the conductor is to refuse it unless all targets offer one version of their score.
     pub require_same_score: bool,
-    /// The conductor leaves out names that nobody knows, instead of refusing them.
+    /// Whether the conductor is to leave out unknown names instead of refusing them.
     pub allow_unknown: bool,
-    /// The conductor refuses it unless a plan made now has this digest.
+    /// If given, the conductor refuses it unless a plan made now has this digest.
     pub if_plan: Option<String>,
-    /// The request's id, where an earlier request is made again.
+    /// The request's id, if an earlier request is repeated.
     pub request: Option<RequestId>,
 }
 
 impl Client {
-    /// Submits under one request id, however often the request must be sent, and for no longer than
-    /// `patience` where that is given.
+    /// Submits under one request id, however often the request must be sent, and for at most
+    /// `patience` if that is given.
     pub async fn submit(
         &mut self,
         wanted: &ConditionalSubmission,
@@ -71,7 +71,8 @@ impl Client {
         Ok(self.until_answered(WHAT, id, patience, submit).await?.into())
     }
 
-    /// Sends a request again until it is answered. Its effect is one, however often it arrives.
+    /// Sends a request again until it is answered. The request must have one effect, however often
+    /// it arrives.
     pub(crate) async fn until_answered<T>(
         &mut self,
         what: &str,
@@ -102,7 +103,7 @@ impl Client {
         }
     }
 
-    /// The flow that an earlier request of the caller's became.
+    /// Returns the flow that an earlier request of the caller became.
     pub async fn submitted(&mut self, request: RequestId) -> Result<FlowId, Failure> {
         let what = format!("asking for request {request}");
         let flow = v1::flow_ref::Flow::Request(Bytes::copy_from_slice(&request.0));
@@ -111,7 +112,7 @@ impl Client {
         Ok(FlowId(status.summary.map_or(0, |summary| summary.id)))
     }
 
-    /// What a submission would do.
+    /// Plans a submission: returns what it would do.
     pub async fn plan(&mut self, wanted: &ConditionalSubmission) -> Result<Planned, Failure> {
         const WHAT: &str = "planning the flow";
         let request = v1::PlanRequest {

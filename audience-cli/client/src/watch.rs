@@ -1,4 +1,4 @@
-//! Watching a flow: what happens to it, as it happens, over one connection.
+//! Watching a flow: its events as they happen, over one connection.
 
 use orchestra_model::ids::FlowId;
 use orchestra_proto::{Watched, v1};
@@ -14,11 +14,10 @@ use crate::{
 
 pub use orchestra_proto::v1::Cursor;
 
-/// Why nothing more is heard of what somebody waits for.
+/// Why a stream ended early.
 #[derive(Debug)]
 pub enum Unheard {
-    /// The connection was lost, or the conductor asks to try again: another stream may tell what
-    /// comes.
+    /// The connection was lost, or the conductor asks to try again. Another stream may go on.
     Lost(Failure),
     /// Another stream would end the same way.
     Refused(Failure),
@@ -45,12 +44,13 @@ impl Unheard {
     }
 }
 
-/// What is heard of a flow.
+/// One message of a watch.
 #[derive(Debug)]
 pub struct Heard {
-    /// What happened, or where the flow stands.
+    /// What happened, or the flow's status.
     pub event: Watched,
-    /// Up to where whoever hears this knows everything; `None`: not known yet.
+    /// The position up to which the watcher knows everything after this; `None` if it is not known
+    /// yet.
     pub cursor: Option<Cursor>,
 }
 
@@ -61,7 +61,8 @@ pub struct WatchStream {
 }
 
 impl WatchStream {
-    /// The next event. A stream has no end of its own: whoever watches stops at the final status.
+    /// Returns the next event. A stream does not end by itself: the caller stops at the final
+    /// status.
     pub async fn next(&mut self) -> Result<Heard, Unheard> {
         let what = &self.what;
         let message = match self.stream.message().await {

@@ -13,7 +13,7 @@ use crate::Failure;
 /// Largest configuration file, in bytes.
 const FILE_BYTES: u64 = 64 << 10;
 
-/// What a configuration file says, unchecked but for its form.
+/// The settings of a configuration file, of which only the form is checked.
 #[derive(Debug, Default)]
 pub(super) struct FileSettings {
     pub(super) conductors: Option<Vec<String>>,
@@ -26,7 +26,7 @@ pub(super) struct FileSettings {
 }
 
 impl FileSettings {
-    /// What the first of these files says that exists.
+    /// Reads the first of these files that exists.
     pub(super) fn first_of(files: &[PathBuf]) -> Result<Self, Failure> {
         for path in files {
             let attempt = || format!("reading {}", path.display());
@@ -54,7 +54,7 @@ impl FileSettings {
             .map_err(|problems| Failure::usage(attempt).because(problems))
     }
 
-    /// Relative paths are those of the directory `base`.
+    /// Reads the fields. Relative paths start from the directory `base`.
     fn read(fields: &mut Fields<'_>, base: &Path, problems: &mut Problems) -> Self {
         let mut settings = Self {
             conductors: fields.texts("conductors", problems),
