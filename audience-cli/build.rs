@@ -21,7 +21,8 @@ fn main() -> io::Result<()> {
     fs::write(variable("OUT_DIR")?.join("samples.rs"), table)
 }
 
-/// Every file below `directory`. Each directory is watched too, for files that come and go.
+/// Collects every file below `directory`. Cargo watches each directory too, for files that come and
+/// go.
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", directory.display());
     for entry in fs::read_dir(directory)? {

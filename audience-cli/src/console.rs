@@ -1,13 +1,13 @@
 //! Standard output for answers, standard error for everything else.
 //!
 //! A reader that goes away (`getstatus --tasks | head`) is no failure: from then on answers go
-//! nowhere, and whoever writes much asks [`Answer::is_closed`] now and then.
+//! nowhere, and code that writes much asks [`Answer::is_closed`] now and then.
 //!
-//! Everything that these programs say leaves them here, and nothing here lets a character through
-//! that a terminal obeys or a person cannot see (see [`orchestra_model::foreign`]), whoever wrote
-//! it and whichever view forgot to look. Excepted are line ends, tabs, our own colours, and what clears
-//! a terminal ([`Console::clear`]). One more thing is: what scores wrote goes to files and pipes as it is
-//! ([`Page::foreign`]), because it may be data. A terminal is shown it with these characters written out.
+//! All output of these programs passes here. No character passes that a terminal obeys or a person
+//! cannot see (see [`orchestra_model::foreign`]), even if a view forgot to check foreign text.
+//! Exceptions are line ends, tabs, our own colours, and what clears a terminal
+//! ([`Console::clear`]). What scores wrote goes to files and pipes unchanged ([`Page::foreign`]),
+//! because it may be data; a terminal is shown it with these characters spelled out.
 
 mod answer;
 
@@ -60,7 +60,7 @@ pub(crate) struct Screen {
 }
 
 impl Console {
-    /// The process's own.
+    /// Returns the console of this process.
     pub(crate) fn of_process(colour: Colour, json: bool) -> Self {
         let unwanted = is_colour_unwanted();
         let style = |terminal: bool| Style {
@@ -93,7 +93,7 @@ impl Console {
         self.screen.style.terminal && !self.json && !dumb
     }
 
-    /// Clears the terminal, where answers go to one that [can be written anew](Self::can_refresh).
+    /// Clears the terminal, if answers go to one that [can be written anew](Self::can_refresh).
     pub(crate) fn clear(&mut self) -> Result<(), Failure> {
         self.screen.out.clear().map_err(unwritten)
     }
@@ -132,23 +132,23 @@ impl Screen {
     }
 }
 
-/// Whether the environment asks for no colours. A variable that is empty is as good as unset.
+/// Returns whether the environment asks for no colours. An empty variable counts as unset.
 fn is_colour_unwanted() -> bool {
     let var = |name| env::var_os(name).filter(|value| !value.is_empty());
     knows_no_colour(var("NO_COLOR").as_ref(), var("TERM").as_ref())
 }
 
-/// Whether colours are not wanted, or the terminal would show them as they are written.
+/// Returns whether colours are not wanted, or the terminal would show their codes as text.
 fn knows_no_colour(no_color: Option<&OsString>, term: Option<&OsString>) -> bool {
     no_color.is_some() || term.is_some_and(|term| term == "dumb")
 }
 
-/// Tells text on standard error. That nobody can read it is no reason to fail.
+/// Tells text on standard error. It is no failure if nobody can read it.
 pub(crate) fn tell(text: &str, style: Style) {
     let _ = io::stderr().lock().write_all(&safe(text.as_bytes(), style));
 }
 
-/// Text with nothing in it that a terminal would obey but our own colours.
+/// Returns the text without anything that a terminal would obey, except our own colours.
 fn safe(text: &[u8], style: Style) -> Cow<'_, [u8]> {
     if !style.colour || !text.contains(&b'\x1b') {
         return foreign::lines(text);
@@ -199,7 +199,7 @@ pub(crate) struct Answer {
 const PENDING: usize = 64 << 10;
 
 impl Answer {
-    /// Over this writer.
+    /// Returns an answer that goes to this writer.
     pub(crate) fn new(out: Box<dyn Write>, style: Style) -> Self {
         Self {
             out: BufWriter::with_capacity(64 << 10, out),
@@ -220,7 +220,7 @@ impl Answer {
         self.flush().map_err(unwritten)
     }
 
-    /// Lets the first bytes of what is pending out, as they may be seen.
+    /// Writes the first pending bytes in a form that may be seen.
     fn let_out(&mut self, count: usize) -> io::Result<()> {
         let later = self.pending.split_off(count);
         let now = std::mem::replace(&mut self.pending, later);
@@ -229,7 +229,7 @@ impl Answer {
         self.unless_closed(written)
     }
 
-    /// To the upper left, and nothing below that.
+    /// Moves to the upper left and clears everything.
     fn clear(&mut self) -> io::Result<()> {
         self.let_out(self.pending.len())?;
         if self.closed {
@@ -250,8 +250,8 @@ impl Answer {
     }
 }
 
-/// How many of these bytes can be looked at without those that follow: whole lines, or, of a very
-/// long one, what ends neither within a character nor within a colour.
+/// Returns how many of these bytes can be judged without those that follow: whole lines, or a part
+/// of a very long line that ends neither within a character nor within a colour.
 fn complete(bytes: &[u8]) -> usize {
     let line = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     if bytes.len() - line < PENDING {
@@ -297,7 +297,7 @@ impl Page for Answer {
     }
 }
 
-/// What a write to standard output failed with, where the reader is still there.
+/// Returns the failure of a write to standard output whose reader is still there.
 pub(crate) fn unwritten(error: io::Error) -> Failure {
     Failure::broken("writing the answer to standard output").because(error)
 }
@@ -334,7 +334,7 @@ mod tests {
         assert!(answer.finish().is_ok());
     }
 
-    /// What comes out of an answer.
+    /// Returns what comes out of an answer.
     fn written(style: Style, write: impl FnOnce(&mut Answer)) -> Vec<u8> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut answer = Answer::new(Box::new(file.reopen().unwrap()), style);
@@ -343,7 +343,7 @@ mod tests {
         std::fs::read(file.path()).unwrap()
     }
 
-    /// What comes out of an answer that is written byte by byte.
+    /// Returns what comes out of an answer that is written byte by byte.
     fn shown(style: Style, json: bool, text: &[u8]) -> String {
         let shown = written(style, |answer| {
             answer.json = json;

@@ -9,7 +9,7 @@ use orchestra_client::{
 
 pub(crate) use orchestra_client::Failure;
 
-/// How a failure is told.
+/// Renders a failure for a person.
 pub(crate) trait Render {
     /// `error: …` with the chain of causes, then `hint: …`; each ends its line.
     fn render(&self) -> String;
@@ -25,7 +25,7 @@ impl Render for Failure {
     }
 }
 
-/// What helps, as these programs spell it.
+/// Returns what helps, as these programs spell it.
 fn hint(remedy: &Remedy) -> Cow<'_, str> {
     match remedy {
         Remedy::AskAgain { request, held } => {
@@ -58,7 +58,7 @@ pub(crate) fn unresolved(why: Unresolved) -> Failure {
     }
 }
 
-/// Every setting that is missing, with every way to give it.
+/// Returns the failure that lists every missing setting, with every way to give it.
 fn not_configured(missing: &[Setting], files: &[PathBuf]) -> Failure {
     let way = |setting: &Setting| format!("{} ({})", flag(*setting), setting.variable());
     let ways: Vec<String> = missing.iter().map(way).collect();

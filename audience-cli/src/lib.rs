@@ -24,9 +24,9 @@
 //! Nothing runs before it is needed: a verb that does not ask the conductor starts no runtime.
 //!
 //! A new verb is a file in its noun's folder, a variant and an arm in the noun's list of verbs, and
-//! `Output`, `Listing` or `Streamed` of its answer (`view/output.rs`, `console/answer.rs`). An answer
-//! without text or without JSON does not compile, and nothing else reaches standard output but what
-//! `orc sandbox` tells a shell.
+//! `Output`, `Listing` or `Streamed` of its answer (`view/output.rs`, `console/answer.rs`). An
+//! answer without text or without JSON does not compile, and nothing else reaches standard output
+//! but what `orc sandbox` tells a shell.
 
 mod audit;
 mod conductor;

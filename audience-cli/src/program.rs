@@ -23,14 +23,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// With the process's own outputs.
+    /// Returns a program with the process's own outputs.
     pub(crate) fn new(shared: Shared, environment: Environment) -> Self {
         let console = Console::of_process(shared.color, shared.json);
         Self { console, connection: shared.connection, environment }
     }
 
-    /// Connects to the conductor, and does there what is to be done. The runtime begins here, so
-    /// that a verb which asks nobody starts none.
+    /// Connects to the conductor, and runs `ask` there. The runtime begins here, so that a verb
+    /// that does not ask the conductor starts none.
     pub(crate) fn ask<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut Client, &mut Console) -> Result<T, Failure>,
@@ -42,12 +42,12 @@ impl Program {
             let mut client = Client::connect(connection).await?;
             work(&mut client, &mut self.console).await
         });
-        // Somebody may still be looked up by name, or asked whether to cancel.
+        // A name may still be looked up, or a question to the person may be open.
         runtime.shutdown_background();
         result
     }
 
-    /// Sees to it that the answer is out before the exit code tells of it.
+    /// Writes out the answer before the exit code is returned.
     pub(crate) fn finish(mut self, exit: Result<Exit, Failure>) -> Result<u8, Failure> {
         let finished = self.console.finish();
         let exit = exit?;
@@ -63,7 +63,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::broken("starting the runtime").because(error))
 }
 
-/// The clock, for people: how long something has taken.
+/// Returns the time, to tell people how long something has taken.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

@@ -1,5 +1,6 @@
-//! `orc sandbox`: a whole fleet on one machine. A real conductor and real players, each a process
-//! of its own, talking mutual TLS over loopback, with an authority made for the occasion.
+//! `orc sandbox`: a whole fleet on one machine. It has a real conductor and real players, each a
+//! process of its own, which talk mutual TLS over loopback, with an authority made for this
+//! sandbox.
 //!
 //! ```text
 //! orc sandbox run ──┬── orc sandbox supervise ──┬── conductor
@@ -10,20 +11,20 @@
 //!
 //! Invariants:
 //!
-//! - Everything ends when the sandbox does, however it dies. The supervisor adopts whatever its
-//!   descendants leave behind (it is their subreaper), and kills its children until there are
-//!   none. The kernel tells it when `run` ends; `run` is a subreaper itself and does the same
-//!   should the supervisor be killed; the kernel kills COMMAND with its supervisor; and every
-//!   daemon holds the end of a pipe, its lifeline, whose other end the supervisor alone holds.
-//!   Should both be killed, each sitter kills its attempts and whatever came loose from them: what
-//!   carries its mark (`ORC_SPOOL`), and every child of its own, for it adopted what lost its
-//!   parent. Without cgroups one thing remains: what a score of yours has left without that mark,
-//!   and whose sitter has died since, outlives a sandbox of which both are killed at once.
-//! - A daemon that dies is started again on the same address: the supervisor holds the port as
-//!   long as it lives, so that nobody else gets it in between.
+//! - Everything ends with the sandbox, however the sandbox dies. The supervisor adopts what its
+//!   descendants leave behind (it is their subreaper), and kills its children until there are none.
+//!   The kernel tells it when `run` ends. `run` is a subreaper too, and does the same if the
+//!   supervisor is killed. The kernel kills COMMAND with its supervisor. Every daemon holds the end
+//!   of a pipe, its lifeline, whose other end only the supervisor holds. If both `run` and
+//!   supervisor are killed, each sitter kills its attempts and what they left: processes with its
+//!   mark (`ORC_SPOOL`), and every child of its own, because it adopted processes that lost their
+//!   parent. Without cgroups one case remains: a process without that mark, whose sitter has died
+//!   before, outlives a sandbox of which both are killed at once.
+//! - A daemon that dies is started again on the same address. The supervisor holds the port as long
+//!   as it lives, so that no other program gets it in between.
 //! - Two sandboxes never meet: each has its own directory, port, authority and cgroup.
-//! - Descriptors are passed on only around the one spawn that is meant to have them. The
-//!   supervisor has a single thread: nothing else is spawned meanwhile.
+//! - Descriptors are inheritable only during the one spawn that is to have them. The supervisor has
+//!   a single thread, so nothing else is spawned meanwhile.
 //!
 //! ```text
 //! run, start          make the directory, start the supervisor, wait
@@ -87,8 +88,8 @@ pub(crate) enum Verbs {
 }
 
 impl Verbs {
-    /// Does what was asked, and tells of a failure. Returns the exit code: that of the command for
-    /// `run`, else one of the usual table.
+    /// Runs the verb, and tells a failure. Returns the exit code: that of the command for `run`,
+    /// else one of the usual table.
     pub(crate) fn run(self) -> u8 {
         let done = match self {
             Verbs::Run(verb) => verb.run(),

@@ -14,8 +14,8 @@ pub(crate) fn needs_conductor(expression: &str) -> bool {
 
 /// What `--all-of` or `--one-of` names without what the `-x` name, as one expression.
 ///
-/// Fails where the expression is wrong, where it is plain and empty, and where a `-x` holds
-/// groups together with operators, which left-to-right expressions cannot take away as a whole.
+/// Fails if the expression is wrong, if it is without groups and empty, or if a `-x` has groups
+/// together with operators, which left-to-right expressions cannot exclude as a whole.
 pub(crate) fn without(hosts: &str, excluded: &[String]) -> Result<String, Failure> {
     check(hosts)?;
     let mut expression = hosts.trim().to_owned();

@@ -13,8 +13,8 @@ use crate::{
     view::top::{By, TopPlayers, TopUnits},
 };
 
-/// How often a terminal is written anew: players tell every ten seconds while somebody looks, not all
-/// at the same moment.
+/// How often a terminal is written anew: players tell every ten seconds while somebody looks, not
+/// all at the same moment.
 const REFRESH: Duration = Duration::from_secs(5);
 /// Most lines, if nobody says how many: with the others they fit a small terminal.
 const LINES: usize = 20;

@@ -10,8 +10,9 @@
 //!   player`. TERM and INT end it.
 //! - It ends at once when the sitter's end of the socket pair closes.
 //!
-//! Left to others: sessions, and when to try again (`orchestra_link`); switching to the agent's user
-//! (the sitter, before it starts the agent); who is accepted in the handshake (`orchestra_certs`).
+//! Left to others: sessions, and when to try again (`orchestra_link`); switching to the agent's
+//! user (the sitter, before it starts the agent); who is accepted in the handshake
+//! (`orchestra_certs`).
 
 use std::{env, error::Error, fs, io, os::unix::net::UnixStream};
 

@@ -82,8 +82,8 @@ impl WatchStream {
 }
 
 impl Client {
-    /// Begins to watch a flow, from a cursor on or from now. With `every_end`, tasks that were never
-    /// sent are told too when their job ends.
+    /// Begins to watch a flow, from a cursor on or from now. With `every_end`, tasks that were
+    /// never sent are told too when their job ends.
     pub async fn watch(
         &mut self,
         flow: Option<FlowId>,

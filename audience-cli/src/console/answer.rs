@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// An answer that is asked for while it is written, and that asks for different things in each
-/// form. Neither method has a default, as with [`Output`].
+/// An answer that is fetched while it is written, and fetches different things in each form.
+/// Neither method has a default, as with [`Output`].
 pub(crate) trait Streamed {
     /// Writes what a person reads.
     async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure>;

@@ -25,7 +25,7 @@ pub(crate) struct Cancel {
 }
 
 impl Verb for Cancel {
-    /// Cancels each flow. Of a flow that had ended otherwise nothing is cancelled, which is a
+    /// Cancels each flow. A flow that has ended in another way is not cancelled, which is a
     /// failure.
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         let flows = whole_flows(&self.ids, "orc cancel")?;
@@ -50,7 +50,7 @@ impl Verb for Cancel {
     }
 }
 
-/// Which absent players a cancelled flow waits for, until when, and how to wait no longer.
+/// Says for which absent players a cancelled flow waits, until when, and how to stop waiting.
 async fn awaited(client: &mut Client, flow: FlowId, style: Style) -> Vec<String> {
     // The flow is cancelled whether or not this answer comes.
     let Ok(status) = client.flow(Some(flow)).await else { return Vec::new() };

@@ -11,9 +11,9 @@
 //!         success: 80%           # and the other limits, each with its default
 //! ```
 //!
-//! A file is checked as a whole before anything is sent: every unknown or wrong field of every
-//! job is told at once, with its place counted as ids count (`slot 2, job 1` is `42.2.1`).
-//! Whether hosts exist and scores are installed is the conductor's to say.
+//! A file is checked as a whole before anything is sent: every unknown or wrong field of every job
+//! is told at once, with its place counted as ids count (`slot 2, job 1` is `42.2.1`). Only the
+//! conductor knows whether hosts exist and scores are installed.
 
 mod job;
 mod names;
@@ -31,7 +31,7 @@ use crate::error::Failure;
 
 pub(crate) use job::{Overrides, Secret};
 
-/// Largest flow file, in bytes: what is larger could not be sent in one message either.
+/// Largest flow file, in bytes: a larger one could not be sent in one message.
 pub(crate) const FLOW_FILE_BYTES: usize = limits::MESSAGE_BYTES;
 
 /// Reads a flow; `what` names where it is from, for messages: `flow file deploy.yaml`.
@@ -79,7 +79,7 @@ fn flow(tree: &Node, overrides: &Overrides, problems: &mut Problems) -> Option<P
             .collect::<Vec<_>>()
     });
     let jobs: Vec<(usize, usize, &Node)> = jobs.collect();
-    // Told here rather than by thousands of problems further down.
+    // This is told here, because otherwise thousands of problems would follow.
     if slots.len() > limits::SLOTS || jobs.len() > limits::JOBS {
         let (slots, jobs) = (slots.len(), jobs.len());
         problems.add(

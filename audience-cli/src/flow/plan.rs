@@ -38,8 +38,8 @@ impl Verb for Plan {
     }
 }
 
-/// Plans, and tells the plan, or its digest alone. A submission that would be refused is a
-/// failure: of what would never be, a person is told no waves.
+/// Plans, and tells the plan or its digest alone. A submission that would be refused is a failure,
+/// and a person is told no waves of it.
 pub(super) fn show(
     wanted: &ConditionalSubmission,
     digest_alone: bool,

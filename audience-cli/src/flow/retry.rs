@@ -1,9 +1,9 @@
 //! `orc retry`: the id of the flow that goes on alone on standard output, everything else on
 //! standard error.
 //!
-//! A flow that has not ended goes on itself, with the parameters that it has. Of an ended flow a
-//! new one is made, whose parameters have to be given again: `--set` names jobs as people do, and
-//! places are what travels.
+//! A flow that has not ended goes on, with its parameters. For an ended flow a new one is made, and
+//! its parameters have to be given again: `--set` names jobs, and the request has slots and jobs by
+//! number.
 
 mod places;
 
@@ -104,9 +104,10 @@ impl Retry {
     }
 }
 
-/// Runs again what ended and is not ok, and waits where that was asked for.
+/// Runs again what ended and is not ok, and waits if that was asked for.
 async fn retry(again: &Again, client: &mut Client, console: &mut Console) -> Result<Exit, Failure> {
-    // The flow has its number from here on, because what `last` is changes with the answer.
+    // The flow is known by its number from here on, because the answer may change which flow is
+    // `last`.
     let flow = client.flow(again.flow).await?;
     let answer = client.retry(&retry_of(&flow, again)?).await?;
     let (old, new) = (flow.summary.id, answer.flow);
@@ -125,7 +126,7 @@ async fn retry(again: &Again, client: &mut Client, console: &mut Console) -> Res
         let told = console.answer(retried).and_then(|()| console.finish());
         told.map_err(|failure| goes_on(failure, new))?;
     }
-    // Nothing of a new flow was told before.
+    // Nothing was told of a new flow yet.
     let from = if new == old { From::Now } else { From::Beginning };
     until_end(wait, from, new, client, console).await
 }

@@ -1,5 +1,5 @@
-//! Several flows on one command line: each is dealt with, whatever became of the others, and what
-//! many of them share is said once.
+//! Several flows on one command line: each is dealt with, even if others failed, and a failure that
+//! many share is told once.
 
 use std::collections::BTreeSet;
 
@@ -39,8 +39,8 @@ impl Several {
         self.exit = self.exit.worse(exit);
     }
 
-    /// Notes a flow that could not be dealt with. Fails where no other flow was named, or the others
-    /// cannot be dealt with either.
+    /// Notes a flow that could not be dealt with. Fails if no other flow was named, or if the
+    /// others cannot be dealt with either.
     pub(super) fn failed(&mut self, flow: Option<FlowId>, failure: Failure) -> Result<(), Failure> {
         if !self.many || failure.exit == Exit::Away {
             return Err(failure);
@@ -54,7 +54,7 @@ impl Several {
         Ok(())
     }
 
-    /// Tells what is told once, and gives the exit code of them all.
+    /// Tells the shared failures, and returns the exit code of all flows.
     pub(super) fn finish(self) -> Exit {
         let Self { what, exit, unknown, ended, .. } = self;
         for (flows, why) in [(unknown, "no such flow"), (ended, "ended already")] {

@@ -1,7 +1,7 @@
 //! `getstatus`: flows, parts of flows, tasks and what they wrote.
 //!
-//! Tasks are written page by page as they come, in text and in JSON, so that a listing of a
-//! million needs the memory of one page. Only gathering (`-b`, `--diff`) collects, within its own bound.
+//! Tasks are written page by page as they come, in text and in JSON, so that a listing of a million
+//! needs the memory of one page. Only gathering (`-b`, `--diff`) collects, within its own bound.
 
 mod asking;
 mod json;

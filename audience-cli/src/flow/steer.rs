@@ -1,5 +1,5 @@
-//! What is done to flows one by one: they are cancelled, paused, resumed, promoted. Each verb ends
-//! well once it is durable.
+//! Verbs that act on flows one by one: cancel, pause, resume, promote. Each ends well once it is
+//! durable.
 
 use std::{io::Write as _, slice};
 
@@ -14,9 +14,9 @@ use crate::{
     view::json,
 };
 
-/// Acts on each flow and tells its state then: a line each as it is done, or one document once all
-/// are. A flow that cannot be acted on is in the way of no other: what comes after it must not go
-/// on because somebody had named one too many.
+/// Acts on each flow and tells its state after that: a line each as it is done, or one document
+/// once all are. If a flow cannot be acted on, the others still are: a flow must not go on because
+/// an earlier one on the command line does not exist.
 pub(super) async fn each(
     flows: &[Option<FlowId>],
     what: &'static str,

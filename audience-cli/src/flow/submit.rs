@@ -79,7 +79,7 @@ enum Task {
 
 impl Verb for Submit {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        // The lock ends here, because whoever is asked whether to cancel answers on that input.
+        // The lock ends here, because a question whether to cancel is answered on that input.
         let order = self.validate(&mut Inputs::new(&mut io::stdin().lock()))?;
         match &order.task {
             Task::Submit(wanted) if order.plan => plan::show(wanted, false, program),
@@ -101,7 +101,7 @@ impl Submit {
     }
 }
 
-/// Submits, tells the id, and waits where that was asked for.
+/// Submits, tells the id, and waits if that was asked for.
 async fn submit(order: Order, client: &mut Client, console: &mut Console) -> Result<Exit, Failure> {
     let wait = order.wait.as_ref();
     let (flow, warnings) = match &order.task {
@@ -122,16 +122,16 @@ async fn submit(order: Order, client: &mut Client, console: &mut Console) -> Res
         let told = console.answer(Accepted(flow)).and_then(|()| console.finish());
         told.map_err(|failure| goes_on(failure, flow))?;
     }
-    // Nothing of the flow was told before.
+    // Nothing was told of the flow yet.
     until_end(wait, From::Beginning, flow, client, console).await
 }
 
-/// Whoever could not be told the id on standard output is told it where failures are.
+/// Adds the flow's id to a failure, because it could not be told on standard output.
 pub(super) fn goes_on(failure: Failure, flow: FlowId) -> Failure {
     failure.hint(format!("flow {flow} was accepted all the same: getstatus {flow}"))
 }
 
-/// A request id as an error tells it.
+/// Reads a request id.
 fn request_id(text: &str) -> Result<RequestId, &'static str> {
     const EXPECTED: &str = "expected 32 hexadecimal digits, as an error told them";
     let mut id = [0; 16];
@@ -144,8 +144,8 @@ fn request_id(text: &str) -> Result<RequestId, &'static str> {
     Ok(RequestId(id))
 }
 
-/// A digest as `plan` prints it. An empty one, as from a variable that is not set, would be no
-/// condition at all.
+/// Reads a digest as `plan` prints it. An empty one, as from an unset variable, is refused, because
+/// it would be no condition.
 fn digest(text: &str) -> Result<String, &'static str> {
     match text.len() {
         1..=64 if text.bytes().all(|b| b.is_ascii_hexdigit()) => Ok(text.to_ascii_lowercase()),

@@ -38,8 +38,8 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// How to wait, where `--wait` asks for it. Without `--wait`, none of the flags that say how to
-    /// wait may be given.
+    /// Returns how to wait, if `--wait` asks for it. Without `--wait`, flags that say how to wait
+    /// are refused.
     pub(super) fn only_with(self, wait: bool) -> Result<Option<Self>, Failure> {
         if !wait && (self.wait_timeout.is_some() || self.jsonl) {
             return Err(
@@ -49,16 +49,16 @@ impl Waiting {
         Ok(wait.then_some(self))
     }
 
-    /// Whether what is heard while waiting is JSON on standard output, so that nothing else may be
-    /// there: a line a change, or the one document at the end.
+    /// Returns whether standard output gets JSON while waiting, a line for each change or one
+    /// document at the end, so that nothing else may be written there.
     pub(super) fn answers_in_json(&self, console: &Console) -> bool {
         self.jsonl || console.answers_in_json()
     }
 }
 
 impl Verb for Wait {
-    /// Waits for flow after flow, under one timeout. When that is over, the flows that are left are
-    /// looked at once: some may have ended.
+    /// Waits for one flow after the other, under one timeout. After the timeout the remaining flows
+    /// are looked at once, because some may have ended.
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         let flows = whole_flows(&self.ids, "orc wait")?;
         if program.console.answers_in_json() && flows.len() > 1 {
@@ -71,7 +71,7 @@ impl Verb for Wait {
             for flow in flows {
                 let target = flow.map_or(Target::Last, Target::Flow);
                 match watcher.watch(client, target, console).await {
-                    // Somebody wants to be gone.
+                    // The person wants to leave.
                     Ok(Exit::NotOver) => return Ok(Exit::NotOver),
                     Ok(exit) => several.took(exit),
                     Err(failure) => several.failed(flow, failure)?,
@@ -82,7 +82,7 @@ impl Verb for Wait {
     }
 }
 
-/// Waits for a flow where that was asked for; without, it is enough that the flow was accepted.
+/// Waits for a flow if that was asked for; otherwise it is enough that the flow was accepted.
 pub(super) async fn until_end(
     wait: Option<&Waiting>,
     from: From,

@@ -1,4 +1,4 @@
-//! What is submitted, as `submitjob` and `orc plan` are told it: a score over hosts, or a file.
+//! What is submitted, by the flags of `submitjob` and `orc plan`: a score over hosts, or a file.
 
 use std::{
     collections::BTreeMap,
@@ -64,7 +64,7 @@ pub(crate) struct What {
 }
 
 impl What {
-    /// Whether nothing is given of what a submission consists of.
+    /// Returns whether nothing of a submission is given.
     pub(super) fn is_empty(&self) -> bool {
         self.score.is_none()
             && self.flow.is_none()
@@ -72,7 +72,7 @@ impl What {
             && self.one_of.is_none()
     }
 
-    /// What is to be submitted, under no condition on a plan.
+    /// Returns what is to be submitted, without a condition on a plan.
     pub(super) fn wanted(self, inputs: &mut Inputs<'_>) -> Result<ConditionalSubmission, Failure> {
         let (require_same_score, allow_unknown) = (self.require_same_score, self.allow_unknown);
         let submission = self.submission(inputs)?;

@@ -16,12 +16,12 @@ use crate::error::Failure;
 
 /// How long the conductor may take until it listens.
 const LISTEN: Duration = Duration::from_secs(30);
-/// How long players may take until they are attached: so long, and so much more for each.
+/// How long players may take until they are attached; each player adds some time to it.
 const ATTACH: Duration = Duration::from_secs(60);
 const ATTACH_EACH: Duration = Duration::from_millis(500);
 /// How often we look. Asking costs the conductor some hundred microseconds.
 const LOOK: Duration = Duration::from_millis(20);
-/// Of how many players that are missing the log is shown, and how much of each log.
+/// For how many missing players the log is shown.
 const LOGS: usize = 3;
 const LOG_LINES: usize = 5;
 const LOG_BYTES: u64 = 4 << 10;
@@ -53,7 +53,7 @@ pub(super) async fn attached(
     let deadline = Instant::now() + within;
     let mut client = Client::connect(connection.clone()).await?;
     loop {
-        // A conductor that was killed is started again; so is this connection.
+        // A conductor that was killed is started again, so this connects again.
         match client.conductor().await {
             Ok(status) if status.attached as usize >= players.len() => return Ok(()),
             Ok(_) => {}

@@ -1,14 +1,14 @@
-//! A cgroup for the sandbox, where we may make one below our own: attempts then have leaves to be
-//! killed as a whole, and all of them are gone with the sandbox.
+//! A cgroup for the sandbox, if we may make one below our own. Then attempts have leaves that are
+//! killed as a whole, and nothing of them outlives the sandbox.
 //!
 //! ```text
 //! OURS/orchestra-sandbox-PID-STARTED/_daemons    the supervisor and all that it starts
 //! OURS/orchestra-sandbox-PID-STARTED/HOST        what player HOST makes leaves in
 //! ```
 //!
-//! Only version 2 serves. Where there is none, or it cannot be written, players do without. What a
-//! sandbox could not remove, because its supervisor was killed, the next one does: it is empty by
-//! then, and its name says whose it was.
+//! It has to be of version 2. If there is none, or it cannot be written, players have no cgroups. A
+//! cgroup that a sandbox could not remove, because its supervisor was killed, is removed by the
+//! next sandbox: by then it is empty, and its name tells the supervisor.
 
 use std::{
     fs, io,
@@ -21,8 +21,8 @@ use orchestra_model::{HostName, HostSet};
 
 use super::process::Process;
 
-/// How often, and with what pause, removing is tried: the kernel takes a moment to see that the
-/// last process of a cgroup has gone.
+/// How often a removal is tried, because the kernel takes a moment to see that the last process of
+/// a cgroup has gone.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How deep a score may have made cgroups below its own.
@@ -37,8 +37,8 @@ pub(super) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the sandbox's cgroup with one for each player, and moves this process into it.
-    /// `None`: that cannot be done here.
+    /// Makes the sandbox's cgroup with one for each player, and moves this process into it. Returns
+    /// `None` if that cannot be done here.
     pub(super) fn make(players: &HostSet, supervisor: Process) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let origin = own(&mounts, &fs::read_to_string("/proc/self/cgroup").ok()?)?;
@@ -59,7 +59,7 @@ impl Cgroup {
         for host in players {
             fs::create_dir(self.of(host))?;
         }
-        // No host is called so: a host's name begins with a letter or digit.
+        // No host has this name, because the name of a host begins with a letter or digit.
         let daemons = self.root.join("_daemons");
         fs::create_dir(&daemons)?;
         fs::write(daemons.join("cgroup.procs"), "0")
@@ -70,12 +70,12 @@ impl Cgroup {
         self.root.join(host.as_str())
     }
 
-    /// The whole of it, for whoever has to remove it in our stead.
+    /// The whole cgroup, for the process that has to remove it in our place.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Leaves it, and removes it. Nobody else is in it any more.
+    /// Leaves the cgroup and removes it. No other process is in it any more.
     pub(super) fn remove(self) {
         let _ = fs::write(self.origin.join("cgroup.procs"), "0");
         remove(&self.root);
@@ -88,13 +88,13 @@ fn name(supervisor: Process) -> String {
     format!("{PREFIX}{}-{}", supervisor.pid, supervisor.started)
 }
 
-/// Whose cgroup has this name, if it is one of a sandbox.
+/// Returns the supervisor whose cgroup has this name, if it is one of a sandbox.
 fn owner(name: &str) -> Option<Process> {
     let (pid, started) = name.strip_prefix(PREFIX)?.split_once('-')?;
     Some(Process { pid: pid.parse().ok()?, started: started.parse().ok()? })
 }
 
-/// Removes cgroups of sandboxes whose supervisors are gone, and in which nobody is.
+/// Removes empty cgroups of sandboxes whose supervisors are gone.
 fn sweep(origin: &Path) {
     let entries = fs::read_dir(origin).into_iter().flatten().flatten();
     for entry in entries {

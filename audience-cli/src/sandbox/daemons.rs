@@ -1,4 +1,4 @@
-//! Conductor and sitters: starting them, starting those again that died, stopping all.
+//! Conductor and sitters: starts them, starts those again that died, and stops all.
 
 use std::{
     collections::HashMap,
@@ -25,13 +25,13 @@ use super::{
 };
 use crate::error::Failure;
 
-/// A daemon that died sooner than this after its start has most likely not got far.
+/// A daemon that died within this time after its start most likely could not start properly.
 const QUICK: Duration = Duration::from_secs(1);
-/// How long to wait before the third start in a row: the first two are at once. Each further one
-/// waits twice as long, up to a bound.
+/// How long to wait before the third start in a row; the first two are at once. Each further wait
+/// is twice as long, up to a bound.
 const BACKOFF: Duration = Duration::from_millis(100);
 const DOUBLINGS: u32 = 6;
-/// After so many quick deaths in a row something is wrong that another start does not mend.
+/// After so many quick deaths in a row another start will not help.
 pub(super) const HOPELESS: u32 = 4;
 
 /// All daemons of a sandbox.
@@ -39,7 +39,7 @@ pub(super) struct Daemons {
     all: Vec<One>,
     by_pid: HashMap<i32, usize>,
     restart: bool,
-    /// Every daemon inherits the first end; the second is held here alone.
+    /// Every daemon inherits the first end; only this process holds the second.
     lifeline: OwnedFd,
     _held: OwnedFd,
 }
@@ -155,7 +155,7 @@ impl Daemons {
         self.all.iter().filter(move |one| one.role == role).filter_map(|one| one.process)
     }
 
-    /// From now on, whoever dies stays dead.
+    /// Starts no daemon again from now on.
     pub(super) fn start_no_more(&mut self) {
         self.restart = false;
         self.all.iter_mut().for_each(|one| one.due = None);
@@ -219,7 +219,7 @@ impl One {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Not of the terminal's foreground: what is typed there is for the command.
+            // The daemon is not in the terminal's foreground, whose keys are for the command.
             .process_group(0);
         fcntl_setfd(lifeline, FdFlags::empty())?;
         let spawned = command.spawn();
@@ -239,7 +239,7 @@ fn backoff(quick_deaths: u32) -> Duration {
     }
 }
 
-/// A program beside this one; else the name alone, to be found in the search path.
+/// Returns the path of a program beside this one; else its name, to be found in the search path.
 fn program(directory: &Path, name: &str) -> Result<PathBuf, Failure> {
     let beside = directory.join(name);
     if beside.is_file() {

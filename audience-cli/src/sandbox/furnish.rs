@@ -25,7 +25,7 @@ use crate::error::Failure;
 /// What a sandbox is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// One player a name.
+    /// The names of the players.
     pub players: HostSet,
     /// Where the scores are; `None`: the samples.
     pub scores: Option<PathBuf>,
@@ -174,7 +174,7 @@ fn player_toml(
     text
 }
 
-/// A path as TOML writes it, which is as JSON does.
+/// Quotes a path for TOML, which is done as in JSON.
 fn quoted(path: &Path) -> String {
     serde_json::Value::from(path.to_string_lossy()).to_string()
 }
@@ -199,7 +199,8 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a certificate and its key. Not to be durable: a sandbox does not outlive the machine.
+/// Writes a certificate and its key. They need not be durable, because a sandbox does not outlive a
+/// boot.
 fn keep(directory: &Path, name: &str, issued: &Issued) -> io::Result<()> {
     write(&directory.join(format!("{name}.key")), &issued.key_pem)?;
     write(&directory.join(format!("{name}.pem")), &issued.cert_pem)

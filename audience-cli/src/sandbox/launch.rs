@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 use super::{fleet::Fleet, place::Place, process::this_program};
 use crate::{console::narrate, error::Failure};
 
-/// The sandbox's directory, and whether it goes with the sandbox.
+/// Makes the sandbox's directory. Returns it, and whether it is removed with the sandbox.
 pub(super) fn claim(fleet: &Fleet) -> Result<(Place, bool), Failure> {
     let (directory, temporary) = match &fleet.dir {
         Some(directory) => (directory.clone(), false),
@@ -25,7 +25,7 @@ pub(super) fn claim(fleet: &Fleet) -> Result<(Place, bool), Failure> {
     Ok((place, temporary))
 }
 
-/// This program, as the supervisor of this sandbox.
+/// Returns the command that runs this program as the supervisor of this sandbox.
 pub(super) fn supervisor(
     fleet: &Fleet,
     place: &Place,

@@ -32,10 +32,11 @@ use crate::error::Failure;
 /// The variable that says in which directory the sandbox around a program is.
 pub(super) const DIRECTORY: &str = "ORCHESTRA_SANDBOX";
 
-/// The domain of every sandbox. Two of them have two authorities: neither accepts the other's.
+/// The domain of every sandbox. Each sandbox has its own authority, and does not accept that of
+/// another.
 pub(super) const DOMAIN: &str = "sandbox.test";
 pub(super) const CONDUCTOR: &str = "conductor.sandbox.test";
-/// Who asks, in a sandbox.
+/// The name of the audience in a sandbox.
 pub(super) const AUDIENCE: &str = "operator";
 
 /// The directory of a sandbox. Absolute, UTF-8 and without control characters, so that it can be
@@ -46,13 +47,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// A place at this directory, which need not exist yet.
+    /// Returns the place at this directory, which need not exist yet.
     pub(super) fn at(directory: &Path) -> Result<Self, Failure> {
         let root = checked(directory)?;
         Ok(Self { root })
     }
 
-    /// Makes the directory, or accepts it where it is empty.
+    /// Makes the directory, or accepts it if it is empty.
     pub(super) fn claim(&self) -> Result<(), Failure> {
         let what = || format!("making the sandbox in {}", self.root.display());
         private_directory(&self.root).map_err(|error| Failure::broken(what()).because(error))?;
@@ -80,7 +81,7 @@ impl Place {
         self.root.join("players").join(host.as_str())
     }
 
-    /// Who runs.
+    /// The file that says who runs.
     pub(super) fn record(&self) -> PathBuf {
         self.root.join("sandbox.json")
     }
@@ -110,8 +111,8 @@ impl Place {
         })
     }
 
-    /// How a program reaches the conductor: what its environment has to hold. `programs` comes first
-    /// in the search path.
+    /// Returns the variables by which a program reaches the conductor. `programs` comes first in
+    /// the search path.
     pub(super) fn variables(
         &self,
         address: SocketAddr,
@@ -137,7 +138,7 @@ impl Place {
     }
 }
 
-/// Where this program, and the others beside it, are.
+/// Returns the directory of this program and of those beside it.
 pub(super) fn programs() -> Result<PathBuf, Failure> {
     let program = this_program()?;
     Ok(program.parent().unwrap_or(Path::new("/")).to_owned())

@@ -1,9 +1,9 @@
-//! Processes as `/proc` tells them, and the end of all children.
+//! Processes as `/proc` tells them, and killing all children.
 //!
-//! A process is known by its number together with its start time: the number alone may belong to
-//! another one by now. Only children are signalled by number, and only by the one process that
-//! reaps them: until it does, their numbers cannot be used again. Everybody else gets signals
-//! through a handle (a pidfd).
+//! A process is known by its number together with its start time, because the number alone may
+//! belong to another process by now. Only children are signalled by number, and only by the process
+//! that reaps them: before that their numbers cannot be used again. All others get signals through
+//! a handle (a pidfd).
 
 use std::{
     collections::HashMap,
@@ -25,11 +25,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 
-/// Longest wait for children that were killed: one that hangs in the kernel cannot be helped.
+/// Longest wait for children that were killed. One that hangs in the kernel is not waited for.
 const END: Duration = Duration::from_secs(10);
-/// Longest wait for others that were killed.
+/// Longest wait for other processes that were killed.
 const BELOW: Duration = Duration::from_secs(2);
-/// How often we look whether they have gone.
+/// The time between two looks whether they have gone.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A process, and no later one that has its number.
@@ -47,16 +47,16 @@ impl Process {
         Entry::of(pid).map(|entry| entry.process)
     }
 
-    /// A handle to this very process; `None` where it is gone.
+    /// Opens a handle to this very process; `None` if it is gone.
     pub(super) fn handle(self) -> Option<OwnedFd> {
         let pidfd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
-        // Only if the number still belongs to the process is the handle one of it.
+        // The handle is of this process only if the number still belongs to it.
         self.runs().then_some(pidfd)
     }
 
     fn kill(self) {
         if let Some(pidfd) = self.handle() {
-            // It may have ended: then there is nobody to kill.
+            // The process may have ended.
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         }
     }
@@ -92,7 +92,7 @@ impl Entry {
         Some(Self { process: Process { pid, started }, parent, zombie: matches!(state, "Z" | "X") })
     }
 
-    /// Every process there is.
+    /// Returns all processes.
     pub(super) fn all() -> Vec<Self> {
         let names = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -100,14 +100,14 @@ impl Entry {
     }
 }
 
-/// The arguments of a process; empty where it is gone.
+/// Returns the arguments of a process; none if it is gone.
 pub(super) fn arguments(pid: i32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let parts = line.split(|byte| *byte == 0);
     parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect()
 }
 
-/// Takes the end of one child, if any has ended.
+/// Reaps one child, if any has ended.
 pub(super) fn reap() -> Option<(i32, WaitStatus)> {
     match wait(WaitOptions::NOHANG) {
         Ok(Some((pid, status))) => Some((pid.as_raw_nonzero().get(), status)),
@@ -118,13 +118,13 @@ pub(super) fn reap() -> Option<(i32, WaitStatus)> {
 /// Sends a signal to a child that has not been reaped.
 pub(super) fn signal_child(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
-        // It may have ended: then there is nobody to tell.
+        // The child may have ended.
         let _ = kill_process(pid, signal);
     }
 }
 
-/// Kills everybody below these processes, except whom `spared` names, until nobody is there; for
-/// two seconds at most.
+/// Kills all descendants of these processes except those that `spared` names, until none is left,
+/// for at most [`BELOW`].
 pub(super) fn kill_below(roots: &[Process], spared: impl Fn(i32) -> bool) {
     let deadline = Instant::now() + BELOW;
     while Instant::now() < deadline {
@@ -156,15 +156,15 @@ pub(super) fn kill_below(roots: &[Process], spared: impl Fn(i32) -> bool) {
 /// supervisor. The setting outlives an exec.
 pub(super) fn end_with(parent: i32, signal: Signal) -> io::Result<()> {
     set_parent_process_death_signal(Some(signal))?;
-    // It may have ended before.
+    // The parent may have ended before.
     match getppid() {
         Some(pid) if pid.as_raw_nonzero().get() == parent => Ok(()),
         _ => Err(io::Error::other("whoever started it is gone")),
     }
 }
 
-/// Kills all children until there are none. With the whole tree below a subreaper this ends
-/// everything: the children of who dies become ours, and are killed in their turn.
+/// Kills all children until there are none. In a subreaper this ends the whole tree: when a child
+/// dies, its children become ours and are killed too.
 pub(super) fn end_children() -> io::Result<()> {
     let me = getpid().as_raw_nonzero().get();
     let deadline = Instant::now() + END;
@@ -192,8 +192,8 @@ pub(super) fn this_program() -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::broken("looking for this program").because(error))
 }
 
-/// The exit code of a process that ended so: 128 + the signal's number for a death by signal, as
-/// shells have it.
+/// Returns the exit code of a process that ended so: 128 + the signal's number for a death by
+/// signal, as in shells.
 pub(super) fn code_of(exit: Option<i32>, signal: Option<i32>) -> u8 {
     let code = exit.or_else(|| signal.map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(Exit::Broken.code())

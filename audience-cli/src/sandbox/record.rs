@@ -1,8 +1,7 @@
-//! `sandbox.json`: who runs in a sandbox, for whoever asks from outside.
+//! `sandbox.json`: the processes of a sandbox, for verbs that run outside of it.
 //!
-//! It is written anew whenever a daemon was started, whole or not at all. Agents are not in it:
-//! they are children of their sitters, who start them again as they like, and are looked for when
-//! somebody asks.
+//! It is written anew, whole or not at all, whenever a daemon was started. Agents are not in it:
+//! their sitters start them again at any time, so they are looked for when a verb asks.
 
 use std::{
     collections::HashMap,
@@ -22,7 +21,7 @@ use crate::error::Failure;
 /// The version of the file.
 const SCHEMA: u32 = 1;
 
-/// What is said on standard output when everything runs and nobody has to wait for a command.
+/// What a supervisor without a command says on standard output when everything runs.
 pub(super) const READY: &str = "ready";
 
 /// What `sandbox.json` holds.
@@ -31,7 +30,7 @@ pub(super) struct Record {
     schema: u32,
     /// The process that holds everything together.
     pub supervisor: Process,
-    /// Whether the directory goes with the sandbox.
+    /// Whether the directory is removed with the sandbox.
     pub temporary: bool,
     /// Where the conductor listens.
     pub conductor: SocketAddr,
@@ -65,7 +64,7 @@ pub(super) enum Role {
 }
 
 impl Record {
-    /// The record of a sandbox in which nobody runs yet.
+    /// Returns the record of a sandbox in which no daemon runs yet.
     pub(super) fn new(supervisor: Process, temporary: bool, conductor: SocketAddr) -> Self {
         Self {
             schema: SCHEMA,
@@ -78,7 +77,8 @@ impl Record {
         }
     }
 
-    /// Writes the record beside the old one, then over it, so that a reader never meets half of one.
+    /// Writes the record under another name, then renames it, so that a reader never sees half of
+    /// one.
     pub(super) fn write(&self, place: &Place) -> io::Result<()> {
         let path = place.record();
         let beside = path.with_extension("json.new");
@@ -103,7 +103,7 @@ impl Record {
         }
     }
 
-    /// Every daemon that runs now: the conductor, then sitters, each with its agent.
+    /// Returns every daemon that runs now: the conductor, then sitters, each with its agent.
     pub(super) fn running(&self) -> Vec<Daemon> {
         let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
         for entry in Entry::all().into_iter().filter(|entry| !entry.zombie) {

@@ -41,7 +41,7 @@ impl Run {
     pub(super) fn run(self) -> Result<u8, Failure> {
         let (fleet, command) = (&self.fleet, &self.command);
         let (place, temporary) = claim(fleet)?;
-        // Should the supervisor be killed, all that was below it comes to us.
+        // If the supervisor is killed, its descendants become our children.
         set_child_subreaper(Some(getpid()))
             .map_err(|error| Failure::broken("becoming a subreaper").because(error))?;
         let supervisor = supervisor(fleet, &place, temporary)?
@@ -71,8 +71,9 @@ impl Run {
     }
 }
 
-/// Waits for the supervisor, which gets the signals that this process gets. Those of the keyboard
-/// it gets itself, being of the same process group, and this process only survives them.
+/// Waits for the supervisor, and passes on to it the signals that this process gets. The supervisor
+/// is in the same process group and gets those of the keyboard itself; this process only ignores
+/// them.
 async fn wait(mut supervisor: Child) -> Result<ExitStatus, Failure> {
     let failed = |error: io::Error| Failure::broken("waiting for the sandbox").because(error);
     let mut ended = signal(SignalKind::child()).map_err(failed)?;
@@ -95,7 +96,7 @@ async fn wait(mut supervisor: Child) -> Result<ExitStatus, Failure> {
     }
 }
 
-/// The supervisor was killed: does what it would have done.
+/// Does what the supervisor would have done, because it was killed.
 fn after_supervisor(place: &Place, status: ExitStatus) {
     narrate(format_args!(
         "sandbox: the supervisor died ({status}): ending all that it had started"

@@ -5,14 +5,14 @@ use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 /// Every file below `scores/` of the repository, by its path from there.
 const SAMPLES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/samples.rs"));
 
-/// Writes the samples into `directory`, which must not exist. A player refuses what others can
-/// write, so modes are set one by one, whatever the umask, and whatever they were in the clone.
+/// Writes the samples into `directory`, which must not exist. A player refuses files that others
+/// can write, so each mode is set, independent of the umask and of the modes in the clone.
 pub(super) fn extract(directory: &Path) -> io::Result<()> {
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
     fs::create_dir(directory)?;
     mode(directory, 0o755)?;
     for (name, bytes) in SAMPLES {
-        // The table is sorted: what is deeper comes after a file of its directory, or makes it.
+        // The table is sorted, so a directory is made with its first file.
         let mut below = directory.to_owned();
         let parts: Vec<&str> = name.split('/').collect();
         let (file, directories) = parts.split_last().unwrap_or((name, &[]));

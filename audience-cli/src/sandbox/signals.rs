@@ -1,4 +1,4 @@
-//! What the supervisor hears, beside the start of the sandbox and the next start of a daemon.
+//! Events of the supervisor.
 
 use std::io;
 
@@ -27,9 +27,9 @@ pub(super) enum Event {
     Booted(Result<(), Failure>),
     /// A daemon is to be started again.
     Due,
-    /// We are told to end, by somebody or by our parent's end; the number is that of a signal.
+    /// We are told to end, by a signal of this number or by our parent's end.
     Told(i32),
-    /// Somebody typed it: for the command, if there is one.
+    /// A signal of the keyboard, which is for the command if there is one.
     Typed(i32),
 }
 

@@ -42,7 +42,8 @@ impl Start {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed)?;
-        // Nothing but the end comes of a sandbox that did not get ready; why, it has told itself.
+        // The stream of a sandbox that did not get ready ends without a word; the sandbox has told
+        // why itself.
         let mut ready = String::new();
         if let Some(stdout) = supervisor.stdout.take() {
             BufReader::new(stdout).read_line(&mut ready).map_err(failed)?;

@@ -12,7 +12,7 @@ use rustix::{
 use super::{cgroup, launch::remove, place::Place, record::Record, which::Which};
 use crate::error::Failure;
 
-/// How long a supervisor gets to stop everything.
+/// How long a supervisor may take to stop everything.
 const STOP: Duration = Duration::from_secs(60);
 
 /// `orc sandbox stop`.
@@ -39,7 +39,8 @@ impl Stop {
                     .hint(format!("kill -KILL {}", record.supervisor.pid)));
             }
         }
-        // The daemons of a supervisor that was killed have gone by themselves; its cgroup could not.
+        // The daemons of a supervisor that was killed have ended by themselves, but its cgroup is
+        // left.
         if let Some(root) = &record.cgroup {
             cgroup::remove(root);
         }

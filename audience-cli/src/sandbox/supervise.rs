@@ -1,8 +1,9 @@
 //! The supervisor: from the first daemon to the last process.
 //!
-//! One thread, one loop. It starts the conductor, then all players at once, waits until they are
-//! attached, runs the command or says that it is ready, and ends when the command does, when its
-//! parent does, or when it is told to. Then it stops the conductor, scores, players, and whoever is left.
+//! It has one thread and one loop. It starts the conductor, then all players at once, waits until
+//! they are attached, then runs the command or says that it is ready. It ends when the command
+//! does, when its parent does, or when it is told to. Then it stops the conductor, scores, players,
+//! and all that is left.
 
 use std::{
     ffi::OsString,
@@ -35,7 +36,7 @@ use super::{
 };
 use crate::{console::narrate, error::Failure, program::runtime};
 
-/// How long daemons, and the command, get after TERM.
+/// How long daemons, and the command, may take after TERM.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// `orc sandbox supervise`, which only `run` and `start` call.
@@ -71,7 +72,8 @@ struct Supervisor {
     args: Supervise,
     place: Place,
     address: SocketAddr,
-    /// Bound and never listening: the port stays ours while the conductor is away.
+    /// The socket is bound and never listens, so that the port stays ours while the conductor is
+    /// away.
     _port: TcpSocket,
     cgroup: Option<Cgroup>,
     daemons: Daemons,
@@ -87,7 +89,7 @@ impl Supervisor {
         let signals = Signals::new().map_err(failed)?;
         match args.parent {
             Some(parent) => process::end_with(parent, Signal::TERM).map_err(failed)?,
-            // Whoever started it, and their terminal, go their own way.
+            // The sandbox leaves the session and terminal of the process that started it.
             None => drop(setsid().map_err(|error| failed(error.into()))?),
         }
         set_child_subreaper(Some(getpid())).map_err(|error| failed(error.into()))?;
@@ -118,7 +120,7 @@ impl Supervisor {
         })
     }
 
-    /// Everything up to the end of the command, or whatever else is the end. Returns the exit code.
+    /// Runs the sandbox until the command, or something else, ends it. Returns the exit code.
     async fn live(&mut self) -> Result<u8, Failure> {
         let plan = Plan {
             players: self.args.fleet.players.clone(),
@@ -171,14 +173,14 @@ impl Supervisor {
                     self.write_record()?;
                 }
                 Event::Told(number) => return Ok(code_of(None, Some(number))),
-                // The command has heard it too, and decides.
+                // The command gets this signal too, and decides.
                 Event::Typed(_) if self.command.is_some() => {}
                 Event::Typed(number) => return Ok(code_of(None, Some(number))),
             }
         }
     }
 
-    /// Everything runs: now the command, if there is one.
+    /// Starts the command, if there is one, now that everything runs.
     fn ready(&mut self, began: Instant) -> Result<(), Failure> {
         narrate(format_args!(
             "sandbox: players attached after {:.1} s: {}; in {}",
@@ -199,12 +201,12 @@ impl Supervisor {
             .spawn()
             .map_err(failed)?;
         let pid = i32::try_from(child.id()).map_err(|error| failed(io::Error::other(error)))?;
-        // A child that has not been reaped is there, at least as a zombie.
+        // A child that was not reaped exists, at least as a zombie.
         self.command = Process::of(pid);
         Ok(())
     }
 
-    /// Says that it is ready, and lets go of whoever started it.
+    /// Says that it is ready, and detaches from the process that started it.
     fn detach(&mut self) -> Result<(), Failure> {
         let failed =
             |error: io::Error| Failure::broken("leaving the sandbox to itself").because(error);
@@ -215,7 +217,7 @@ impl Supervisor {
         dup2_stderr(&log).map_err(|error| failed(error.into()))
     }
 
-    /// Takes the end of all children that have ended. Returns a code where that is the end.
+    /// Reaps all children that have ended. Returns an exit code if that ends the sandbox.
     fn children_ended(&mut self, stage: Stage) -> Result<Option<u8>, Failure> {
         while let Some((pid, status)) = reap() {
             if self.command.is_some_and(|command| command.pid == pid) {
@@ -235,7 +237,7 @@ impl Supervisor {
         if starting && (self.args.fleet.no_restart || death.quick >= HOPELESS) {
             return Err(Failure::broken(format!("starting the sandbox: {}", death.text)));
         }
-        // Whoever kills daemons on purpose does not want to read of it here.
+        // A daemon may be killed on purpose, so its death goes to the log only.
         if let Ok(mut log) = Place::log(self.place.root()) {
             let _ = writeln!(log, "{}", death.text);
         }
@@ -245,17 +247,17 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops everything, in order; then kills whoever is left.
+    /// Stops everything in order, then kills all that is left.
     async fn end(&mut self) -> Result<(), Failure> {
         self.daemons.start_no_more();
         if let Some(command) = self.command {
             signal_child(command.pid, Signal::TERM);
             self.until(|supervisor| supervisor.command.is_none()).await;
         }
-        // Nobody starts anything from now on, so that what is stopped stays so.
+        // Without the conductor nothing is started any more.
         self.stop(Role::Conductor).await;
-        // A sitter that is told to stop leaves scores running. As long as there is one they would
-        // not outlive us; afterwards they might, if we were killed at that moment.
+        // Scores are killed before their sitters stop: a sitter that stops leaves scores running,
+        // and without it they would outlive us if we were killed at that moment.
         let sitters: Vec<Process> = self.daemons.of(Role::Sitter).collect();
         process::kill_below(&sitters, record::is_agent);
         self.stop(Role::Sitter).await;
@@ -275,7 +277,7 @@ impl Supervisor {
         self.until(|supervisor| supervisor.daemons.of(role).next().is_none()).await;
     }
 
-    /// Reaps until that is so, or the time is over.
+    /// Reaps children until `done` holds, or the time is over.
     async fn until(&mut self, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + GRACE;
         loop {

@@ -17,7 +17,7 @@ pub(crate) struct Within {
     /// The supervisor: the command dies with it.
     #[arg(long)]
     parent: i32,
-    /// What to become.
+    /// The command to become.
     #[arg(required = true, last = true)]
     command: Vec<OsString>,
 }

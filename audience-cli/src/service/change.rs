@@ -1,4 +1,4 @@
-//! What is asked of a service that is there: each verb ends well once it is durable.
+//! Verbs for an existing service. Each ends well once it is durable.
 
 use orchestra_client::{Client, Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
@@ -29,7 +29,7 @@ pub(super) fn on_hosts(expression: Option<String>) -> Result<String, Failure> {
     }
 }
 
-/// A failure after which nobody knows whether what was asked for is done.
+/// Adds to a failure that it is not known whether what was asked for is done.
 pub(super) fn may_be_done(failure: Failure, name: &ServiceName) -> Failure {
     if failure.exit != Exit::Away || failure.remedy().is_some() {
         return failure;
@@ -37,7 +37,7 @@ pub(super) fn may_be_done(failure: Failure, name: &ServiceName) -> Failure {
     failure.hint(format!("it may have been done all the same: orc service show {name}"))
 }
 
-/// Refuses what ends every run of a service, unless somebody says that it is meant.
+/// Refuses a verb that ends every run of a service, unless a flag confirms it.
 pub(super) fn only_if_meant(is_meant: bool, name: &ServiceName, verb: &str) -> Result<(), Failure> {
     if is_meant {
         return Ok(());

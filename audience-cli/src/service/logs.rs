@@ -124,7 +124,7 @@ struct Reading<'a> {
 trait Sink {
     fn take(&mut self, chunk: &LogChunk) -> Result<(), Failure>;
 
-    /// Whether nobody reads any more.
+    /// Returns whether the reader is gone.
     fn is_closed(&self) -> bool;
 }
 
@@ -155,14 +155,15 @@ impl Reading<'_> {
             }
             self.query.from = Some(chunk.next);
             if self.query.runs == LogRuns::Newest && self.query.follow {
-                // Whatever run is the newest then: nothing between is to be left out.
+                // All runs are asked for, because the newest run may be another one then, and none
+                // in between is to be left out.
                 self.query.runs = LogRuns::All;
             }
         }
         Ok(())
     }
 
-    /// Says once why nothing comes.
+    /// Tells once why nothing comes.
     fn tell_loss(&mut self, why: &Failure) {
         let line = format!("{why}; trying again");
         if line != self.told {

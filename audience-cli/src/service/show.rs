@@ -41,7 +41,7 @@ impl Verb for Show {
     }
 }
 
-/// A service; where there is none, says how to see which there are.
+/// Returns a service. If there is none, the failure says how to see which there are.
 pub(super) async fn find(
     name: &ServiceName,
     client: &mut Client,
@@ -49,7 +49,7 @@ pub(super) async fn find(
     client.service(name).await.map_err(|unheard| with_hint(unheard.into()))
 }
 
-/// Where there is no such service: with the way to see which there are.
+/// Adds to a failure, if there is no such service, how to see which there are.
 pub(super) fn with_hint(failure: Failure) -> Failure {
     match failure.exit {
         Exit::NoSuchFlow => failure.hint("orc service list"),
@@ -57,7 +57,7 @@ pub(super) fn with_hint(failure: Failure) -> Failure {
     }
 }
 
-/// One of a service's versions.
+/// Returns one of a service's versions.
 pub(super) fn version<'a>(
     versions: &'a [AppliedVersion],
     wanted: ServiceVersion,

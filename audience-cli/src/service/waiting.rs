@@ -1,5 +1,5 @@
-//! Waiting until a service is ready: while a flow changes it, by that flow's events; while none does,
-//! by looking every few seconds, because nothing tells of units.
+//! Waits until a service is ready. While a flow changes it, this follows the flow's events.
+//! Otherwise it looks every few seconds, because there are no events of units.
 
 use std::time::Duration;
 
@@ -24,9 +24,9 @@ use crate::{
     view::{one_line, service::Standing},
 };
 
-/// How long after the first look the next one follows, where no flow tells.
+/// How long after the first look the next one follows, if there is no flow to follow.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// What such a pause grows to: a look brings every instance.
+/// The longest pause between two looks. A look fetches every instance.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long to wait.
@@ -54,12 +54,12 @@ impl Patience {
 /// A service that is waited for.
 struct Waiting<'a> {
     name: &'a ServiceName,
-    /// The version that is meant; `None`: the newest that was seen to be wanted.
+    /// The version that is awaited; `None`: the newest wanted one.
     asked: Option<ServiceVersion>,
     seen: ServiceVersion,
     /// From when on flows are told.
     from: From,
-    /// What was told last of a service that no flow changes.
+    /// What was told last while no flow changed the service.
     told: String,
     /// The flow that was followed to its end.
     followed: Option<FlowId>,
@@ -139,7 +139,7 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// How the service stands, over as many connections as it takes.
+    /// Returns the service's status, over as many connections as it takes.
     async fn look(
         &mut self,
         client: &mut Client,
@@ -177,7 +177,7 @@ impl<'a> Waiting<'a> {
         };
         let mut following = Following::new(Some(flow), self.from, false);
         match following.until_end(client, console).await {
-            // One that was pruned has ended.
+            // A flow that was pruned has ended.
             Err(failure) if failure.exit != Exit::NoSuchFlow => return Err(failure),
             _ => {}
         }
@@ -186,7 +186,7 @@ impl<'a> Waiting<'a> {
         Ok(())
     }
 
-    /// Tells what is waited for where no flow does, once.
+    /// Tells once what is awaited while no flow changes the service.
     fn tell(&mut self, status: &ServiceStatus, console: &Console) {
         let name = self.name;
         let line = match &status.record.paused_by {
@@ -200,7 +200,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// What came of it: the exit code, and what is said of the version.
+/// Returns the exit code, and what is said of the version.
 fn verdict(
     status: &ServiceStatus,
     version: ServiceVersion,

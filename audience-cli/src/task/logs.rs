@@ -1,6 +1,6 @@
-//! `orc logs`: what a task wrote, attempt by attempt, or what an instance of a service writes: the two
-//! are told apart by the id's first letter. A task's standard output goes to standard output, its
-//! standard error and what is said about it to standard error.
+//! `orc logs`: what a task wrote, attempt by attempt, or what an instance of a service writes: the
+//! two are told apart by the id's first letter. A task's standard output goes to standard output,
+//! its standard error and what is said about it to standard error.
 
 use orchestra_client::{AttemptLog, Attempts, Exit};
 

@@ -49,7 +49,7 @@ pub(crate) fn flow(
     }
     write!(out, " at {}", when_about(submitted))?;
     if summary.ended_at.is_none() {
-        // Since when it is in this state, nobody has noted.
+        // It is not recorded since when it is in this state.
         write!(out, ", {} ago", elapsed(now.since(submitted)))?;
     }
     if let Some(by) = &flow.cancelled_by {
@@ -78,8 +78,7 @@ pub(crate) fn flow(
     Ok(())
 }
 
-/// Why nothing of a flow goes on where only a person can help, and what helps. The conductor's
-/// reasons say what would mend each.
+/// Returns why a flow is stalled, and what helps. The conductor's reasons say what would mend each.
 pub(crate) fn why(flow: &FlowStatus, style: Style) -> Vec<String> {
     let id = flow.summary.id;
     let mut lines = Vec::new();
@@ -158,7 +157,7 @@ fn in_words(reason: WaitReason) -> &'static str {
     }
 }
 
-/// Where a canary is that holds other tasks back.
+/// Returns the state of a canary that holds other tasks back.
 fn canary(job: &JobStatus, canary: CanaryStatus) -> String {
     let CanaryStatus { tasks, ok, until } = canary;
     let now = format!("orc promote {} --job {}", job.id.flow, job.name);
@@ -171,7 +170,7 @@ fn canary(job: &JobStatus, canary: CanaryStatus) -> String {
     }
 }
 
-/// `8 ok, 2 failed`; what is nobody's state is left out.
+/// Returns `8 ok, 2 failed`; states without tasks are left out.
 pub(crate) fn counts(counts: &Counts) -> String {
     let mut text = String::new();
     for (state, n) in counts.iter().filter(|(_, n)| *n > 0) {
@@ -181,7 +180,8 @@ pub(crate) fn counts(counts: &Counts) -> String {
     if text.is_empty() { "no tasks".to_owned() } else { text }
 }
 
-/// Where a slot is: the worst of its jobs once they all ended, else what still goes on in it.
+/// Returns the state of a slot: the worst of its jobs once they all ended, else that of a job that
+/// goes on.
 pub(crate) fn slot_state(jobs: &[JobStatus]) -> JobState {
     let any = |state: JobState| jobs.iter().any(|job| job.state == state);
     let all = |state: JobState| jobs.iter().all(|job| job.state == state);

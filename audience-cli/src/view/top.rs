@@ -56,14 +56,14 @@ impl fmt::Display for Known {
 
 /// Units, those that use most first.
 pub(crate) struct TopUnits {
-    /// With whether their players are attached.
+    /// Units, each with its host and whether the player is attached.
     units: Vec<(HostName, bool, UnitUsage)>,
     known: Known,
     most: Option<usize>,
 }
 
 impl TopUnits {
-    /// The units of these hosts, or those of one service among them. At most so many are told.
+    /// Returns the units of these hosts, or only those of one service. At most `most` are told.
     pub(crate) fn new(
         hosts: Vec<HostUsage>,
         service: Option<&ServiceName>,
@@ -152,7 +152,7 @@ fn line(host: &HostName, attached: bool, unit: &UnitUsage, style: Style) -> Stri
     text
 }
 
-/// What is told of a player that went away.
+/// Returns how old the sample of an absent player is.
 fn as_of(age: Millis) -> String {
     format!("not attached, {} ago", elapsed(age))
 }
@@ -193,7 +193,7 @@ pub(crate) struct TopPlayers {
 }
 
 impl TopPlayers {
-    /// These players. At most so many are told.
+    /// Returns these players. At most `most` are told.
     pub(crate) fn new(mut hosts: Vec<HostUsage>, by: By, most: Option<usize>) -> Self {
         let known = Known::of(&hosts);
         let used = |host: &HostUsage| match by {

@@ -48,8 +48,8 @@ pub(crate) fn permille(share: Option<Permille>) -> Option<u16> {
     share.map(|share| share.0)
 }
 
-/// `uses cpu 0.25 (highest 0.3), memory 30.1MiB (peak 40.2MiB)`: of several units from the least to the
-/// most. Empty where nothing is known.
+/// `uses cpu 0.25 (highest 0.3), memory 30.1MiB (peak 40.2MiB)`: of several units from the least to
+/// the most. Empty where nothing is known.
 pub(crate) fn used(usages: &[&UnitUsage]) -> String {
     let cpu = amount(
         "cpu",

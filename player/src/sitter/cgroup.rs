@@ -90,8 +90,8 @@ enum Version {
 }
 
 impl Cgroups {
-    /// Finds places for leaves and limits as the configuration says, and tries them. `None`: there are
-    /// no cgroups.
+    /// Finds places for leaves and limits as the configuration says, and tries them. `None`: there
+    /// are no cgroups.
     pub(crate) fn find(
         setting: &config::Cgroup,
         spool: SpoolId,

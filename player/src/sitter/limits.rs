@@ -1,7 +1,7 @@
 //! Limits of what a unit's run may have of its host: plain files of cgroups.
 //!
-//! Three controllers do it: `memory`, `cpu` and `pids`. A host has each of them in cgroup v2, or in a
-//! hierarchy of v1, or not at all:
+//! Three controllers do it: `memory`, `cpu` and `pids`. A host has each of them in cgroup v2, or in
+//! a hierarchy of v1, or not at all:
 //!
 //! ```text
 //! v2   the unit's leaf itself           memory.max   cpu.max                    pids.max

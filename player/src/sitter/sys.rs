@@ -56,7 +56,8 @@ pub(crate) struct Spawn<'a> {
     pub(crate) identity: Option<&'a Identity>,
     /// The cgroup that it is in from its first moment on; `None`: the caller's.
     pub(crate) cgroup: Option<Entrance<'a>>,
-    /// Files of processes of further cgroups, of other hierarchies, that it is in before it executes.
+    /// Files of processes of further cgroups, of other hierarchies, that it is in before it
+    /// executes.
     pub(crate) limits: &'a [BorrowedFd<'a>],
     /// How many files it may open.
     pub(crate) file_limit: FileLimit,
@@ -293,9 +294,10 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         plan.cgroup = spawn.cgroup.map_or(-1, |cgroup| cgroup.processes.as_raw_fd());
         // SAFETY: `child` gets a stack of its own, whose end (stacks grow down) is aligned for any
         // value, and `plan`, which with all it points to outlives the child's use: CLONE_VFORK
-        // suspends this thread, and the other one uses none of it, until the child has executed or exited.
-        // CLONE_VM shares the memory; `child` writes `plan.failure`, errno and the atomic number alone.
-        // CLONE_PIDFD stores a new descriptor through the pointer given as the parent's thread id.
+        // suspends this thread, and the other one uses none of it, until the child has executed or
+        // exited. CLONE_VM shares the memory; `child` writes `plan.failure`, errno and the atomic
+        // number alone. CLONE_PIDFD stores a new descriptor through the pointer given as the
+        // parent's thread id.
         unsafe {
             libc::clone(
                 child,
@@ -417,8 +419,8 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 /// locks are the parent's. It neither allocates nor panics.
 extern "C" fn child(plan: *mut c_void) -> c_int {
     let plan: *mut Plan = plan.cast();
-    // SAFETY: `spawn` passes its `Plan`, and its thread is suspended: nobody else uses it, nor does the
-    // other thread.
+    // SAFETY: `spawn` passes its `Plan`, and its thread is suspended: nobody else uses it, nor does
+    // the other thread.
     let plan = unsafe { &mut *plan };
     // SAFETY: as `become_program` demands, this is the child, with a valid plan.
     let step = unsafe { become_program(plan) };
@@ -442,8 +444,8 @@ unsafe fn become_program(plan: &Plan) -> Step {
             let own = libc::syscall(libc::SYS_getpid);
             (*plan.number).store(own as i32, Ordering::Relaxed);
         }
-        // The kernel's own struct, all zero, says "the default"; libc's wrapper would keep its hands
-        // off two signals, which may have been left ignored. Refused for KILL and STOP alone.
+        // The kernel's own struct, all zero, says "the default"; libc's wrapper would keep its
+        // hands off two signals, which may have been left ignored. Refused for KILL and STOP alone.
         let default = [0_u64; 8];
         for signal in 1..=64 {
             let (size, old) = (size_of::<u64>(), ptr::null_mut::<c_void>());
@@ -469,8 +471,8 @@ unsafe fn become_program(plan: &Plan) -> Step {
         if libc::dup3(plan.program, program, libc::O_CLOEXEC) < 0 {
             return Step::Descriptors;
         }
-        // From here on it may be another user's, who can stop it for ever: it holds nothing but what
-        // is its own.
+        // From here on it may be another user's, who can stop it for ever: it holds nothing but
+        // what is its own.
         let first = (program + 1) as libc::c_uint;
         libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0);
         for number in program + 1..=plan.closed_singly {
@@ -533,8 +535,9 @@ unsafe fn become_program(plan: &Plan) -> Step {
     }
 }
 
-/// Says how soon the kernel is to kill this process where the host lacks memory. The kernel takes that
-/// of one process alone while its parent waits for it (`vfork`), though both share their memory.
+/// Says how soon the kernel is to kill this process where the host lacks memory. The kernel takes
+/// that of one process alone while its parent waits for it (`vfork`), though both share their
+/// memory.
 ///
 /// # Safety
 ///
@@ -682,9 +685,9 @@ pub(crate) fn inherited(numbers: impl IntoIterator<Item = i32>) -> Vec<OwnedFd> 
         *number > 2 && flags >= 0 && flags & libc::FD_CLOEXEC == 0
     };
     let left: Vec<i32> = numbers.into_iter().filter(was_left).collect();
-    // SAFETY: what an execution left open is not close-on-exec. std and every module of this program
-    // open descriptors close-on-exec, so this program opened none of these; what was taken is
-    // close-on-exec, so no earlier call gave one of them away.
+    // SAFETY: what an execution left open is not close-on-exec. std and every module of this
+    // program open descriptors close-on-exec, so this program opened none of these; what was taken
+    // is close-on-exec, so no earlier call gave one of them away.
     unsafe { take_descriptors(left) }
 }
 

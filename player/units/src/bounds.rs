@@ -40,6 +40,6 @@ pub const EXTENSION_MS: u64 = 60_000;
 /// By how much in all a run that is being ended may extend its grace (ms): an hour, so that no stop
 /// waits for ever.
 pub const STOP_EXTENSION_MS: u64 = 3_600_000;
-/// Highest order, placement and run number, and highest moment, that a journal may hold (2^60): so that
-/// counting on from them never overflows.
+/// Highest order, placement and run number, and highest moment, that a journal may hold (2^60): so
+/// that counting on from them never overflows.
 pub const REACHABLE: u64 = 1 << 60;

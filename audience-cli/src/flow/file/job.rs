@@ -12,7 +12,7 @@ use orchestra_model::{
 use super::names;
 use crate::flow::limits::JobLimits;
 
-/// What the command line says over a flow file.
+/// What the command line changes of a flow file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overrides {
     /// Replaces the flow's name.
@@ -45,13 +45,13 @@ impl Overrides {
     }
 }
 
-/// The name of each job: as given, else its score's, made unique by `-2`, `-3`, …
+/// Returns the name of each job: as given, else its score's, made unique by `-2`, `-3`, …
 ///
-/// `None` where neither is given as a proper text; that is told elsewhere.
+/// A name is `None` if neither is given as a valid text, which is told elsewhere.
 pub(super) fn names(jobs: &[(usize, usize, &Node)]) -> Vec<Option<String>> {
     let given: Vec<Option<String>> = jobs.iter().map(|(_, _, node)| field(node, "name")).collect();
     let mut taken: BTreeSet<String> = given.iter().flatten().cloned().collect();
-    // Where each score's numbering has got to, so that ten thousand jobs of one score are quick.
+    // The next number of each score, so that ten thousand jobs of one score are named quickly.
     let mut next: BTreeMap<String, usize> = BTreeMap::new();
     let mut names = Vec::with_capacity(jobs.len());
     for (given, (_, _, node)) in given.into_iter().zip(jobs) {
@@ -65,7 +65,7 @@ pub(super) fn names(jobs: &[(usize, usize, &Node)]) -> Vec<Option<String>> {
     names
 }
 
-/// The first of `SCORE`, `SCORE-2`, `SCORE-3`, … from `number` on that is not taken. It is then.
+/// Takes the first of `SCORE`, `SCORE-2`, `SCORE-3`, … from `number` on that is free.
 fn free_name(score: &str, number: &mut usize, taken: &mut BTreeSet<String>) -> String {
     loop {
         let name = if *number == 1 { score.to_owned() } else { format!("{score}-{number}") };
@@ -76,7 +76,7 @@ fn free_name(score: &str, number: &mut usize, taken: &mut BTreeSet<String>) -> S
     }
 }
 
-/// A field of a job, where it is a text or a number.
+/// Returns a field of a job, if it is a text or a number.
 fn field(node: &Node, name: &str) -> Option<String> {
     let Node::Map(fields) = node else { return None };
     fields.iter().find_map(|(key, value)| match value {
@@ -86,8 +86,7 @@ fn field(node: &Node, name: &str) -> Option<String> {
     })
 }
 
-/// Reads one job; `None` where it is so wrong that nothing can be made of it. All problems are
-/// noted either way.
+/// Reads one job; `None` if it is too wrong. All problems are noted in both cases.
 pub(super) fn job(
     node: &Node,
     place: &str,
@@ -131,7 +130,7 @@ fn require(name: &str, node: &Node, fields: &Fields<'_>, problems: &mut Problems
     }
 }
 
-/// The job's own parameters, under those of the command line.
+/// Returns the job's own parameters, overridden by those of the command line.
 fn params(
     fields: &mut Fields<'_>,
     place: &str,

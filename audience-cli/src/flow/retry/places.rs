@@ -1,4 +1,4 @@
-//! Parameters by the places of their jobs: people name jobs, and places are what travels.
+//! Parameters by slot and job: people name jobs, and requests have their numbers.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ use crate::{
 #[derive(Default)]
 struct Values(BTreeMap<(u16, u16), BTreeMap<String, String>>);
 
-/// The parameters that `set` names, by slot and job from 1. Those of no job are of the one job that
-/// runs again: of `job`, where that is given.
+/// Returns the parameters that `set` names, by slot and job from 1. Those without a job belong to
+/// the one job that runs again, which is `job` if that is given.
 pub(super) fn of(
     flow: &FlowStatus,
     job: Option<&JobName>,
@@ -53,7 +53,7 @@ impl Values {
     }
 }
 
-/// The one job that runs again.
+/// Returns the one job that runs again.
 fn the_one<'a>(flow: &'a FlowStatus, job: Option<&JobName>) -> Result<&'a JobStatus, Failure> {
     let runs_again = |status: &&JobStatus| match job {
         Some(name) => status.name == *name,

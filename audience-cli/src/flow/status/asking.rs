@@ -1,4 +1,4 @@
-//! What of which flow is asked for, and what that says of the exit code.
+//! What is asked of which flow, and what that means for the exit code.
 
 use orchestra_client::{Client, Exit, TaskFilter};
 use orchestra_model::{
@@ -19,7 +19,7 @@ pub(super) struct Asking<'a> {
     pub(super) references: &'a [Reference],
     pub(super) shape: Shape,
     pub(super) only_failed: bool,
-    /// That of the worst so far.
+    /// The worst exit code so far.
     pub(super) exit: Exit,
 }
 
@@ -63,7 +63,7 @@ impl Asking<'_> {
             )
             .hint(format!("getstatus {id} shows its slots and jobs")));
         }
-        // With a host it is the tasks there that count; they are judged as they come.
+        // With a host its tasks decide the exit code; they are judged as they come.
         if reference.host.is_none() {
             let exit = if selected.is_whole() {
                 Exit::of_flow(&selected.flow)
@@ -75,13 +75,13 @@ impl Asking<'_> {
         Ok(selected)
     }
 
-    /// What is asked of the conductor to have the selected tasks in one list.
+    /// Returns the filter by which the conductor lists the selected tasks.
     pub(super) fn filter(&self, selected: &Selected<'_>) -> TaskFilter {
         let (slot, job) = match &selected.reference.part {
             Part::Flow => (0, 0),
             Part::Slot(slot) => (*slot, 0),
             Part::Job(slot, job) => (*slot, *job),
-            // Names are unique in a flow, and there is one: it was selected.
+            // Names are unique in a flow, and the named job exists, because it was selected.
             Part::Named(_) => {
                 selected.jobs().next().map_or((0, 0), |job| (job.id.slot, job.id.job))
             }
@@ -116,7 +116,7 @@ impl Asking<'_> {
     }
 }
 
-/// The flow, where a whole one is asked for: then what is not there is the flow.
+/// Returns the flow if a whole one is asked for: then it is the flow that does not exist.
 pub(super) fn asked_whole(reference: &Reference) -> Option<FlowId> {
     let is_whole = reference.part == Part::Flow && reference.host.is_none();
     reference.flow.filter(|_| is_whole)

@@ -26,7 +26,7 @@ impl Asking<'_> {
         let several = self.references.len() > 1;
         let noun = if several { "\"flows\":[" } else { "\"flow\":" };
         let begin = |out: &mut Answer| write!(out, "{{\"schema\":{SCHEMA},{noun}");
-        // Nothing is written of one flow that is not there.
+        // For a single flow that does not exist nothing is written.
         let mut begun = several;
         if several {
             begin(out).map_err(unwritten)?;
@@ -99,8 +99,7 @@ impl Asking<'_> {
         self.some_on_host(selected, some)
     }
 
-    /// Adds those of the tasks that come next and are of this job to its object; whether there
-    /// were any.
+    /// Adds the next tasks that are of this job to its object. Returns whether there were any.
     async fn json_tasks(
         &mut self,
         selected: &Selected<'_>,

@@ -43,7 +43,7 @@ impl Asking<'_> {
         written.map_err(unwritten)
     }
 
-    /// Writes one of the flows, or takes in what is gathered of it.
+    /// Writes one of the flows, or gathers what it wrote.
     async fn one(
         &mut self,
         reference: &Reference,
@@ -90,7 +90,7 @@ impl Asking<'_> {
         written.map_err(unwritten)
     }
 
-    /// What did not end ok, folded, below the flow.
+    /// Writes what did not end ok, folded, below the flow.
     async fn failures(
         &mut self,
         selected: &Selected<'_>,

@@ -1,7 +1,7 @@
-//! Following one flow to its end, over as many connections as that takes.
+//! Follows one flow to its end, over as many connections as that takes.
 //!
-//! A connection that is lost is no verdict: the next stream begins with what changed since the last
-//! cursor that was told, and what of that was told already is dropped.
+//! A lost connection is no verdict: the next stream begins with what changed since the last cursor,
+//! and changes that were told already are dropped.
 
 use orchestra_client::{Backoff, Client, Cursor, Heard, Unheard};
 use orchestra_model::{ids::FlowId, status::FlowStatus};
@@ -37,7 +37,7 @@ impl Following {
         let is_all = jsonl || from == From::Beginning;
         Self {
             id,
-            // A cursor of no store: nothing of the flow was told yet.
+            // The empty cursor says that nothing was told of the flow yet.
             cursor: is_all.then(Cursor::default),
             told: Told::default(),
             progress: Progress::default(),
@@ -99,7 +99,7 @@ impl Following {
         }
     }
 
-    /// Tells what was heard. Returns the status where it is the final one.
+    /// Tells one message of the stream. Returns the status if it is the final one.
     async fn tell(
         &mut self,
         heard: Watched,
@@ -130,7 +130,7 @@ impl Following {
         Ok(None)
     }
 
-    /// Writes a line of JSON, where somebody reads those.
+    /// Writes a line of JSON, if that was asked for.
     fn tell_program(&self, heard: &Watched, console: &mut Console) -> Result<(), Failure> {
         if self.jsonl { console.answer_line(&line(heard)) } else { Ok(()) }
     }

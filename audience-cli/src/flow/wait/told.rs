@@ -1,7 +1,7 @@
-//! What was told of a flow's tasks, so that nothing is told twice.
+//! Remembers what was told of a flow's tasks, so that nothing is told twice.
 //!
-//! Whoever missed events is told tasks anew: all that changed since the last cursor, of which some
-//! may have been told after it. A task and its attempt say which.
+//! After missed events all tasks that changed since the last cursor are told anew. Some of them may
+//! have been told after that cursor; task and attempt show which.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ struct Last {
 }
 
 impl Last {
-    /// How far that is: an attempt runs, has ended, and is the task's last.
+    /// Returns how far a task is: by attempt, and in each by running, ended, and last.
     fn rank(self) -> (u32, u8) {
         let phase = match self.state {
             TaskState::Sent | TaskState::Running => 0,
@@ -30,8 +30,8 @@ impl Last {
 }
 
 impl Told {
-    /// Takes a change in, and says whether it is to be told. What comes as it happens always is;
-    /// of what is told `anew`, only what goes further than was told, or contradicts it.
+    /// Notes a change, and returns whether it is to be told. A change that just happens is always
+    /// told; one that comes `anew` only if it goes further than what was told, or contradicts it.
     pub(super) fn takes(&mut self, event: &Event, anew: bool) -> bool {
         let Event::Task { job: JobId { slot, job, .. }, index, attempt, state, .. } = event else {
             return true;

@@ -117,7 +117,7 @@ impl Watcher {
         self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// How a flow ended that is waited for no longer, if it has.
+    /// Returns how a flow ended for which the waiting is over, if it has ended.
     async fn judge(
         &self,
         client: &mut Client,
@@ -160,8 +160,8 @@ impl Watcher {
     }
 }
 
-/// A line of standard input. Reading one cannot be given up, so a thread does it that ends with the
-/// process.
+/// Reads a line of standard input. A read cannot be cancelled, so a thread does it, which ends with
+/// the process.
 async fn a_line() -> String {
     let (answer, answered) = oneshot::channel();
     std::thread::spawn(move || {
@@ -179,7 +179,7 @@ async fn reached(deadline: Option<Instant>) {
     }
 }
 
-/// The verdict, and what did not end ok, folded.
+/// Tells the verdict, and what did not end ok, folded.
 async fn tell_end(client: &mut Client, flow: &FlowStatus, console: &Console) {
     let style = console.narration();
     let summary = &flow.summary;
@@ -193,7 +193,7 @@ async fn tell_end(client: &mut Client, flow: &FlowStatus, console: &Console) {
     match failures(client, summary.id, &filter).await {
         Ok(failures) => {
             let mut text = Vec::new();
-            // Into memory, which takes everything.
+            // A write into memory does not fail.
             let _ = failures.write(&mut text, style);
             console.narrate_text(&String::from_utf8_lossy(&text));
         }

@@ -25,10 +25,10 @@ use crate::view::{
 #[derive(Default)]
 pub(crate) struct Progress {
     flow: Option<(String, FlowState)>,
-    /// Whether it was told why nothing goes on, since the flow's state changed.
+    /// Whether it was told, since the flow's state changed, why nothing goes on.
     why: bool,
     jobs: BTreeMap<JobId, (JobName, JobState)>,
-    /// Tasks of which was told that their players are absent.
+    /// Tasks whose players were told to be absent.
     absent: BTreeSet<(JobId, HostName)>,
     /// What was told last of a job's absent players.
     absence: BTreeMap<JobId, String>,
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Whether the flow stopped and it was not told why: the next status knows.
+    /// Returns whether the flow stopped and it was not told why. The next status tells why.
     pub(crate) fn asks_why(&self) -> bool {
         let stopped =
             |(_, state): &(_, FlowState)| matches!(state, FlowState::Paused | FlowState::Stalled);
@@ -165,7 +165,7 @@ impl Progress {
         lines.into_iter().map(|line| format!("{}: {line}", job.id)).collect()
     }
 
-    /// The end of a flow is told with its failures, by whoever waits.
+    /// Returns a line of the flow's state. The end of a flow is told elsewhere, with its failures.
     fn flow_line(&self, style: Style) -> Option<String> {
         let (name, state) = self.flow.as_ref()?;
         (!state.is_final()).then(|| format!("{name} {}", style.flow(*state)))

@@ -29,8 +29,9 @@ struct Difference {
 }
 
 impl Differences {
-    /// Between two versions. Values of parameters are not told: which of them differ is known of each
-    /// version, against the one `before` it, so that all `between` the two are asked, `to` among them.
+    /// Between two versions. Values of parameters are not told: which of them differ is known of
+    /// each version, against the one `before` it, so that all `between` the two are asked, `to`
+    /// among them.
     pub(crate) fn new<'a>(
         before: &AppliedVersion,
         after: &AppliedVersion,

@@ -79,8 +79,8 @@ fn of<'a>(status: &'a ServiceStatus, versions: &[AppliedVersion]) -> Vec<Endpoin
     status.instances.iter().filter_map(of_instance).flatten().collect()
 }
 
-/// What an instance told, where it is ready now: its player is attached, and its health does not turn again
-/// and again.
+/// What an instance told, where it is ready now: its player is attached, and its health does not
+/// turn again and again.
 fn reliable(instance: &InstanceStatus) -> Option<&UnitReport> {
     let report = instance.report.as_ref().filter(|_| instance.attached)?;
     (report.state == UnitState::Ready && !report.flapping).then_some(report)

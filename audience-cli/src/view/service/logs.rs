@@ -76,7 +76,8 @@ fn whole_characters(bytes: &[u8]) -> usize {
     let late = bytes.len().saturating_sub(3);
     match std::str::from_utf8(&bytes[late..]) {
         Ok(_) => bytes.len(),
-        // Continuation bytes before it do not tell where a character begins; the last lead byte does.
+        // Continuation bytes before it do not tell where a character begins; the last lead byte
+        // does.
         Err(_) => {
             let lead = bytes[late..].iter().rposition(|byte| byte & 0xc0 == 0xc0);
             let length = |lead: u8| match lead.leading_ones() {

@@ -16,7 +16,8 @@ use crate::view::{Output, Page, Style, one_line};
 /// What an apply would come to.
 pub(crate) struct Planned<'a> {
     pub(crate) name: &'a ServiceName,
-    /// The version that is wanted now, if there is one, and the one that would be, if that is another.
+    /// The version that is wanted now, if there is one, and the one that would be, if that is
+    /// another.
     pub(crate) versions: &'a [AppliedVersion],
     pub(crate) plan: &'a ServicePlan,
 }

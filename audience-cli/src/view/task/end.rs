@@ -1,4 +1,5 @@
-//! How an attempt ended, read for people. What cannot be read of it is told, and hides nothing else.
+//! How an attempt ended, read for people. What cannot be read of it is told, and hides nothing
+//! else.
 
 use orchestra_model::{
     chain,

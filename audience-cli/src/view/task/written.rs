@@ -18,8 +18,8 @@ const GATHERED: usize = 256 << 20;
 
 const RULE: &str = "---------------";
 
-/// All that is known of a stream, with a line in the middle where some of it is left out. Ends
-/// with a line end unless it is empty.
+/// Returns all that is known of a stream, with a line where some of it is left out. It ends with a
+/// line end unless it is empty.
 pub(crate) fn text(output: &Output) -> Vec<u8> {
     let mut text = output.head.clone();
     if output.truncated {
@@ -42,7 +42,7 @@ fn end_line(text: &mut Vec<u8>) {
     }
 }
 
-/// Standard output, then standard error; why they cannot be read, if so.
+/// Returns standard output and standard error, or why they cannot be read.
 fn both(end: &EndBytes) -> Vec<u8> {
     match ReadEnd::from(end).whole {
         Ok(end) => {

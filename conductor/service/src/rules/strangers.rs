@@ -1,5 +1,5 @@
-//! Strangers: units that no placement of this store explains. They are left alone until somebody adopts or
-//! stops them.
+//! Strangers: units that no placement of this store explains. They are left alone until somebody
+//! adopts or stops them.
 
 use orchestra_model::{
     Asker, HostName, HostSet, ScoreName, ServiceName,

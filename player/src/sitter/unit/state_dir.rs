@@ -1,4 +1,5 @@
-//! State directories: what a service keeps on a disk, over runs, versions, reboots and wiped spools.
+//! State directories: what a service keeps on a disk, over runs, versions, reboots and wiped
+//! spools.
 //!
 //! ```text
 //! services_dir/

@@ -1,5 +1,5 @@
-//! Probes: when a run is asked whether it is ready, and later whether it is healthy, and what follows
-//! from the answers.
+//! Probes: when a run is asked whether it is ready, and later whether it is healthy, and what
+//! follows from the answers.
 //!
 //! ```text
 //!   up ── ready by probe: every READY_PROBE_MS until a success ──▶ ready

@@ -1,4 +1,5 @@
-//! What time brings: runs that are too late or too silent, graces that are over, and when to look next.
+//! What time brings: runs that are too late or too silent, graces that are over, and when to look
+//! next.
 
 use orchestra_model::{
     Millis,
