@@ -25,7 +25,7 @@ pub(crate) fn task(state: TaskState, absence: Absence) -> String {
     }
 }
 
-/// What a task becomes whose player does not come back.
+/// Returns the state of a task whose player does not come back.
 fn becomes(state: TaskState) -> TaskState {
     if state.is_in_flight() { TaskState::Lost } else { TaskState::Unreachable }
 }

@@ -1,4 +1,4 @@
-//! Who did what, a line each.
+//! Audit lines: who did what.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Listing, Page, Style, one_line, when};
 
-/// Lines of the record of who did what, newest first.
+/// Audit lines, newest first.
 pub(crate) struct Lines;
 
 impl Listing for Lines {

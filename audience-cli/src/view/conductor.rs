@@ -1,4 +1,4 @@
-//! The conductor: how it is, and what it was told to do.
+//! The conductor's status, and answers to its verbs.
 
 use std::io;
 
@@ -114,14 +114,14 @@ fn write_status(out: &mut dyn io::Write, status: &ConductorStatus, style: Style)
     Ok(())
 }
 
-/// What the conductor says of its files may have a line for each problem: all but the first are
-/// indented, so that none looks like one of ours.
+/// Indents all lines but the first: the conductor's text about its files may have a line for each
+/// problem, and none must look like a line of ours.
 fn lines(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(one_line).collect();
     lines.join("\n  ")
 }
 
-/// Since when nothing is taken in.
+/// Says since when the store cannot be written.
 fn held(since: Option<Timestamp>) -> String {
     match since {
         Some(since) => format!("nothing is accepted since {}", when_about(since)),
@@ -151,7 +151,7 @@ struct OfReload {
     #[serde(skip_serializing_if = "Option::is_none")]
     deployments: Option<OfChanges>,
     closed: u32,
-    /// Where that is news.
+    /// Only outcomes that are news.
     services: Vec<OfFileOutcome>,
 }
 

@@ -59,7 +59,7 @@ struct Listed<'a> {
 /// What files mean together.
 pub(crate) struct Checked<'a> {
     pub(crate) deployments: &'a Deployments,
-    /// The format of the canonical form, where a person asked for that.
+    /// The format of the canonical form, if a person asked for it.
     pub(crate) canonical: Option<Format>,
 }
 
@@ -127,8 +127,8 @@ fn after<'a>(cells: &'a Cells, cell: &Cell) -> Vec<&'a str> {
     cell.predecessors.iter().map(|id| cells[*id].key.name()).collect()
 }
 
-/// Deployments in JSON. Which of their hosts no limit holds back is known where these are `all`
-/// that there are.
+/// Returns deployments in JSON. Only if these are `all` deployments it is known which hosts no
+/// limit holds back.
 pub(crate) fn in_json(deployments: &Deployments, all: bool) -> Vec<OfDeployment<'_>> {
     let cells = deployments.cells();
     let of = |deployment| OfDeployment::new(deployment, cells, all);
@@ -142,7 +142,7 @@ pub(crate) struct OfDeployment<'a> {
     #[serde(flatten)]
     canonical: Canonical<'a>,
     cells: Vec<OfCell<'a>>,
-    /// Those of its hosts that no limit of any deployment holds back, folded.
+    /// Its hosts, folded, that no limit of any deployment holds back.
     unthrottled: Option<String>,
 }
 
@@ -170,7 +170,7 @@ struct OfCell<'a> {
 }
 
 impl<'a> OfCell<'a> {
-    /// `None` for a service's cell, which no deployment has.
+    /// Returns `None` for a service's cell, which belongs to no deployment.
     fn new(cells: &'a Cells, cell: &'a Cell) -> Option<Self> {
         let key = cell.key.of_app()?;
         Some(Self {

@@ -1,4 +1,4 @@
-//! Cells: how many hosts may hold each at once, who does, who waits.
+//! Cells: how many hosts may hold each at once, which do, and which wait.
 
 use std::{collections::BTreeMap, io};
 
@@ -28,7 +28,7 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// The ledger with `all` of its cells, or with those that somebody holds or waits for.
+    /// Returns the ledger with `all` of its cells, or only with those that hosts hold or wait for.
     pub(crate) fn new(all: bool) -> Self {
         Self { all, some_down: false, some_gave_up: false }
     }
@@ -72,7 +72,7 @@ impl Listing for Cells {
     }
 }
 
-/// Hosts that hold their cells no more.
+/// Hosts that do not hold their cells any more.
 impl Output for Released {
     fn noun(&self) -> &'static str {
         "released"
@@ -127,14 +127,14 @@ type Reason<'a> = (Option<TaskState>, &'a [JobId], &'a [UnwellUnit], bool);
 
 /// Hosts that hold a cell for one reason.
 struct Folded {
-    /// Since when the first of them does.
+    /// Since when the first of them holds it.
     since: Timestamp,
     /// When the first of them is given up.
     lost: Option<Due>,
     hosts: Vec<HostName>,
 }
 
-/// A line for each reason that hosts have to hold a cell, with these hosts folded.
+/// Returns a line for each reason to hold a cell, with the hosts of that reason folded.
 pub(super) fn holder_lines(holders: &[Holder], style: Style) -> Vec<String> {
     let mut folded: BTreeMap<Reason<'_>, Folded> = BTreeMap::new();
     for Holder { host, jobs, since, down, units, absence } in holders {

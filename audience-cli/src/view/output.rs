@@ -1,5 +1,5 @@
-//! What every answer is to both of its readers. A person reads text, a program reads JSON; neither
-//! method has a default, so an answer that forgets one of them does not compile.
+//! Answers in both forms: text for a person, JSON for a program. Neither method has a default, so
+//! an answer without one of them does not compile.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Page, Style};
 
-/// An answer that is whole before any of it is written.
+/// An answer that is complete before any of it is written.
 pub(crate) trait Output: Sized {
     /// The member of the document that holds it: `{"schema":1,"NOUN":…}`.
     fn noun(&self) -> &'static str;
@@ -24,7 +24,7 @@ pub(crate) trait Output: Sized {
     }
 }
 
-/// A list that is written item by item as it comes. Nothing of it is kept.
+/// A list that is written item by item as it comes, and is not kept.
 pub(crate) trait Listing {
     /// What is listed.
     type Item;
@@ -32,7 +32,7 @@ pub(crate) trait Listing {
     /// The member of the document that holds the list: `{"schema":1,"NOUN":[…]}`.
     const NOUN: &'static str;
 
-    /// Takes note of an item, and says whether it belongs to the answer.
+    /// Notes an item, and returns whether it belongs to the answer.
     fn wants(&mut self, _item: &Self::Item) -> bool {
         true
     }

@@ -11,7 +11,7 @@ use super::{
     style::{Style, one_line, when, when_about},
 };
 
-/// Players, and how many of them are there.
+/// Players, and counts of their states.
 pub(crate) struct Players<W> {
     wanted: W,
     all: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Players<W> {
 }
 
 impl<W: Fn(&PlayerStatus) -> bool> Players<W> {
-    /// Those that are `wanted`. All of them are counted.
+    /// Returns a list of the `wanted` players. All players are counted.
     pub(crate) fn those(wanted: W) -> Self {
         Self { wanted, all: 0, attached: 0, drained: 0, quarantined: 0 }
     }
@@ -65,9 +65,9 @@ fn are(n: usize, what: &str) -> String {
     }
 }
 
-/// Players that were drained, or work again.
+/// Players that were drained or undrained.
 pub(crate) struct DrainChange<'a> {
-    /// The word for that, which is the document's noun too.
+    /// The word for the change, which is also the document's noun.
     pub(crate) what: &'static str,
     pub(crate) answer: &'a Drained,
 }
@@ -88,7 +88,7 @@ impl Output for DrainChange<'_> {
             return Ok(());
         }
         writeln!(out, "{} {} ({count})", self.what, one_line(hosts))?;
-        // What still runs there may be told next, on the other output.
+        // What still runs there may be told next on standard error, so the order has to be kept.
         out.flush()
     }
 
@@ -105,7 +105,7 @@ struct Changed<'a> {
     in_flight: u32,
 }
 
-/// What a drained player goes on with.
+/// Says what still runs on drained players.
 pub(crate) fn still_running(tasks: u32) -> Option<String> {
     let running = match tasks {
         0 => return None,
@@ -115,7 +115,7 @@ pub(crate) fn still_running(tasks: u32) -> Option<String> {
     Some(format!("{running} there and may finish"))
 }
 
-/// Players that are quarantined no more.
+/// Players that were released from quarantine.
 impl Output for ReleasedPlayers {
     fn noun(&self) -> &'static str {
         "released"
@@ -184,7 +184,8 @@ fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io::Res
     writeln!(out, "{host:<24} {state}{rest}{labels}{drained}{quarantined}")
 }
 
-/// What was out to a player when it went: `2 tasks in flight (42.1.1, 43.1.1), lost at …`.
+/// Says what was in flight to a player when it went: `2 tasks in flight (42.1.1, 43.1.1), lost at
+/// …`.
 fn left_behind(player: &PlayerStatus) -> String {
     let jobs: Vec<String> = player.jobs.iter().map(ToString::to_string).collect();
     let more = if jobs.len() < player.in_flight as usize { ", …" } else { "" };

@@ -22,7 +22,7 @@ pub(super) const HASH_DIGITS: usize = 12;
 #[derive(Default)]
 pub(crate) struct Scores {
     by_name: BTreeMap<ScoreName, Vec<Variant>>,
-    /// Players that told what they have. Those that were never heard of lack nothing.
+    /// Players that told their scores. Players that never did count as lacking nothing.
     heard: Vec<HostName>,
     drift: bool,
 }
@@ -35,7 +35,7 @@ struct Variant {
 }
 
 impl Scores {
-    /// Takes in what a player offers, of the one name where one is given.
+    /// Notes what a player offers, of one name if `only` is given.
     pub(crate) fn add(&mut self, player: PlayerStatus, only: Option<&ScoreName>) {
         if player.attached || !player.scores.is_empty() {
             self.heard.push(player.host.clone());
@@ -58,7 +58,7 @@ impl Scores {
         }
     }
 
-    /// Forgets scores of which all players that were heard of hold the same version.
+    /// Forgets scores of which all players in `heard` have the same version.
     pub(crate) fn keep_drift(&mut self) {
         let heard = self.heard.len();
         self.drift = true;
@@ -68,8 +68,8 @@ impl Scores {
         });
     }
 
-    /// A line for each version, that of most hosts first; where only drift is told, then a line
-    /// for the hosts without any.
+    /// Writes a line for each version, that of most hosts first. If only drift is told, a line for
+    /// the hosts without any version follows.
     fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
         let heard = HostSet::from_names(self.heard);
         for (name, variants) in sorted(self.by_name) {
@@ -150,7 +150,7 @@ fn missing(heard: &HostSet, variants: &[Variant]) -> HostSet {
 struct Score {
     name: String,
     versions: Vec<Version>,
-    /// Folded: of the players that told what they have, those without any version.
+    /// Players, folded, that told their scores and have no version of this one.
     missing: String,
 }
 

@@ -1,4 +1,4 @@
-//! Services: how they stand, their instances, versions and events.
+//! Services: their states, instances, versions and events.
 
 mod answer;
 mod diff;
@@ -29,7 +29,7 @@ use orchestra_model::HostSet;
 
 use super::one_line;
 
-/// Hosts that come folded, with how many they are; as they came where they cannot be read.
+/// Returns folded hosts with their number; unchanged if they cannot be read.
 fn counted(folded: &str) -> String {
     match HostSet::parse_plain(folded) {
         Ok(hosts) => hosts.counted().to_string(),

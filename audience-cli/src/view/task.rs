@@ -25,8 +25,7 @@ use super::{
     style::{Style, elapsed, one_line},
 };
 
-/// Final states that somebody who asks what went wrong wants to see. `skipped` is a consequence,
-/// and the counts tell it.
+/// Final states that tell what went wrong. `skipped` is only a consequence, which the counts tell.
 pub(crate) const NOT_OK: [TaskState; 6] = [
     TaskState::Failed,
     TaskState::TimedOut,
@@ -39,7 +38,7 @@ pub(crate) const NOT_OK: [TaskState; 6] = [
 /// Most hosts that are collected for folding; beyond it they are counted.
 const FOLDED: usize = 200_000;
 
-/// What a task's state comes from: exit code, signal, or somebody's words.
+/// A task's state, and its reason: exit code, signal, or a text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending<'a> {
     pub state: TaskState,
@@ -61,7 +60,7 @@ impl<'a> Ending<'a> {
         }
     }
 
-    /// `exit 3`, `signal 9 (KILL)`, or the words; empty where there is nothing to say.
+    /// Returns `exit 3`, `signal 9 (KILL)`, or the text; empty if there is no reason.
     pub(crate) fn why(&self) -> String {
         match (self.state, self.exit, self.signal, self.detail) {
             (TaskState::Ok | TaskState::Failed, Some(code), _, _) => format!("exit {code}"),
@@ -72,7 +71,7 @@ impl<'a> Ending<'a> {
     }
 }
 
-/// `failed: exit 3`, without the colon where there is nothing to add.
+/// Prints `failed: exit 3`, without the colon if there is no reason.
 impl fmt::Display for Ending<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why() {
@@ -108,7 +107,7 @@ pub(crate) fn signal_name(signal: i32) -> String {
     format!("signal {signal} ({name})")
 }
 
-/// `42.1.2@db3`, or the job where a one-of job has not chosen.
+/// Returns `42.1.2@db3`, or the job's id if a one-of job has not chosen a host.
 pub(crate) fn id(job: JobId, host: Option<&HostName>) -> String {
     match host {
         Some(host) => format!("{job}@{host}"),
@@ -144,7 +143,7 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// Takes a task in, whatever its state.
+    /// Notes a task in any state.
     pub(crate) fn add(&mut self, task: &TaskStatus) {
         if !NOT_OK.contains(&task.state) {
             return;

@@ -24,12 +24,12 @@ pub(crate) enum By {
     Memory,
 }
 
-/// What is known of how many hosts.
+/// How many hosts there are, and of how many something is known.
 #[derive(Debug, Default)]
 struct Known {
     hosts: usize,
     attached: usize,
-    /// Attached, and nothing was told yet.
+    /// Players that are attached and have told nothing yet.
     silent: usize,
 }
 
@@ -157,7 +157,7 @@ fn as_of(age: Millis) -> String {
     format!("not attached, {} ago", elapsed(age))
 }
 
-/// A dash where nothing is known.
+/// Returns a dash if nothing is known.
 fn shown(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
@@ -263,7 +263,7 @@ fn host_line(usage: &HostUsage, style: Style) -> String {
 struct OfHost {
     host: String,
     attached: bool,
-    /// `null`, as all that is not known: nothing was told since the conductor started.
+    /// `null`, as everything that is not known, if nothing was told since the conductor started.
     age_ms: Option<u64>,
     cpu_permille: Option<u16>,
     cores: Option<u32>,
@@ -274,9 +274,9 @@ struct OfHost {
     cpu_pressure_permille: Option<u16>,
     memory_pressure_permille: Option<u16>,
     io_pressure_permille: Option<u16>,
-    /// The highest of ten minutes.
+    /// The highest values of ten minutes.
     highest: OfHighest,
-    /// The highest mean of ten minutes, of 24 hours.
+    /// The highest ten-minute means of 24 hours.
     highest_of_day: OfHighest,
 }
 

@@ -1,4 +1,4 @@
-//! What a unit uses, wherever that is told.
+//! What a unit uses, for all views.
 
 use orchestra_model::{
     ByteSize,
@@ -13,13 +13,13 @@ pub(crate) struct OfUsage {
     /// How long ago the sample was taken.
     age_ms: u64,
     cpu_millicores: Option<u32>,
-    /// The most of ten seconds within the last ten minutes.
+    /// The highest mean of ten seconds within the last ten minutes.
     cpu_highest_millicores: Option<u32>,
     cpu_limit_millicores: Option<u32>,
-    /// Of the last minute.
+    /// For how much of the last minute it was held back.
     throttled_permille: Option<u16>,
     memory_bytes: Option<u64>,
-    /// The most that its run had.
+    /// The most memory that its run had.
     memory_peak_bytes: Option<u64>,
     memory_limit_bytes: Option<u64>,
     processes: Option<u32>,
@@ -84,8 +84,8 @@ fn amount<T: Ord + Copy>(
     Some(format!("{what} {range}{most}"))
 }
 
-/// Of units that are held back for their limit of processors: how much, and how many they are.
-/// `held back by resources.cpu, 0.5, for 95% of the last minute`.
+/// Says how much units are held back by their limit of processors, and how many. `held back by
+/// resources.cpu, 0.5, for 95% of the last minute`.
 pub(crate) fn held_back(usages: &[&UnitUsage]) -> Option<String> {
     let throttled: Vec<_> = usages.iter().filter(|usage| usage.is_throttled()).collect();
     let most = throttled.iter().max_by_key(|usage| usage.now.throttled)?;

@@ -1,4 +1,4 @@
-//! What becomes of flows that somebody submits, retries or waits for.
+//! Answers about flows that were submitted, retried or awaited.
 
 use std::io;
 
@@ -47,7 +47,7 @@ impl Output for Retried {
     }
 }
 
-/// A flow that has ended, for whoever waited. A person is told it on standard error.
+/// A flow that has ended, after waiting for it. A person is told it on standard error.
 pub(crate) struct Verdict<'a>(pub(crate) &'a FlowStatus);
 
 impl Output for Verdict<'_> {

@@ -26,7 +26,7 @@ use crate::view::{
 pub(crate) struct Foreseen<'a> {
     pub(crate) planned: &'a Planned,
     pub(crate) spec: &'a FlowSpec,
-    /// Whether a person wants nothing but the digest.
+    /// Whether a person wants only the digest.
     pub(crate) digest_alone: bool,
 }
 
@@ -39,7 +39,8 @@ impl Output for Foreseen<'_> {
         Plan::from(self.planned)
     }
 
-    /// A person is told nothing of a submission that would be refused: the refusal is a failure.
+    /// A person is told nothing of a submission that would be refused, because the refusal is a
+    /// failure.
     fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
         let Self { planned, spec, digest_alone } = self;
         if planned.refusal.is_some() {
@@ -52,7 +53,7 @@ impl Output for Foreseen<'_> {
     }
 }
 
-/// Writes a plan: a line a wave, then whatever somebody should know before submitting.
+/// Writes a plan: a line for each wave, then what the submitter should know.
 fn write(
     out: &mut dyn io::Write,
     planned: &Planned,
@@ -98,7 +99,7 @@ fn write(
     Ok(())
 }
 
-/// How long the tasks of absent players wait.
+/// Says how long the tasks of absent players wait.
 fn patience(spec: &FlowSpec) -> String {
     let mut jobs: BTreeMap<Option<Millis>, Vec<&str>> = BTreeMap::new();
     for job in spec.slots.iter().flat_map(|slot| &slot.jobs) {
@@ -127,7 +128,7 @@ fn tell_limit(limit: &ResolvedLimit) -> String {
     format!("{}{asked} is {comes_to} of {of}", one_line(limit))
 }
 
-/// Tells what differs or is missing; that all is as it should be needs no line.
+/// Tells what differs or is missing. If nothing does, it writes no line.
 fn scores(out: &mut dyn io::Write, survey: &ScoreSurvey, style: Style) -> io::Result<()> {
     let ScoreSurvey { job, score, versions, missing, unheard } = survey;
     let mut line = |what: &str, hosts: &HostSet| {

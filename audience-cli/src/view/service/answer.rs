@@ -1,4 +1,4 @@
-//! What came of something that was asked of a service.
+//! The answer to something that was asked of a service.
 
 use std::io;
 
@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::counted;
 use crate::view::{Output, Page, Style, one_line};
 
-/// What came of it.
+/// The answer, and how to tell it.
 pub(crate) struct Asked<'a> {
     /// The word for what was done, which is the document's noun too: `applied`.
     pub(crate) what: &'static str,
     pub(crate) answer: &'a ServiceAnswer,
-    /// Whether it was asked of units that are not the service's.
+    /// Whether it was asked of strangers.
     pub(crate) of_strangers: bool,
-    /// Whether whoever asked waits for it, and needs no word on how to follow it.
+    /// Whether the verb waits for it, so that the person need not be told how to follow it.
     pub(crate) is_followed: bool,
 }
 

@@ -19,19 +19,19 @@ pub(crate) struct Differences {
 /// A field that differs.
 #[derive(Serialize)]
 struct Difference {
-    /// By its place in a file: `update.parallel`.
+    /// Its path in a file: `update.parallel`.
     field: String,
     /// `added`, `removed` or `changed`.
     how: &'static str,
-    /// `null`, as `after`: it is not there, or its value is not told.
+    /// `null`, as in `after`, if the field is missing or its value is not told.
     before: Option<String>,
     after: Option<String>,
 }
 
 impl Differences {
-    /// Between two versions. Values of parameters are not told: which of them differ is known of
-    /// each version, against the one `before` it, so that all `between` the two are asked, `to`
-    /// among them.
+    /// Returns the differences between two versions. Values of parameters are not told; each
+    /// version only tells which of them differ from the version before it. So all versions
+    /// `between` the two are looked at, including `to`.
     pub(crate) fn new<'a>(
         before: &AppliedVersion,
         after: &AppliedVersion,
@@ -106,7 +106,8 @@ struct OfDifferences {
     fields: Vec<Difference>,
 }
 
-/// The fields of a spec by their places; those without a value are there, and it is not told.
+/// Returns the fields of a spec by their paths. A field without a value exists, but its value is
+/// not told.
 fn fields(version: &AppliedVersion) -> BTreeMap<String, Option<String>> {
     let canonical = Canonical { spec: &version.spec, values: Values::Withheld };
     let mut fields = BTreeMap::new();

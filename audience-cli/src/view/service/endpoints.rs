@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::view::{Output, Page, Style};
 
-/// Ports of instances that are ready, and that somebody may rely on.
+/// Ports of instances that are ready and reliable.
 pub(crate) struct Endpoints<'a> {
     pub(crate) status: &'a ServiceStatus,
     /// Each has ports of its own.
@@ -21,9 +21,9 @@ pub(crate) struct Endpoints<'a> {
 #[derive(Serialize)]
 struct Endpoint<'a> {
     id: String,
-    /// The player's name; what address it has is for the network to know.
+    /// The player's name, of which the network knows the address.
     host: &'a str,
-    /// What the service calls the port.
+    /// The service's name for the port.
     name: String,
     port: u16,
     version: u64,
@@ -79,8 +79,8 @@ fn of<'a>(status: &'a ServiceStatus, versions: &[AppliedVersion]) -> Vec<Endpoin
     status.instances.iter().filter_map(of_instance).flatten().collect()
 }
 
-/// What an instance told, where it is ready now: its player is attached, and its health does not
-/// turn again and again.
+/// Returns the report of an instance that is ready and reliable: its player is attached, and it
+/// does not flap.
 fn reliable(instance: &InstanceStatus) -> Option<&UnitReport> {
     let report = instance.report.as_ref().filter(|_| instance.attached)?;
     (report.state == UnitState::Ready && !report.flapping).then_some(report)

@@ -1,4 +1,4 @@
-//! Instances: those that are alike on one line.
+//! Instances. Those that are alike share a line.
 
 use std::{collections::BTreeMap, io};
 
@@ -15,7 +15,7 @@ const LINES: usize = 40;
 /// What makes instances alike, in the order of lines: what is down comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
-    /// Up, or why not: the first needs a person most.
+    /// Whether they are up. Those that are down need a person most.
     is_up: bool,
     down: std::cmp::Reverse<Option<Unready>>,
     attached: bool,
@@ -109,7 +109,7 @@ fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: S
     text
 }
 
-/// What runs that ended alike have in common: of two that were out of memory not how much they had.
+/// Returns the text by which ends count as alike. It leaves out how much memory a run had.
 fn kind_of_end(end: &RunEnd) -> String {
     match end {
         RunEnd::OutOfMemory(had) => {
@@ -119,7 +119,7 @@ fn kind_of_end(end: &RunEnd) -> String {
     }
 }
 
-/// Of ends of one kind, that with most memory.
+/// Returns, of ends of one kind, the one with most memory.
 fn worst_end<'a>(reports: &[&'a UnitReport]) -> Option<&'a RunEnd> {
     let ends = reports.iter().filter_map(|report| report.last_end.as_ref());
     ends.max_by_key(|end| match end {
@@ -128,7 +128,7 @@ fn worst_end<'a>(reports: &[&'a UnitReport]) -> Option<&'a RunEnd> {
     })
 }
 
-/// `, since T, run 3, restarts 2`: of several the first and the last.
+/// Returns `, since T, run 3, restarts 2`: for several instances the first and the last values.
 fn counts(reports: &[&UnitReport]) -> String {
     let (first, last) = ends(reports.iter().map(|report| when_about(report.since)));
     let mut text = if first == last {
@@ -156,7 +156,7 @@ fn counted(what: &str, counts: impl Iterator<Item = u32> + Clone) -> String {
     }
 }
 
-/// The least and the greatest.
+/// Returns the least and the greatest value.
 fn ends<T: Ord + Clone + Default>(values: impl Iterator<Item = T> + Clone) -> (T, T) {
     (values.clone().min().unwrap_or_default(), values.max().unwrap_or_default())
 }

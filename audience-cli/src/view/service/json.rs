@@ -155,13 +155,13 @@ struct OfInstance<'a> {
     run: Option<u64>,
     restarts: Option<u32>,
     last_end: Option<OfEnd<'a>>,
-    /// Why it is unhealthy; `null`: it is not.
+    /// Why it is unhealthy; `null` if it is not.
     trouble: Option<&'a str>,
-    /// How often it turned unhealthy or healthy again since it was ordered last.
+    /// How often it turned unhealthy, or healthy again, since its last order.
     turns: Option<u32>,
-    /// Whether that is so often that nobody is to rely on it.
+    /// Whether it flaps: it turns so often that nobody is to rely on it.
     flapping: Option<bool>,
-    /// Why it counts as down; `null`: it does not.
+    /// Why it counts as down; `null` if it does not.
     unready: Option<&'static str>,
     /// `null`: it has no run, or its player has told nothing of it.
     usage: Option<OfUsage>,

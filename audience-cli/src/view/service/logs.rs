@@ -17,7 +17,8 @@ use crate::{
 /// Longest line of JSON, in bytes of the log; a longer line is cut into several.
 const LINE_BYTES: usize = 64 << 10;
 
-/// For a person: the bytes to standard output; whose they are, and what is missing, beside them.
+/// The log for a person: the bytes go to standard output; their run, and what is missing, to
+/// standard error.
 #[derive(Debug)]
 pub(crate) struct LogText {
     run: Option<(Placement, RunNumber)>,
@@ -71,13 +72,12 @@ fn heading(chunk: &LogChunk, since: Option<Timestamp>) -> String {
     format!("{run}{at}{why}")
 }
 
-/// How many of these bytes are whole characters, or none at all.
+/// Returns how many of these bytes are whole characters.
 fn whole_characters(bytes: &[u8]) -> usize {
     let late = bytes.len().saturating_sub(3);
     match std::str::from_utf8(&bytes[late..]) {
         Ok(_) => bytes.len(),
-        // Continuation bytes before it do not tell where a character begins; the last lead byte
-        // does.
+        // The last lead byte tells where the last character begins.
         Err(_) => {
             let lead = bytes[late..].iter().rposition(|byte| byte & 0xc0 == 0xc0);
             let length = |lead: u8| match lead.leading_ones() {
@@ -92,7 +92,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
     }
 }
 
-/// For a program: a line of JSON for each line.
+/// The log for a program: a line of JSON for each line.
 #[derive(Debug, Default)]
 pub(crate) struct LogLines {
     /// The line that has not ended, and what is known of it.

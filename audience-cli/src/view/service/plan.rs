@@ -1,4 +1,4 @@
-//! What an apply would come to.
+//! What an apply would do.
 
 use std::io;
 
@@ -13,11 +13,10 @@ use serde::Serialize;
 use super::Differences;
 use crate::view::{Output, Page, Style, one_line};
 
-/// What an apply would come to.
+/// What an apply would do.
 pub(crate) struct Planned<'a> {
     pub(crate) name: &'a ServiceName,
-    /// The version that is wanted now, if there is one, and the one that would be, if that is
-    /// another.
+    /// The version that is wanted now, if there is one, and the one that would be, if it differs.
     pub(crate) versions: &'a [AppliedVersion],
     pub(crate) plan: &'a ServicePlan,
 }
@@ -84,7 +83,7 @@ impl Output for Planned<'_> {
     }
 }
 
-/// What an apply would overtake, and what would hold it up.
+/// Writes what an apply would overtake, and what would delay it.
 fn obstacles(
     out: &mut dyn Page,
     name: &ServiceName,
@@ -140,7 +139,7 @@ struct OfPlan<'a> {
     taken_from: Option<&'a str>,
     superseded: Option<u64>,
     paused_by: Option<&'a str>,
-    /// The fields that differ, by their places in a file.
+    /// The fields that differ, by their paths in a file.
     changed: Vec<String>,
     steps: Vec<OfStep>,
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{events, instances, json};
 use crate::view::{Output, Page, Style, one_line};
 
-/// One service, for whoever asks how it is.
+/// One service, as `orc service show` shows it.
 pub(crate) struct Shown<'a>(pub(crate) &'a ServiceStatus);
 
 impl Output for Shown<'_> {
@@ -33,7 +33,7 @@ impl Output for Shown<'_> {
     }
 }
 
-/// One service, once waiting for it is over: a person was told what that means.
+/// One service after waiting for it; a person was told the outcome already.
 pub(crate) struct Standing<'a>(pub(crate) &'a ServiceStatus);
 
 impl Output for Standing<'_> {
@@ -58,7 +58,7 @@ fn first_line(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::R
     writeln!(out, "{name} version {version}: {state}, ready on {ready} of {} hosts", hosts.len())
 }
 
-/// What a person should see at once.
+/// Writes what a person should see at once.
 fn wrong(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result<()> {
     let name = &status.record.name;
     if let Some(trouble) = &status.trouble {
@@ -92,7 +92,7 @@ fn wrong(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result
     Ok(())
 }
 
-/// That a file does not say what the service is to be, though one did.
+/// Says that the service had a file that does not say any more what it is to be.
 fn astray(file: &ServiceFile) -> Option<String> {
     let name = one_line(&file.name);
     match file.standing {
@@ -104,7 +104,7 @@ fn astray(file: &ServiceFile) -> Option<String> {
     }
 }
 
-/// What to do about a file that does not say what the service is to be.
+/// Says what to do about such a file.
 fn remedy(record: &ServiceRecord) -> String {
     match record.file.as_ref().is_some_and(ServiceFile::owns) {
         true => format!("to end it: orc service remove {}", record.name),
@@ -112,7 +112,7 @@ fn remedy(record: &ServiceRecord) -> String {
     }
 }
 
-/// What is wanted of it, and what is done for that.
+/// Writes what is wanted of the service, and what is done for that.
 fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
     let stable = match record.stable {
         Some(version) => format!("stable: version {version}"),

@@ -82,6 +82,6 @@ struct OfVersion {
     wanted: bool,
     stable: bool,
     reverted: bool,
-    /// The fields that differ from the version before, by their places in a file.
+    /// The fields that differ from the version before, by their paths in a file.
     changed: Vec<String>,
 }

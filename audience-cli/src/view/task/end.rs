@@ -1,5 +1,5 @@
-//! How an attempt ended, read for people. What cannot be read of it is told, and hides nothing
-//! else.
+//! Reads the end of an attempt for people. A part that cannot be read is told as such, and does not
+//! hide the rest.
 
 use orchestra_model::{
     chain,
@@ -7,12 +7,12 @@ use orchestra_model::{
 };
 use orchestra_proto::{Invalid, decode_end, summarize_end};
 
-/// An end as far as it can be read.
+/// An end, as much of it as can be read.
 #[derive(Debug)]
 pub(crate) struct ReadEnd {
-    /// How it ended and when; otherwise why that cannot be read.
+    /// How and when it ended, or why that cannot be read.
     pub(crate) summary: Result<EndSummary, String>,
-    /// What it said as well; otherwise why that cannot be read.
+    /// The whole end with its output, or why that cannot be read.
     pub(crate) whole: Result<AttemptEnd, String>,
 }
 

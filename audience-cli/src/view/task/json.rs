@@ -1,4 +1,4 @@
-//! Tasks in JSON, and what their attempts said.
+//! Tasks in JSON, with the output of their attempts.
 
 use std::collections::BTreeMap;
 
@@ -52,13 +52,13 @@ impl<'a> From<&'a TaskStatus> for Task<'a> {
     }
 }
 
-/// What an attempt said, where it is known.
+/// The output and response of an attempt, if known.
 #[derive(Serialize)]
 pub(crate) struct Said {
     response: Option<BTreeMap<String, String>>,
     stdout: Option<Stream>,
     stderr: Option<Stream>,
-    /// Why the end that is there cannot be read.
+    /// Why the end cannot be read.
     unreadable: Option<String>,
 }
 
