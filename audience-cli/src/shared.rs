@@ -39,7 +39,7 @@ pub(crate) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    /// What was given, for whoever connects.
+    /// Returns the settings that were given, for the connection.
     pub(crate) fn settings(&self) -> ClientSettings {
         let Self { conductor, conductor_name, domain, cert, key, ca, connect_timeout } =
             self.clone();

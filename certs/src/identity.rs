@@ -70,7 +70,7 @@ impl Subject {
         }
     }
 
-    /// The name, whatever the role.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         match self {
             Subject::Conductor(name) | Subject::Player(name) => name.as_str(),
@@ -136,7 +136,7 @@ impl Identity {
         self.subject.role()
     }
 
-    /// The name, whatever the role.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         self.subject.name()
     }

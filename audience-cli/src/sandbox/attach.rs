@@ -89,7 +89,7 @@ fn complaint(place: &Place, missing: &HostSet, within: Duration) -> String {
     text
 }
 
-/// The end of a daemon's log, for a message.
+/// Returns the end of a daemon's log, for a message.
 pub(super) fn tail(name: &str, directory: &Path) -> String {
     let path = directory.join("log");
     let text = read_end(&path).unwrap_or_default();

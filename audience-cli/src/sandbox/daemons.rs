@@ -66,7 +66,7 @@ pub(super) struct Death {
 }
 
 impl Daemons {
-    /// The daemons of this place, none started.
+    /// Returns the daemons of this place, none of them started.
     pub(super) fn new(place: &Place, players: &HostSet, restart: bool) -> Result<Self, Failure> {
         let programs = programs()?;
         let mut all = vec![One::new(
@@ -150,7 +150,7 @@ impl Daemons {
         self.of(role).for_each(|process| signal_child(process.pid, Signal::TERM));
     }
 
-    /// Those of this role that run.
+    /// Returns the running daemons of this role.
     pub(super) fn of(&self, role: Role) -> impl Iterator<Item = Process> {
         self.all.iter().filter(move |one| one.role == role).filter_map(|one| one.process)
     }
@@ -161,7 +161,7 @@ impl Daemons {
         self.all.iter_mut().for_each(|one| one.due = None);
     }
 
-    /// Those that run, for the record.
+    /// Returns the daemons that run, for the record.
     pub(super) fn list(&self) -> Vec<Daemon> {
         let daemons = self.all.iter().filter_map(|one| {
             Some(Daemon { name: one.name.clone(), role: one.role, process: one.process? })

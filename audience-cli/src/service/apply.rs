@@ -87,7 +87,7 @@ async fn apply(
 ) -> Result<Exit, Failure> {
     let applied = client.apply_service(spec, take_over).await;
     let answer = applied.map_err(|failure| may_be_done(failure, &spec.name))?;
-    // Whoever waits with --json gets one document, at the end.
+    // With --wait and --json there is one document, at the end.
     if patience.is_none() || !console.answers_in_json() {
         let is_followed = patience.is_some();
         console.answer(Asked {

@@ -40,7 +40,7 @@ pub(crate) fn references(words: &[String]) -> Result<Vec<Reference>, Failure> {
     Ok(all)
 }
 
-/// `5-8`. A name with a `-` follows a `/`, so that it is none.
+/// Reads a range, like `5-8`. A name with a `-` follows a `/`, so it is no range.
 fn range(id: &str) -> Option<(u64, u64)> {
     let (first, last) = id.split_once('-')?;
     Some((number(first)?, number(last)?))
@@ -51,7 +51,7 @@ fn number(text: &str) -> Option<u64> {
     if is_number { text.parse().ok() } else { None }
 }
 
-/// The flows that the words name, for verbs that know no parts; `None` is `last`.
+/// Returns the flows that the words name, for verbs about whole flows; `None` is `last`.
 pub(crate) fn whole_flows(words: &[String], verb: &str) -> Result<Vec<Option<FlowId>>, Failure> {
     let mut flows = Vec::new();
     for reference in references(words)? {
@@ -63,7 +63,7 @@ pub(crate) fn whole_flows(words: &[String], verb: &str) -> Result<Vec<Option<Flo
     Ok(flows)
 }
 
-/// Flow numbers as they are written: `1,3,5-8`.
+/// Writes flow numbers like `1,3,5-8`.
 pub(crate) fn folded(flows: &BTreeSet<FlowId>) -> String {
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for FlowId(id) in flows {
@@ -80,7 +80,7 @@ fn shown_range((first, last): (u64, u64)) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
-/// The one reference that is meant; `what` says what that may be.
+/// Returns the one reference that is meant; `what` says what that may be.
 pub(crate) fn only(id: &String, what: &str) -> Result<Reference, Failure> {
     match &mut references(std::slice::from_ref(id))?[..] {
         [reference] => Ok(reference.clone()),

@@ -44,7 +44,7 @@ impl Driver {
         let hosts = fleet.hosts().clone();
         if let Some(why) = self.missing(fleet, terms).or_else(|| self.not_theirs(fleet, terms)) {
             if let Some(reply) = self.replies.remove(&reply) {
-                // Whoever asked may have gone.
+                // The asker may have gone.
                 let _ = reply.send(Err(why));
             }
             return;
@@ -53,7 +53,7 @@ impl Driver {
             Ok(deployments) => Arc::new(deployments),
             Err(why) => {
                 if let Some(reply) = self.replies.remove(&reply) {
-                    // Whoever asked may have gone.
+                    // The asker may have gone.
                     let _ = reply.send(Err(Declined::new(Ground::Prevented, why)));
                 }
                 return;
@@ -75,7 +75,7 @@ impl Driver {
         self.fleet.send_replace(Arc::clone(fleet));
         self.services.has_fleet = true;
         self.load_services(fleet, terms.take_over);
-        // Whoever asked may have gone.
+        // The asker may have gone.
         let _ = files.send(self.services.take_outcomes());
     }
 

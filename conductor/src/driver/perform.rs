@@ -234,7 +234,7 @@ impl Driver {
     fn answer(&mut self, id: ReplyId, answer: Answer) {
         self.loading.remove(&id);
         if let Some(reply) = self.replies.remove(&id) {
-            // Whoever asked may have gone.
+            // The asker may have gone.
             let _ = reply.send(Ok(answer));
         }
     }
@@ -262,7 +262,7 @@ impl Driver {
 
 /// Answers an asker who waits that there is no answer.
 pub(super) fn refuse(after: After, trouble: &str) {
-    // Whoever asked may have gone.
+    // The asker may have gone.
     match after {
         After::Tell(tell) => tell(Err(trouble)),
         After::Watch { reply, .. } => {

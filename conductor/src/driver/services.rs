@@ -290,7 +290,7 @@ impl Driver {
     pub(super) fn ask_service(&mut self, asked: Asked, ask: Ask, reply: Told<Taken>) {
         use super::held::not_begun;
         if let Some(trouble) = self.outgoing.trouble() {
-            // Whoever asked may have gone.
+            // The asker may have gone.
             let _ = reply.send(Err(not_begun(trouble)));
             return;
         }
@@ -311,7 +311,7 @@ impl Driver {
             self.record_service(asked, taken.service.clone(), what);
         }
         self.outgoing.hold(After::Tell(Box::new(move |fate| {
-            // Whoever asked may have gone.
+            // The asker may have gone.
             let _ = reply.send(match fate {
                 Ok(()) => answer,
                 Err(trouble) => Err(super::held(trouble)),
@@ -319,7 +319,7 @@ impl Driver {
         })));
     }
 
-    /// Keeps what came of files, for the one who loaded them.
+    /// Keeps what came of files until their loader is answered.
     fn take_files(&mut self, outcomes: Vec<FileOutcome>) {
         for FileOutcome { file, service, version, change } in &outcomes {
             tracing::info!(%service, %version, file = &**file, ?change, "file of a service");

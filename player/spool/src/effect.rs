@@ -12,17 +12,12 @@ use crate::attempt::Plan;
 pub enum Effect {
     /// Send the whole state.
     Snapshot {
-        /// To this session.
         session: AgentSession,
         /// What the spool knows of it.
         snapshot: Snapshot,
     },
     /// Send a report.
-    Report {
-        /// To this session.
-        session: AgentSession,
-        report: Report<EndBytes>,
-    },
+    Report { session: AgentSession, report: Report<EndBytes> },
     /// Make the attempt's process, then say `Started` or `StartFailed`. Given at most once for an
     /// order.
     Start { key: AttemptKey, order: OrderNumber, plan: Plan },

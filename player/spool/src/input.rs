@@ -25,7 +25,6 @@ pub enum Input {
     Detached { session: AgentSession },
     /// A conductor named its term, without asking for anything.
     TermSeen {
-        /// Of this store.
         store: StoreId,
         term: Term,
         /// The highest order number that the store has issued to this player, with its proof;

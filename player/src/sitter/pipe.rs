@@ -20,7 +20,7 @@ pub(crate) trait Sink {
 /// How far reading came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Drained {
-    /// Nobody can write any more.
+    /// No process can write any more.
     End,
     /// Nothing is there now.
     Empty,

@@ -256,7 +256,7 @@ fn entry(
 
 /// What a `.conf` says.
 enum Conf {
-    /// There is none.
+    /// There is no `.conf`.
     None,
     /// It is empty, without even a comment.
     Blank,

@@ -362,7 +362,7 @@ unsafe fn born_in(
     let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
     arguments.flags = (CLONE_FLAGS | parent) as u64 | INTO_CGROUP;
     arguments.pidfd = ptr::from_mut(pidfd) as u64;
-    // Of a sibling it is the caller's own, and the kernel refuses to be told another one.
+    // A sibling's is the caller's own, and the kernel refuses another one.
     arguments.exit_signal = if parent == 0 { libc::SIGCHLD as u64 } else { 0 };
     arguments.stack = stack.as_mut_ptr() as u64;
     arguments.stack_size = size_of_val(stack) as u64;

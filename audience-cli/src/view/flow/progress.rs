@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(told(TaskState::Lost, None), ["42.2.1@fe3 lost"]);
         assert!(told(TaskState::Running, None).is_empty(), "the next attempt is not back");
 
-        // Whoever comes later is told by the status.
+        // A watcher that comes later is told by the status.
         let mut status = samples::running();
         let tasks = AbsentTasks {
             tasks: 1,

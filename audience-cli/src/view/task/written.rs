@@ -54,7 +54,7 @@ fn both(end: &EndBytes) -> Vec<u8> {
     }
 }
 
-/// What stands in the place of an output that cannot be read.
+/// Returns the text in place of an output that cannot be read.
 pub(crate) fn unreadable(why: &str) -> Vec<u8> {
     format!("[its output cannot be read: {why}]\n").into_bytes()
 }
@@ -68,13 +68,13 @@ pub(crate) struct Gathered {
 
 #[derive(Default)]
 struct Group {
-    /// Where the first of them came, for the order of printing.
+    /// The position of the first of them, for the order of printing.
     first: usize,
     hosts: Vec<HostName>,
 }
 
 impl Gathered {
-    /// Takes a task in; those that have not ended have no output and are left out.
+    /// Adds a task. Tasks that have not ended have no output and are left out.
     pub(crate) fn add(&mut self, task: &TaskStatus) -> Result<(), Failure> {
         let (Some(end), Some(host)) = (&task.end, &task.host) else { return Ok(()) };
         let text = both(end);

@@ -23,9 +23,9 @@ use rustix::{
 
 use crate::sitter::{clock::BootMillis, poll::Interest};
 
-/// Of v2: counts what happened for want of memory.
+/// The file of v2 that counts what happened for want of memory.
 pub(super) const EVENTS: &str = "memory.events";
-/// Of v1: counts too, and is what an eventfd watches.
+/// The file of v1 that counts, and for which an eventfd fires.
 const CONTROL: &str = "memory.oom_control";
 /// After an eventfd fired: the first wait before the next look at the count, in milliseconds, and
 /// the wait from which on the memory of another cgroup was short. Each wait is twice the one

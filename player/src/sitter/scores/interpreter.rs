@@ -32,12 +32,12 @@ pub(crate) struct Interpreter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Of a script.
+    /// The interpreter of a script.
     Script {
         /// Whether its first line ends with a carriage return, as lines of Windows do.
         carriage_return: bool,
     },
-    /// Of a program.
+    /// The loader of a program.
     Loader,
 }
 

@@ -68,8 +68,8 @@ fn look(parent: impl AsFd, name: &str) -> Result<u32, Errno> {
     Ok(rustix::fs::fstat(&dir)?.st_uid)
 }
 
-/// Makes a directory under a temporary name, and renames it once it belongs to its user. So a
-/// directory with the right name and another owner is never one of which we change the owner.
+/// Makes a directory under a temporary name, and renames it once it belongs to its user. So we
+/// never change the owner of a directory that has the right name.
 fn begin(parent: impl AsFd, name: &str, uid: u32, gid: u32) -> Result<(), Errno> {
     let new = format!(".new-{name}");
     match rustix::fs::mkdirat(&parent, &new, Mode::from_raw_mode(0o700 as RawMode)) {

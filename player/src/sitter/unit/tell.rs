@@ -55,7 +55,7 @@ impl Sitter {
                 let unit = UnitKey { store, service: report.service.clone() };
                 changed.insert(unit, report);
             }
-            // Nobody is told now; a session that attaches is told all.
+            // There is no session; one that attaches is told all.
             _ => {}
         }
     }
