@@ -114,7 +114,7 @@ impl StreamQueue {
         let mut queue = self.0.lock();
         queue.push(player, frame);
         if queue.end.is_some() || queue.frames.len() >= BATCH_FRAMES {
-            // The stream is being sent anyhow.
+            // A full batch, or a stream that ends, does not wait.
             self.0.tell(queue);
             return false;
         }
