@@ -135,14 +135,16 @@ impl Services {
 
     pub(crate) fn files_loaded(&mut self, files: Vec<FiledService>, take_over: bool) {
         let mut outcomes = Vec::new();
+        let mut changed = BTreeSet::new();
         let there: BTreeSet<ServiceName> =
             files.iter().map(|filed| filed.spec.name.clone()).collect();
         // Services to which others are linked come first.
         let (linked, others): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|filed| filed.spec.upkeep.linked_to.is_some());
         for filed in others.into_iter().chain(linked) {
-            outcomes.extend(self.file_loaded(filed, take_over));
+            outcomes.extend(self.file_loaded(filed, take_over, &mut changed));
         }
+        self.follow_files(&changed);
         let names: Vec<ServiceName> = self.services.keys().cloned().collect();
         for name in names.into_iter().filter(|name| !there.contains(name)) {
             outcomes.extend(self.file_missed(&name));
@@ -150,8 +152,31 @@ impl Services {
         self.effects.push_back(Effect::FilesTaken(outcomes));
     }
 
-    /// Does what a file says, if that is new.
-    fn file_loaded(&mut self, filed: FiledService, take_over: bool) -> Option<FileOutcome> {
+    /// Follows services whose files said something new, and the services that are linked to them. Each
+    /// is followed once, because a reload may change both and one flow at a time changes a service.
+    fn follow_files(&mut self, changed: &BTreeSet<ServiceName>) {
+        let mut concerned = changed.clone();
+        for name in changed {
+            self.follow_link(name);
+            for linked in self.linked_to(name) {
+                if self.follow_link(&linked) {
+                    concerned.insert(linked);
+                }
+            }
+        }
+        for name in concerned {
+            self.recheck_all(&name);
+            self.advance(&name);
+        }
+    }
+
+    /// Takes in what a file says, if that is new. Adds its service to `changed` then.
+    fn file_loaded(
+        &mut self,
+        filed: FiledService,
+        take_over: bool,
+        changed: &mut BTreeSet<ServiceName>,
+    ) -> Option<FileOutcome> {
         let name = filed.spec.name.clone();
         let known = self.services.get(&name);
         let verdict = known.map_or(Verdict::Apply, |known| known.verdict(&filed, take_over));
@@ -177,10 +202,7 @@ impl Services {
             self.put_service(&name);
         }
         if is_new {
-            self.follow_link(&name);
-            self.recheck_all(&name);
-            self.advance(&name);
-            self.follow_links(&name);
+            changed.insert(name.clone());
         }
         let change = match verdict {
             Verdict::Apply if is_new => FileChange::Applied,

@@ -8,7 +8,7 @@ use orchestra_model::{
 };
 use orchestra_service::{Ask, FileConflict, FiledService, Rejection};
 
-use crate::world::{World, alice, apply, exporter, filed, h, linked, spec, web};
+use crate::world::{World, alice, apply, exporter, filed, filed_linked, h, linked, spec, web};
 
 const FILE: &str = "services.d/web.yaml";
 
@@ -273,4 +273,17 @@ fn files_of_linked_services_are_loaded_whatever_their_order() {
     let hosts = [(web(), Ok(set("db[1-2]")))].into();
     let leaving = world.engine.check_leaving(&hosts, &[link(2)], false, Quantity::Count(1));
     assert_eq!(leaving, [], "it is where the other is");
+}
+
+#[test]
+fn files_that_change_a_service_and_what_is_linked_to_it_make_a_flow_of_each() {
+    let mut world = World::new();
+    world.attach("db[1-2]");
+    world.load(vec![filed("web.yaml", "db[1-2]", 1), filed_linked(1)], false).unwrap();
+    world.settle();
+    world.load(vec![filed("web.yaml", "db1", 2), filed_linked(2)], false).unwrap();
+    let services: Vec<_> = world.flows.iter().map(|(_, flow)| flow.service.as_str()).collect();
+    assert_eq!(services, ["exporter", "web"]);
+    world.settle();
+    assert_eq!(world.versions(), [("db1".to_owned(), 2, UnitState::Ready)]);
 }

@@ -131,19 +131,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
             };
             let _ = world.ask(ask);
         }
-        10 => {
-            let state = match chance.below(4) {
-                0 => UnitState::Ready,
-                1 => UnitState::BackingOff,
-                2 => UnitState::GaveUp,
-                _ => UnitState::AwaitingParams,
-            };
-            let has_unit =
-                world.units.get(&h(&host)).is_some_and(|units| units.contains_key(&web()));
-            if has_unit {
-                world.turn(&host, state, Some(RunEnd::Exited(1)));
-            }
-        }
+        10 => turn(world, chance, &host),
         11 => world.restart(),
         19 => {
             let mut files = Vec::new();
@@ -164,7 +152,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
             papers.load(world, &files, chance.below(4) == 0);
         }
         // Nothing that was issued comes near it.
-        20 => world.plant(&host, (1 << 40) + chance.below(1 << 20)),
+        20 if chance.below(3) == 0 => world.plant(&host, (1 << 40) + chance.below(1 << 20)),
         21 => {
             let (service, hosts) = (web(), Some(chance.hosts()));
             match chance.below(2) {
@@ -172,6 +160,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
                 _ => drop(world.ask(Ask::Adopt { service, hosts })),
             }
         }
+        22 => update_what_is_not_ready(world, papers, chance, version),
         12 => {
             let hosts = [(web(), Ok(chance.hosts()))].into();
             world.handle(Input::FleetLoaded { hosts });
@@ -205,6 +194,42 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
             }
         }
     }
+}
+
+/// The unit of a host changes by itself, if it has one.
+fn turn(world: &mut World, chance: &mut Chance, host: &str) {
+    let state = match chance.below(4) {
+        0 => UnitState::Ready,
+        1 => UnitState::BackingOff,
+        2 => UnitState::GaveUp,
+        _ => UnitState::AwaitingParams,
+    };
+    let has_unit = world.units.get(&h(host)).is_some_and(|units| units.contains_key(&web()));
+    if has_unit {
+        world.turn(host, state, Some(RunEnd::Exited(1)));
+    }
+}
+
+/// A new version comes when nothing else is going on, and some units are not ready: they come first.
+fn update_what_is_not_ready(
+    world: &mut World,
+    papers: &mut Papers,
+    chance: &mut Chance,
+    version: &mut u32,
+) {
+    world.attach("db[1-5]");
+    world.settle();
+    stop_strangers(world, HostSet::parse_plain("db[1-5]").unwrap());
+    world.settle();
+    let host = chance.host();
+    turn(world, chance, &host);
+    *version += 1;
+    let hosts = chance.hosts();
+    let mut ask = apply(spec(&hosts.to_string(), *version), hosts);
+    if let Ask::Apply { take_over, .. } = &mut ask {
+        *take_over = true;
+    }
+    apply_as_planned(world, papers, ask);
 }
 
 /// It may take what is applied from its file.

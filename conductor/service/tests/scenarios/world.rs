@@ -378,7 +378,10 @@ impl World {
         };
         let units = self.units.entry(host.clone()).or_default();
         if units.get(&service).is_some_and(|known| known.instance.placement > instance.placement) {
-            // Its sitter fences what is earlier than what it knows.
+            // Its sitter fences what is earlier than what it knows: that is the case of strangers alone.
+            let mut strangers = self.engine.each_stranger();
+            let is_this = |it: Stranger| it.report.service == service && it.host == *host;
+            assert!(strangers.any(is_this), "{service} on {host} is outranked: {instance:?}");
             return TaskState::Refused;
         }
         let before = units.get(&service);
