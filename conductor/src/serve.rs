@@ -236,13 +236,20 @@ fn raise_file_limit() -> u64 {
 /// configuration, and some spare.
 const OTHER_FILES: usize = 256;
 
+/// How many files are kept for other things than connections. Where few may be open, it is half of
+/// them. Otherwise the spare ones would leave players and operators outside.
+fn other_files(files: usize) -> usize {
+    OTHER_FILES.min(files / 2)
+}
+
 /// Divides the files that may be open. At most a sixteenth is for connections whose handshake is
-/// not done. Accepted connections have the others, except [`OTHER_FILES`].
+/// not done. Accepted connections have the others, except [`other_files`].
 fn strangers(files: u64) -> Limits {
     let limits = Limits::default();
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     let places = (files / 16).clamp(1, limits.places);
-    Limits { places, inside: files.saturating_sub(places + OTHER_FILES).max(1), ..limits }
+    let inside = files.saturating_sub(places + other_files(files)).max(1);
+    Limits { places, inside, ..limits }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -294,7 +301,15 @@ mod tests {
             let limits = strangers(files);
             let most = limits.places + limits.inside;
             assert!(limits.places > 0 && limits.inside > 0);
-            assert!(files < 512 || most + OTHER_FILES <= usize::try_from(files).unwrap());
+            let files = usize::try_from(files).unwrap();
+            assert!(files < 4 || most + other_files(files) <= files);
         }
+    }
+
+    /// A limit that a container or a shell set low is no outage: players and operators have room.
+    #[test]
+    fn very_few_files_leave_room_for_more_than_one() {
+        assert!(strangers(80).inside >= 32);
+        assert!(strangers(256).inside >= 100);
     }
 }
