@@ -191,3 +191,15 @@ fn a_signal_for_what_was_stopped_lets_it_run() {
     rig.ends(RunEnd::Signalled(15));
     assert_eq!(spawned_run(&rig.order(order(3, Wanted::Signalled(USR1)))), Some(2));
 }
+
+#[test]
+fn a_signal_with_another_restart_rule_counts_restarts_from_0() {
+    let mut rig = Rig::up(running(1));
+    rig.ends(RunEnd::Exited(1));
+    assert_eq!(rig.report().restarts, 1);
+    let rule = RestartRule { attempts: Some(1), ..RestartRule::default() };
+    let mut order = with_restart(2, rule);
+    order.unit.wanted = Wanted::Signalled(USR1);
+    rig.order(order);
+    assert_eq!(rig.report().restarts, 0, "what the rule before did not note cannot be counted");
+}

@@ -102,7 +102,11 @@ impl Units {
 
     fn take_order(&mut self, key: &UnitKey, ordered: Ordered) {
         let Ordered { key: attempt, order, unit: asked, keep_params } = ordered;
-        let before = self.state.units().get(key).and_then(|unit| unit.watch);
+        let known = self.state.units().get(key);
+        // Restarts are kept as their rule counts them: another one cannot go on from there.
+        let counts_alike =
+            known.is_some_and(|unit| unit.asked.upkeep.restart == asked.upkeep.restart);
+        let before = known.and_then(|unit| unit.watch);
         if let Some(before) = before.filter(|before| *before != attempt) {
             self.end_watch(before, WatchEnd::Superseded);
         }
@@ -126,7 +130,7 @@ impl Units {
 
         let Some(mut status) = self.status(key) else { return };
         let at = self.at;
-        if !matches!(wanted, Wanted::Signalled(_)) {
+        if !matches!(wanted, Wanted::Signalled(_)) || !counts_alike {
             status.restarts = 0;
             status.waits = 0;
             status.recent = RecentRestarts::default();

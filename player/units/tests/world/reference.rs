@@ -181,7 +181,7 @@ impl Reference {
             Wanted::Signalled(signal) => Some(signal),
             _ => None,
         };
-        if signal.is_none() {
+        if signal.is_none() || before.unit.upkeep.restart != order.unit.upkeep.restart {
             unit.restarts.clear();
             unit.waits = 0;
             unit.turns.clear();
