@@ -122,6 +122,7 @@ fn line(planned: &PlannedHosts, widest: usize) -> String {
         HostStep::Absent => ", when its player is back",
         HostStep::Drained => ", when it is drained no more",
         HostStep::Linked => ", when what it is linked to is ready there",
+        HostStep::GivenUp => ", a flow did not bring it there: orc service resume",
         HostStep::TooOld => ", its player keeps no services",
         HostStep::Stranger => ", left alone: orc service list --strangers",
         HostStep::Update | HostStep::Stop => "",

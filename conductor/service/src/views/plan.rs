@@ -121,6 +121,9 @@ impl Services {
                 Some(_) => HostStep::Linked,
             };
         }
+        if service.given_up.contains(host) {
+            return HostStep::GivenUp;
+        }
         let report = service.placements.get(host).and_then(|placed| placed.report.as_ref());
         match wanted {
             Wanted::Gone => HostStep::Leave,

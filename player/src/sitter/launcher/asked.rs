@@ -193,6 +193,15 @@ impl<T> Launcher<T> {
             || (self.owes_of_taps() && for_long(self.silent_since.taps))
     }
 
+    /// Returns whether it or a newborn of it that executes no program yet is stopped by a signal.
+    pub(super) fn is_stopped(&self) -> bool {
+        let newborns = self
+            .in_flight
+            .iter()
+            .filter_map(|launch| own_child(self.newborn(launch.number).pid()?));
+        Stat::of(self.pid).into_iter().chain(newborns).any(|stat| stat.stopped)
+    }
+
     /// Begins to count its silence, because it is about to be asked for a newborn.
     pub(super) fn will_owe_a_launch(&mut self, now: BootMillis) {
         if self.in_flight.is_empty() {

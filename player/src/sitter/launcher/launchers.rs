@@ -10,7 +10,7 @@ use rustix::{
 };
 
 use super::{
-    IN_FLIGHT, LOOK, MOVES, PAGE, REST, SOCKET, TAPS,
+    IN_FLIGHT, LOOK, MOVES, PAGE, PATIENCE, REST, SOCKET, TAPS,
     asked::{Early, Launch, Launcher, Sockets, Whose, shared_page},
     errands::{Held, Hold},
     outcome::{LaunchError, NotSent, Said},
@@ -518,7 +518,8 @@ impl<T> Launchers<T> {
     /// back.
     pub(crate) fn hurry(&mut self, now: BootMillis) {
         for launcher in self.all.values_mut() {
-            if launcher.is_silent_for(LOOK, now) && launcher.dying.is_none() {
+            let long = if launcher.is_stopped() { LOOK } else { PATIENCE };
+            if launcher.is_silent_for(long, now) && launcher.dying.is_none() {
                 launcher.kill_with_newborns(now);
             }
         }

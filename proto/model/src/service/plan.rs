@@ -25,6 +25,8 @@ kebab_enum!(
         Drained = "drained",
         /// Nothing before the service that it is linked to is ready there.
         Linked = "linked",
+        /// Nothing before somebody asks for it, because a flow did not bring it there.
+        GivenUp = "given-up",
         /// Nothing: its player is of a release that keeps no services.
         TooOld = "too-old",
         /// Nothing: a unit of the service is there that this store knows nothing of.
