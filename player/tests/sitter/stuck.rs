@@ -64,8 +64,10 @@ fn stuck(readers: Readers) -> Option<(World, Hung)> {
         fs::set_permissions(world.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     fs::copy(std::env::current_exe().unwrap(), world.out("program")).unwrap();
-    // Something else writes as well, so that there is always something to read when it gets stuck.
-    world.score("mover", "echo before; yes & exec $OUT/program mover");
+    // It gets stuck once its first line is kept: its launcher reads nothing from then on. Something else
+    // writes as well, so that there is always something to read.
+    world.gate("kept");
+    world.score("mover", "echo before; cat $OUT/kept; yes & exec $OUT/program mover");
     world.score("theirs", "echo theirs");
     for name in ["mover", "theirs"] {
         world.file(&format!("{name}.conf"), &format!("user = {STUCK:?}\n"), 0o644);
@@ -90,6 +92,7 @@ fn get_stuck(world: &World, hung: &Hung, timeout: Option<Duration>) -> AttemptKe
     let key = world.order_for("mover", &[("file", file.to_str().unwrap())], timeout);
     world.started(key);
     world.wait_kept("before\n");
+    world.open_gate("kept");
     eventually("a wait for the file", || hung.is_read().then_some(()));
     // It does if there is something to read, and if it comes to its end, because it closes the pipe.
     let launcher = world.number_in("launcher");

@@ -219,7 +219,7 @@ fn update_what_is_not_ready(
 ) {
     world.attach("db[1-5]");
     world.settle();
-    stop_strangers(world, HostSet::parse_plain("db[1-5]").unwrap());
+    stop_strangers(world, &HostSet::parse_plain("db[1-5]").unwrap());
     world.settle();
     let host = chance.host();
     turn(world, chance, &host);

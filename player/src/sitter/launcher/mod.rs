@@ -85,7 +85,7 @@ const GATHERED: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a launcher may be silent while the sitter is about to end, if neither it nor its newborn is
 /// stopped: on a busy host it may get no processor for seconds.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an execution may take if nobody has stopped the newborn: its file may come from a slow
 /// disk, on a busy host.
 const SLOW: Duration = Duration::from_secs(10);
