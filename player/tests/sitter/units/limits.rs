@@ -48,7 +48,9 @@ pub(super) fn can_limit(controller: &str) -> bool {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let v1 = own.lines().filter_map(|line| line.split(':').nth(1));
     let has_v1 = v1.flat_map(|names| names.split(',')).any(|name| name == controller);
-    let can = is_root() && has_v1;
+    // The kernel may have it and nobody have mounted it.
+    let is_mounted = Path::new("/sys/fs/cgroup").join(controller).is_dir();
+    let can = is_root() && has_v1 && is_mounted;
     if !can {
         eprintln!("SKIPPED: this needs root and the controller {controller} of cgroup v1");
     }
