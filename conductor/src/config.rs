@@ -86,8 +86,8 @@ impl Config {
     /// Every field is read before the first `?`, so that all problems are told.
     fn read(fields: &mut Fields<'_>, directory: &Path, problems: &mut Problems) -> Option<Self> {
         let listen = read_listen(fields, problems);
-        let name = read_host("name", fields, problems);
-        let domain = read_host("domain", fields, problems);
+        let name = fields.host_name("name", problems);
+        let domain = fields.host_name("domain", problems);
         let state_dir = read_state_dir(fields, problems);
         let tls = read_tls(fields, directory, problems);
         let limits = read_limits(fields, problems);
@@ -114,15 +114,6 @@ fn read_listen(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Socke
     listen
         .map_err(|_| fields.note("listen", format_args!("{text:?} is not ADDRESS:PORT"), problems))
         .ok()
-}
-
-fn read_host(
-    key: &'static str,
-    fields: &mut Fields<'_>,
-    problems: &mut Problems,
-) -> Option<HostName> {
-    let name = HostName::new(fields.text(key, problems)?);
-    name.map_err(|error| fields.note(key, error, problems)).ok()
 }
 
 fn read_state_dir(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<PathBuf> {

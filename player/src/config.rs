@@ -28,6 +28,8 @@ const CONDUCTORS: usize = 64;
 const OUTPUT_BYTES: (ByteSize, ByteSize) = (ByteSize(4 << 10), ByteSize(64 << 20));
 /// The least and most that may be kept of what all units write.
 const LOG_BUDGET: (ByteSize, ByteSize) = (ByteSize(16 << 20), ByteSize(1 << 40));
+/// What is kept of what all units write if nobody says how much, in bytes.
+pub(crate) const DEFAULT_LOG_BUDGET: u64 = 1 << 30;
 /// Most that `processes_max` may be: the kernel has no more numbers for processes.
 const PROCESSES: u32 = 1 << 22;
 /// Longest grace between TERM and KILL: it is part of how long a conductor waits for the end of
@@ -156,8 +158,8 @@ pub enum ConfigError {
 fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Config> {
     let base = file.parent().unwrap_or(Path::new("/"));
     let conductors = read_conductors(fields, problems);
-    let conductor_name = read_host("conductor_name", fields, problems);
-    let domain = read_host("domain", fields, problems);
+    let conductor_name = fields.host_name("conductor_name", problems);
+    let domain = fields.host_name("domain", problems);
     for name in ["conductors", "conductor_name", "domain"] {
         fields.needed(name, problems);
     }
@@ -196,7 +198,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         agent_user: agent_user.unwrap_or_else(|| RunAs::User("orchestra".to_owned())),
         task_user: task_user.unwrap_or_else(|| RunAs::User("orchestra-task".to_owned())),
         prober_user,
-        log_budget: log_budget.map_or(1 << 30, |ByteSize(bytes)| bytes),
+        log_budget: log_budget.map_or(DEFAULT_LOG_BUDGET, |ByteSize(bytes)| bytes),
         output_max: output_max.map_or(1 << 20, |ByteSize(bytes)| bytes),
         kill_grace: kill_grace.unwrap_or(Millis::seconds(10)),
         stop_grace: stop_grace.unwrap_or(Millis(0)),
@@ -220,15 +222,6 @@ fn read_conductors(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<V
         }
     }
     Some(endpoints)
-}
-
-fn read_host(
-    key: &'static str,
-    fields: &mut Fields<'_>,
-    problems: &mut Problems,
-) -> Option<HostName> {
-    let name = HostName::new(fields.text(key, problems)?);
-    name.map_err(|error| fields.note(key, error, problems)).ok()
 }
 
 fn read_user(key: &'static str, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<RunAs> {

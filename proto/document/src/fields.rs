@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use orchestra_model::nearest;
+use orchestra_model::{HostName, nearest};
 
 use crate::{
     node::{Key, Node},
@@ -108,6 +108,12 @@ impl<'a> Fields<'a> {
                 None
             }
         }
+    }
+
+    /// A field that is the name of a host. A number is none, whatever it would read like.
+    pub fn host_name(&mut self, name: &'static str, problems: &mut Problems) -> Option<HostName> {
+        let read = HostName::new(self.text(name, problems)?);
+        read.map_err(|error| self.note(name, error, problems)).ok()
     }
 
     /// A field whose text, or whole number, parses.

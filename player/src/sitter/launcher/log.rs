@@ -205,9 +205,11 @@ impl Log {
         for number in numbers {
             let found = rustix::fs::statat(&self.dir, self.name(number), AtFlags::SYMLINK_NOFOLLOW);
             kept += found.map_or(0, |found| u64::try_from(found.st_size).unwrap_or(0));
-            match kept < STREAM_BYTES || number == newest {
-                true => oldest = number,
-                false => self.remove(number),
+            if kept < STREAM_BYTES || number == newest {
+                oldest = number;
+            } else {
+                // A file that cannot be removed is tried again with the next file.
+                self.remove(number);
             }
         }
         Ok(oldest)
@@ -232,12 +234,12 @@ impl Log {
         let Some(Open { number: newest, .. }) = &self.open else { return false };
         let oldest = self.numbers().ok().and_then(|numbers| numbers.into_iter().min());
         let Some(oldest) = oldest.filter(|oldest| oldest < newest) else { return false };
-        rustix::fs::unlinkat(&self.dir, self.name(oldest), AtFlags::empty()).is_ok()
+        self.remove(oldest)
     }
 
-    fn remove(&self, number: u64) {
-        // A file that cannot be removed is tried again with the next file.
-        let _ = rustix::fs::unlinkat(&self.dir, self.name(number), AtFlags::empty());
+    /// Removes a file of this log. Returns whether it is gone.
+    fn remove(&self, number: u64) -> bool {
+        rustix::fs::unlinkat(&self.dir, self.name(number), AtFlags::empty()).is_ok()
     }
 
     fn numbers(&self) -> Result<Vec<u64>, Errno> {

@@ -19,16 +19,17 @@ use rustix::{
 };
 
 use super::LogDir;
-use crate::sitter::{
-    spool_dir::replace_file,
-    stream::{STREAMS, Stream},
+use crate::{
+    config::DEFAULT_LOG_BUDGET,
+    sitter::{
+        spool_dir::replace_file,
+        stream::{STREAMS, Stream},
+    },
 };
 
 /// The file of the budget, beside the directories of units. No unit has such a name.
 const FILE: &str = ".budget";
 const NEW_FILE: &str = ".budget.new";
-/// The budget if the configuration names none, in bytes.
-pub(crate) const DEFAULT: u64 = 1 << 30;
 /// Least size of a full file, in bytes.
 const LEAST_FILE: u64 = 256 << 10;
 /// Most size of a full file, in bytes.
@@ -76,7 +77,7 @@ fn read(logs: BorrowedFd<'_>) -> io::Result<Option<u64>> {
 pub(in crate::sitter) fn keep(unit: impl AsFd) -> io::Result<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let logs = rustix::fs::openat(unit, "..", flags, Mode::empty())?;
-    let budget = read(logs.as_fd())?.unwrap_or(DEFAULT);
+    let budget = read(logs.as_fd())?.unwrap_or(DEFAULT_LOG_BUDGET);
     let units = units(logs.as_fd())?;
     let size = file_bytes(budget, units.len());
     if rustix::fs::flock(&logs, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -187,9 +188,9 @@ mod tests {
 
     #[test]
     fn files_are_smaller_where_more_units_share() {
-        assert_eq!(file_bytes(DEFAULT, 0), 10 << 20);
-        assert_eq!(file_bytes(DEFAULT, 1), 10 << 20);
-        assert_eq!(file_bytes(DEFAULT, 256), 1 << 20);
+        assert_eq!(file_bytes(DEFAULT_LOG_BUDGET, 0), 10 << 20);
+        assert_eq!(file_bytes(DEFAULT_LOG_BUDGET, 1), 10 << 20);
+        assert_eq!(file_bytes(DEFAULT_LOG_BUDGET, 256), 1 << 20);
         assert_eq!(file_bytes(1, 4_096), 256 << 10);
     }
 
