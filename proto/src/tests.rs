@@ -20,11 +20,11 @@ use orchestra_model::{
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
         Cause, Change, Exhausted, FileStanding, Goal, HealthRule, HttpPath, Instance,
-        InstanceStatus, LivingChange, MilliCores, Ordinal, Placement, PortName, PortRule, Probe,
-        ProcessRule, ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, RunEnd,
-        RunNumber, ServiceEvent, ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus,
-        ServiceVersion, SocketName, StopRule, Target, Umask, UnitJob, UnitReport, UnitState,
-        Unready, UnwellUnit, UpdateRule, Upkeep, Wanted,
+        InstanceStatus, Judgement, LivingChange, MilliCores, OnUnhealthy, Ordinal, Placement,
+        PortName, PortRule, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule, Resources,
+        RestartRule, RestartWhen, RunEnd, RunNumber, ServiceEvent, ServiceFile, ServiceRecord,
+        ServiceSpec, ServiceStatus, ServiceVersion, SocketName, StopRule, Target, Umask, UnitJob,
+        UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep, Wanted,
     },
     size::ByteSize,
     status::{
@@ -358,6 +358,7 @@ fn a_service_is_read_back() {
             auto_revert: false,
         },
         upkeep: unit_job(Wanted::Running, &ReadySign::Fd(4)).upkeep,
+        judgement: Judgement { on_unhealthy: OnUnhealthy::Restart },
         auto_start: false,
         ..bare.clone()
     };
@@ -556,7 +557,7 @@ fn what_is_asked_of_units_is_read_back() {
     let check = ReadySign::Probe(Probe::Score(ScoreName::new("check-web").unwrap()));
     let signs = [ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3), probe, check];
     let wanted = [Wanted::Running, Wanted::Signalled(10), Wanted::Stopped, Wanted::Gone];
-    let wanted = wanted.into_iter().chain([Wanted::Running]);
+    let wanted = wanted.into_iter().chain([Wanted::Healthy]);
     for (wanted, sign) in wanted.zip(signs) {
         let unit = Some(Arc::new(unit_job(wanted, &sign)));
         let job = JobSpec { unit: unit.clone(), ..spec() };

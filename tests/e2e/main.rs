@@ -33,6 +33,7 @@ mod rollout;
 mod scores;
 mod service_budget;
 mod service_files;
+mod service_health;
 mod service_outages;
 mod services;
 mod smoke;

@@ -20,6 +20,9 @@
 //! or until somebody asks for something. Otherwise a score that cannot start would be ordered for
 //! ever.
 //!
+//! Units that are unhealthy are a difference too, if their service says that they are restarted then
+//! (`rules::health`).
+//!
 //! A unit counts as down unless its player is attached and tells that it is ready. While it counts
 //! as down its host holds its cells ([`Effect::Unwell`]). A unit that was never told does not count
 //! as down.

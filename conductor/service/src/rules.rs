@@ -4,6 +4,7 @@ pub(crate) mod advance;
 mod asked;
 mod files;
 mod flows;
+mod health;
 mod links;
 mod strangers;
 mod told;

@@ -169,14 +169,15 @@ impl Services {
 
     /// Rechecks whether a service is as wanted on a host.
     pub(crate) fn recheck(&mut self, name: &ServiceName, host: &HostName) {
+        self.recheck_health(name, host);
         let is_wrong = self.difference(name, host).is_some();
         let Some(service) = self.services.get_mut(name) else { return };
         match is_wrong {
             true => drop(service.wrong.insert(host.clone())),
-            false => {
-                service.wrong.remove(host);
-                service.given_up.remove(host);
-            }
+            false => drop(service.wrong.remove(host)),
+        }
+        if !is_wrong && !service.to_heal.contains(host) {
+            service.given_up.remove(host);
         }
     }
 

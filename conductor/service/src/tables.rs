@@ -8,8 +8,8 @@ use std::{
 use orchestra_model::{
     HostName, HostSet, ServiceName,
     service::{
-        Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, ServiceRecord, ServiceSpec,
-        ServiceVersion, UnitReport, UnitState, Unready, VersionRecord, Wanted,
+        Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, RunNumber, ServiceRecord,
+        ServiceSpec, ServiceVersion, UnitReport, UnitState, Unready, VersionRecord, Wanted,
     },
 };
 
@@ -23,12 +23,14 @@ pub(crate) struct Service {
     pub(crate) placements: BTreeMap<HostName, Placed>,
     /// Hosts that are not as wanted and can be brought there.
     pub(crate) wrong: BTreeSet<HostName>,
+    /// Hosts whose unit is to get a new run because it is unhealthy.
+    pub(crate) to_heal: BTreeSet<HostName>,
     /// Hosts that were given up: a flow did not bring them to what is wanted.
     pub(crate) given_up: BTreeSet<HostName>,
-    /// Hosts of the living flow that have not attached anew since it was made. Those that it does
-    /// not bring to what is wanted are given up. This is not known after a start of the conductor;
-    /// then another flow finds out.
-    pub(crate) ordered: BTreeSet<HostName>,
+    /// Hosts of the living flow that have not attached anew since it was made, each with the run
+    /// that its unit had then. Those that it does not bring to what is wanted are given up. This is
+    /// not known after a start of the conductor; then another flow finds out.
+    pub(crate) ordered: BTreeMap<HostName, RunNumber>,
     /// The tasks of the living flow that did not end ok.
     pub(crate) failures: Failures,
     /// Whether it is not to run because the service to which it is linked is not to run.
@@ -80,8 +82,9 @@ impl Service {
             versions: BTreeMap::new(),
             placements: BTreeMap::new(),
             wrong: BTreeSet::new(),
+            to_heal: BTreeSet::new(),
             given_up: BTreeSet::new(),
-            ordered: BTreeSet::new(),
+            ordered: BTreeMap::new(),
             failures: Failures::default(),
             is_held: false,
             trouble: None,
@@ -141,6 +144,12 @@ impl Service {
     pub(crate) fn is_ready_on(&self, host: &HostName) -> bool {
         let report = self.placements.get(host).and_then(|placed| placed.report.as_ref());
         report.is_some_and(|report| report.state == UnitState::Ready)
+    }
+
+    /// Returns the run that the unit on a host has, or had last; 0 if nothing is known of it.
+    pub(crate) fn run_on(&self, host: &HostName) -> RunNumber {
+        let report = self.placements.get(host).and_then(|placed| placed.report.as_ref());
+        report.map_or(RunNumber(0), |report| report.run)
     }
 
     /// Returns why the unit on a host counts as down, if it does.

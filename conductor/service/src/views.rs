@@ -129,9 +129,16 @@ impl Services {
                 differs == service.wrong.contains(host),
                 "a difference is not known, or is over",
             )?;
+            require(
+                self.is_to_heal(name, host) == service.to_heal.contains(host),
+                "that a unit is unhealthy is not known, or is over",
+            )?;
         }
         let waits = record.living.is_some() || record.paused_by.is_some();
         let is_left = service.wrong.difference(&service.given_up).next().is_some();
-        require(waits || !is_left, "a difference waits for nothing")
+        require(waits || !is_left, "a difference waits for nothing")?;
+        let waits = waits || service.trouble.is_some() || is_left;
+        let is_left = service.to_heal.difference(&service.given_up).next().is_some();
+        require(waits || !is_left, "an unhealthy unit waits for nothing")
     }
 }

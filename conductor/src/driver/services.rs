@@ -242,6 +242,7 @@ impl Driver {
                 if by_keeper {
                     let verb = match cause {
                         Cause::Revert => Verb::ServiceRevert,
+                        Cause::Unhealthy => Verb::ServiceRestart,
                         _ => Verb::ServiceRepair,
                     };
                     let what = format!("version {version}, flow {flow}");

@@ -239,3 +239,45 @@ fn units_are_not_asked_in_the_same_moment() {
     }
     assert!(moments.len() > 3, "{moments:?}");
 }
+
+#[test]
+fn an_order_for_health_ends_an_unhealthy_run_and_counts_on() {
+    let mut rig = Rig::up(with_health(1));
+    let for_health = |n| {
+        let mut order = with_health(n);
+        order.unit.wanted = Wanted::Healthy;
+        order
+    };
+    rig.pass(10 * SECOND);
+    rig.order(for_health(2));
+    assert_eq!((rig.state(), rig.run()), (UnitState::Ready, 1), "a healthy run is spared");
+    for _ in 0..3 {
+        answer(&mut rig, failed());
+    }
+    assert_eq!((rig.state(), rig.report().turns), (UnitState::Unhealthy, 1));
+    let told = words(&rig.order(for_health(3)));
+    assert!(told.contains(&"signal 1 15".to_owned()), "{told:?}");
+    assert_eq!(rig.state(), UnitState::Stopping);
+    rig.told(RunEvent::MainEnded(RunEnd::Exited(0)));
+    let begun = rig.told(RunEvent::Emptied);
+    assert_eq!(spawned_run(&begun), Some(2));
+    rig.spawned();
+    assert_eq!((rig.state(), rig.report().turns), (UnitState::Ready, 1), "turns are counted on");
+    assert_eq!(rig.report().last_end, Some(RunEnd::Asked));
+    assert_eq!(watch_ends(&rig.pass(10 * SECOND)), [(3, WatchEnd::Ready)]);
+}
+
+#[test]
+fn an_order_for_health_begins_no_run() {
+    let mut order = with_health(1);
+    order.unit.upkeep.restart.attempts = Some(0);
+    let mut rig = Rig::up(order.clone());
+    rig.told(RunEvent::MainEnded(RunEnd::Exited(1)));
+    rig.told(RunEvent::Emptied);
+    assert_eq!(rig.state(), UnitState::GaveUp);
+    order.order = orchestra_model::delivery::OrderNumber(2);
+    order.key.attempt = 2;
+    order.unit.wanted = Wanted::Healthy;
+    rig.order(order);
+    assert_eq!(rig.state(), UnitState::GaveUp, "that is for a person");
+}

@@ -24,7 +24,7 @@
 //!   timeout: 1s
 //!   fall: 3                      # failures in a row
 //!   rise: 2                      # successes in a row
-//! on_unhealthy: report           # nothing else yet, so it is not written
+//! on_unhealthy: report           # or restart; written beside health alone
 //! ports: {http: 8080, admin: "9000+{ordinal}"}   # none; in ready, health and params: {port.http}
 //! nofile: 65536                  # these five: as the player has it, 022, and none
 //! nice: 5

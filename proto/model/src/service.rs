@@ -14,6 +14,7 @@ use crate::names::ServiceName;
 
 mod file;
 mod health;
+mod judgement;
 mod logs;
 mod plan;
 mod ports;
@@ -29,6 +30,7 @@ pub use file::{FileChange, FileOutcome, FileStanding, ServiceFile};
 pub use health::{
     HealthRule, HttpPath, InvalidProbe, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target,
 };
+pub use judgement::{Judgement, OnUnhealthy};
 pub use logs::{
     CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogChunk, LogEnd, LogPart, LogPlace, LogQuery,
     LogRuns, LogStream, READINGS, ReadLog, ReadingId,

@@ -4,7 +4,7 @@ use orchestra_model::{
     limits,
     names::{ScoreName, ServiceName},
     quantity::Quantity,
-    service::{ServiceSpec, UpdateRule},
+    service::{Judgement, OnUnhealthy, ServiceSpec, UpdateRule},
 };
 use prost::Message;
 
@@ -52,7 +52,23 @@ impl From<&ServiceSpec> for v1::ServiceSpec {
             }),
             upkeep: Some((&spec.upkeep).into()),
             starts_stopped: !spec.auto_start,
+            judgement: (spec.judgement != Judgement::default()).then(|| spec.judgement.into()),
         }
+    }
+}
+
+impl From<Judgement> for v1::Judgement {
+    fn from(judgement: Judgement) -> Self {
+        Self { on_unhealthy: judgement.on_unhealthy.to_string() }
+    }
+}
+
+impl TryFrom<&v1::Judgement> for Judgement {
+    type Error = Invalid;
+
+    fn try_from(judgement: &v1::Judgement) -> Result<Self, Invalid> {
+        let on_unhealthy = OnUnhealthy::from_word(&judgement.on_unhealthy);
+        Ok(Judgement { on_unhealthy: on_unhealthy.in_field("Judgement.on_unhealthy")? })
     }
 }
 
@@ -83,6 +99,10 @@ impl TryFrom<&v1::ServiceSpec> for ServiceSpec {
                 auto_revert: update.auto_revert,
             },
             upkeep: spec.upkeep.as_ref().in_field("ServiceSpec.upkeep")?.try_into()?,
+            judgement: match &spec.judgement {
+                Some(judgement) => judgement.try_into()?,
+                None => Judgement::default(),
+            },
             auto_start: !spec.starts_stopped,
         };
         spec.check().in_field("ServiceSpec")?;

@@ -39,6 +39,7 @@ pub(crate) fn unit_order_to_wire(unit: &UnitJob) -> v1::UnitJob {
             Wanted::Stopped => v1::unit_job::Wanted::Stopped,
             Wanted::Gone => v1::unit_job::Wanted::Gone,
             Wanted::Signalled(_) => v1::unit_job::Wanted::Signalled,
+            Wanted::Healthy => v1::unit_job::Wanted::Healthy,
         }
         .into(),
         signal: match unit.wanted {
@@ -73,6 +74,7 @@ pub(crate) fn unit_job_from_wire(unit: &v1::UnitJob) -> Result<UnitJob, Invalid>
             Word::Gone => Wanted::Gone,
             Word::Signalled if is_message(unit.signal) => Wanted::Signalled(unit.signal),
             Word::Signalled => return Err(Invalid::field("UnitJob.signal")),
+            Word::Healthy => Wanted::Healthy,
             Word::Unspecified => return Err(Invalid::field("UnitJob.wanted")),
         },
         upkeep: unit.upkeep.as_ref().in_field("UnitJob.upkeep")?.try_into()?,

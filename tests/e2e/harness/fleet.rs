@@ -48,6 +48,11 @@ const SCORES: &[(&str, &str, &str)] = &[
     ("work", include_str!("../scores/work"), ""),
     ("gate", include_str!("../scores/gate"), ""),
     ("chatter", include_str!("../scores/chatter"), ""),
+    (
+        "check-up",
+        include_str!("../scores/check-up"),
+        "disruptive = false\n[params.exit]\n[params.other]\n[params.port]\n",
+    ),
     ("serve", include_str!("../scores/serve"), "[params.exit]\n[params.other]\n[params.port]\n"),
     ("stubborn", include_str!("../scores/stubborn"), ""),
     ("escape", include_str!("../scores/escape"), ""),

@@ -146,6 +146,7 @@ fn ask_of_units(chance: &mut Chance, job: &mut JobSpec, hosts: &HostSet) {
             Wanted::Running,
             Wanted::Signalled(1),
             Wanted::Restarted,
+            Wanted::Healthy,
             Wanted::Stopped,
             Wanted::Gone,
         ])

@@ -60,6 +60,13 @@ impl World {
                 self.units.entry(at).or_insert(Some(Unready::NotReady));
             }
             Wanted::Restarted => drop(self.units.insert(at, Some(Unready::NotReady))),
+            // What is well goes on, and what is not begins anew.
+            Wanted::Healthy => {
+                let unready = self.units.entry(at).or_insert(Some(Unready::NotReady));
+                if unready.is_some() {
+                    *unready = Some(Unready::NotReady);
+                }
+            }
             Wanted::Stopped => drop(self.units.insert(at, None)),
             Wanted::Gone => drop(self.units.remove(&at)),
         }

@@ -48,16 +48,20 @@ impl Services {
             self.forget_versions(name);
         }
         let Some(service) = self.services.get(name) else { return false };
-        let groups = service.groups(|host| self.is_reachable(host));
-        let Some(service) = self.services.get_mut(name) else { return false };
+        let mut groups = service.groups(|host| self.is_reachable(host));
         if groups.is_empty() {
+            let Some(service) = self.services.get_mut(name) else { return false };
             // What was asked for is done already, or cannot be done now and will be found again as
             // a difference.
             if let Some(Change { cause, by, .. }) = service.record.pending.take() {
                 self.note_change(name, cause, by, None);
                 self.put_service(name);
             }
-            return false;
+            if !self.want_healing(name) {
+                return false;
+            }
+            let Some(service) = self.services.get(name) else { return false };
+            groups = service.groups(|host| self.is_reachable(host));
         }
         let Some(flow) = self.flow_of(name, groups) else { return false };
         self.effects.push_back(Effect::Submit(Box::new(flow)));
@@ -76,7 +80,7 @@ impl Services {
     /// Returns a flow for these hosts, and places their units.
     fn flow_of(&mut self, name: &ServiceName, groups: Groups) -> Option<UnitFlow> {
         let service = self.services.get_mut(name)?;
-        service.ordered = groups.hosts().cloned().collect();
+        service.ordered = groups.hosts().map(|host| (host.clone(), service.run_on(host))).collect();
         if service.goal() == Goal::Running {
             let running = HostSet::from_names(groups.sick.iter().chain(&groups.others).cloned());
             service.place_all(&running);
@@ -153,6 +157,7 @@ impl Service {
                 None => (Wanted::Running, true),
             },
             (Goal::Running, Cause::Update | Cause::Revert) => (Wanted::Running, true),
+            (Goal::Running, Cause::Unhealthy) => (Wanted::Healthy, false),
             (Goal::Running, _) => (Wanted::Running, false),
             (Goal::Stopped, _) => (Wanted::Stopped, false),
             (Goal::Removed, _) => (Wanted::Gone, false),
@@ -194,6 +199,9 @@ impl Service {
             let hosts = self.to_signal(hosts.as_ref()).filter(|host| may_begin(host));
             return Groups { others: hosts.collect(), ..Groups::default() };
         }
+        if let Some(change) = pending.filter(|change| change.cause == Cause::Unhealthy) {
+            return Groups { others: self.to_heal(change), ..Groups::default() };
+        }
         if let Some(change) = restarts {
             // Hosts that are not as wanted get a new run too.
             groups.others.extend(self.to_restart(change).filter(|host| may_begin(host)));
@@ -209,6 +217,13 @@ impl Service {
             }
         }
         groups
+    }
+
+    /// Returns the named hosts whose units are still to get new runs for their health.
+    fn to_heal(&self, change: &Change) -> Vec<HostName> {
+        let is_named =
+            |host: &&HostName| change.hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
+        self.to_heal.difference(&self.given_up).filter(is_named).cloned().collect()
     }
 
     /// Returns the hosts of a restart: the named ones that have a unit.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, ServiceName, TaskState,
     record::{Op, Record},
-    service::{Cause, Change, EVENTS, LivingChange, ServiceEvent, ServiceVersion},
+    service::{Cause, Change, EVENTS, LivingChange, RunNumber, ServiceEvent, ServiceVersion},
 };
 
 use crate::{
@@ -66,7 +66,7 @@ impl Services {
             Err(why) => {
                 // These hosts are tried again when somebody asks for something, or the fleet
                 // changes.
-                service.given_up.extend(std::mem::take(&mut service.ordered));
+                service.given_up.extend(std::mem::take(&mut service.ordered).into_keys());
                 service.given_up.extend(service.wrong.iter().cloned());
                 service.trouble = Some(why);
             }
@@ -108,9 +108,14 @@ impl Services {
         let failures = std::mem::take(&mut service.failures);
         let ordered = std::mem::take(&mut service.ordered);
         if !living.superseded {
-            service
-                .given_up
-                .extend(ordered.into_iter().filter(|host| service.wrong.contains(host)));
+            let is_as_before = |(host, run): &(HostName, RunNumber)| {
+                // A unit that is unhealthy in another run was helped, and is helped again.
+                let is_unhealed = service.to_heal.contains(host) && service.run_on(host) == *run;
+                service.wrong.contains(host) || is_unhealed
+            };
+            let left: Vec<HostName> =
+                ordered.into_iter().filter(is_as_before).map(|(host, _)| host).collect();
+            service.given_up.extend(left);
         }
         let is_whole = state == FlowState::Ok && failures == Failures::default();
         let brings_version = matches!(living.cause, Cause::Update | Cause::Revert);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says so by failing")]
 
 mod files;
+mod health;
 mod links;
 mod plan;
 mod random;

@@ -95,7 +95,7 @@ fn look_at_unwell(world: &World) {
 
 fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut Papers) {
     let host = chance.host();
-    match chance.below(24) {
+    match chance.below(25) {
         0 | 1 => world.attach(&host),
         2 => world.detach(&host),
         3 => {
@@ -106,7 +106,14 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
             let n = u64::from(*version) + 1;
             world.bad.insert((h(&host), n));
         }
-        5 => world.bad.clear(),
+        5 => {
+            world.bad.clear();
+            world.hanging.clear();
+        }
+        23 => match chance.below(2) {
+            0 => drop(world.hanging.insert(h(&host))),
+            _ => world.calm(&host),
+        },
         6 | 7 => {
             *version += u32::try_from(chance.below(2)).unwrap();
             let hosts = chance.hosts();
@@ -198,10 +205,11 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
 
 /// The unit of a host changes by itself, if it has one.
 fn turn(world: &mut World, chance: &mut Chance, host: &str) {
-    let state = match chance.below(4) {
+    let state = match chance.below(6) {
         0 => UnitState::Ready,
         1 => UnitState::BackingOff,
         2 => UnitState::GaveUp,
+        3 | 4 => UnitState::Unhealthy,
         _ => UnitState::AwaitingParams,
     };
     let has_unit = world.units.get(&h(host)).is_some_and(|units| units.contains_key(&web()));
@@ -296,10 +304,15 @@ fn apply_as_planned(world: &mut World, papers: &mut Papers, ask: Ask) {
 /// Mends everything, and looks whether what is wanted is so; then nothing more happens.
 fn heal(world: &mut World) {
     world.bad.clear();
+    world.hanging.clear();
     world.refusing.clear();
     let hosts = HostSet::parse_plain("db[1-5]").unwrap();
     world.handle(Input::DrainChanged { hosts, drained: false });
     world.attach("db[1-5]");
+    world.settle();
+    for n in 1..=5 {
+        world.calm(&format!("db{n}"));
+    }
     world.settle();
     if !world.strangers().is_empty() {
         if world.engine.status(&web()).is_some_and(|it| it.record.pending.is_some()) {
@@ -318,6 +331,8 @@ fn heal(world: &mut World) {
             let unit = world.units.get(host).and_then(|units| units.get(&web()));
             let version = unit.map(|unit| unit.version);
             assert_eq!(version, Some(status.record.version), "{host}");
+            let is_unhealthy = unit.is_some_and(|unit| unit.state == UnitState::Unhealthy);
+            assert!(!is_unhealthy || !world.is_restarted_for_health(), "{host}: {unit:?}");
         }
     }
     if goal != Goal::Removed {

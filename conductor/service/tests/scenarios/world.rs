@@ -12,9 +12,10 @@ use orchestra_model::{
     delivery::{OrderNumber, Term},
     record::{Op, Record},
     service::{
-        Cause, FileOutcome, Instance, InstanceStatus, Ordinal, Placement, PlacementRecord, RunEnd,
-        RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, UnitReport,
-        UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
+        Cause, FileOutcome, HealthRule, Instance, InstanceStatus, OnUnhealthy, Ordinal, Placement,
+        PlacementRecord, Probe, RunEnd, RunNumber, ServiceRecord, ServiceSpec, ServiceStatus,
+        ServiceVersion, Stranger, Target, UnitReport, UnitState, Unready, UnwellUnit,
+        VersionRecord, Wanted,
     },
 };
 use orchestra_service::{
@@ -41,6 +42,9 @@ pub(crate) struct World {
     pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
     /// Hosts where a version (or any) does not become ready.
     pub(crate) bad: BTreeSet<(HostName, u64)>,
+    /// Hosts where no run stays healthy.
+    pub(crate) hanging: BTreeSet<HostName>,
+    drained: BTreeSet<HostName>,
     /// Hosts that refuse every order to run something.
     pub(crate) refusing: BTreeSet<HostName>,
     /// Why flows are refused, while they are.
@@ -97,6 +101,8 @@ impl World {
             cancelled: BTreeSet::new(),
             unwell: BTreeMap::new(),
             bad: BTreeSet::new(),
+            hanging: BTreeSet::new(),
+            drained: BTreeSet::new(),
             refusing: BTreeSet::new(),
             refuses: None,
             signalled: Vec::new(),
@@ -111,6 +117,14 @@ impl World {
 
     pub(crate) fn handle(&mut self, input: Input) {
         self.now += 1;
+        if let Input::DrainChanged { hosts, drained } = &input {
+            for host in hosts {
+                match drained {
+                    true => self.drained.insert(host.clone()),
+                    false => self.drained.remove(host),
+                };
+            }
+        }
         self.engine.handle(Timestamp(self.now), input);
         self.perform();
     }
@@ -160,7 +174,15 @@ impl World {
         for (job, hosts) in jobs {
             let wanted = job.unit.as_ref().unwrap().wanted;
             let begins = wanted == Wanted::Running && flow.service == exporter();
+            let is_for_health = wanted == Wanted::Healthy;
+            assert_eq!(is_for_health, flow.cause == Cause::Unhealthy, "{flow:?}");
             for host in hosts {
+                let unit = self.units.get(host).and_then(|units| units.get(&flow.service));
+                let is_sick = unit.is_some_and(|unit| {
+                    (unit.state, unit.flapping) == (UnitState::Unhealthy, false)
+                });
+                let is_there = self.attached.contains(host) && !self.drained.contains(host);
+                assert!(!is_for_health || (is_sick && is_there), "{host}: {unit:?} in {flow:?}");
                 assert!(!begins || self.is_web_ready(host), "{host} has nothing to be linked to");
                 let is_strange =
                     |it: &Stranger| it.report.service == flow.service && it.host == *host;
@@ -173,6 +195,13 @@ impl World {
     /// The services that are on disk.
     pub(crate) fn records(&self) -> BTreeMap<ServiceName, ServiceRecord> {
         self.disk.services.clone()
+    }
+
+    /// Whether the version that is wanted says that what is unhealthy is restarted.
+    pub(crate) fn is_restarted_for_health(&self) -> bool {
+        let record = &self.disk.services[&web()];
+        let spec = decode(&self.disk.versions[&(web(), record.version)]);
+        spec.judgement.on_unhealthy == OnUnhealthy::Restart
     }
 
     /// What was applied as the version that is wanted.
@@ -286,6 +315,19 @@ impl World {
         self.follow_link(&host);
     }
 
+    /// A unit flaps no more.
+    pub(crate) fn calm(&mut self, host: &str) {
+        let host = h(host);
+        let Some(unit) = self.units.get_mut(&host).and_then(|units| units.get_mut(&web())) else {
+            return;
+        };
+        (unit.turns, unit.flapping) = (0, false);
+        let report = unit.clone();
+        if self.attached.contains(&host) {
+            self.handle(Input::UnitTold { host, report });
+        }
+    }
+
     /// A player begins what waits for the unit that it is linked to, once that is ready, and ends what
     /// is linked before an order ends that one.
     fn follow_link(&mut self, host: &HostName) {
@@ -371,6 +413,7 @@ impl World {
             Wanted::Stopped => (UnitState::Stopped, TaskState::Ok),
             Wanted::Gone => (UnitState::Gone, TaskState::Ok),
             _ if is_bad => (UnitState::BackingOff, TaskState::Failed),
+            _ if self.hanging.contains(host) => (UnitState::Unhealthy, TaskState::TimedOut),
             _ if service == exporter() && !self.is_web_ready(host) => {
                 (UnitState::AwaitingLinked, TaskState::TimedOut)
             }
@@ -387,11 +430,18 @@ impl World {
         let before = units.get(&service);
         let goes_on = before.filter(|before| {
             let is_alike = (before.version, before.instance) == (unit.version, instance);
-            matches!(unit.wanted, Wanted::Signalled(_)) && is_alike && before.state.has_run()
+            let is_spared = match unit.wanted {
+                Wanted::Signalled(_) => true,
+                Wanted::Healthy => before.state != UnitState::Unhealthy,
+                _ => false,
+            };
+            is_spared && is_alike && before.state.has_run()
         });
-        if goes_on.is_some() {
+        if goes_on.is_some() && matches!(unit.wanted, Wanted::Signalled(_)) {
             self.signalled.push(host.clone());
         }
+        let turns = before.filter(|_| unit.wanted.continues()).map_or(0, |before| before.turns);
+        let turns = turns + u32::from(state == UnitState::Unhealthy);
         let next = before.map_or(RunNumber(1), |unit| unit.run.next());
         let run = goes_on.map_or(next, |unit| unit.run);
         if runs && goes_on.is_none() && state != UnitState::AwaitingLinked {
@@ -409,8 +459,8 @@ impl World {
             restarts: 0,
             last_end: is_bad.then_some(RunEnd::Exited(1)),
             trouble: None,
-            turns: 0,
-            flapping: false,
+            turns,
+            flapping: turns >= 4,
         };
         match state {
             UnitState::Gone => drop(units.remove(&service)),
@@ -444,7 +494,8 @@ impl World {
             self.flows.iter().map(|(id, flow)| (*id, flow.service.clone())).collect();
         self.unwell.clear();
         self.attached.clear();
-        self.engine.resume(Timestamp(self.now), &living, []);
+        let drained = self.drained.clone();
+        self.engine.resume(Timestamp(self.now), &living, drained);
         self.perform();
     }
 
@@ -494,13 +545,19 @@ pub(crate) fn alice() -> Asker {
     Asker::from_word("alice").unwrap()
 }
 
-/// A service `web` on these hosts; `n` makes one differ from another.
+/// A service `web` on these hosts; `n` makes one differ from another. Each third is restarted where it
+/// is unhealthy.
 pub(crate) fn spec(on: &str, n: u32) -> ServiceSpec {
     let params = [("n".to_owned(), n.to_string())];
-    ServiceSpec {
+    let mut spec = ServiceSpec {
         params: orchestra_model::Params::from_pairs(params).unwrap(),
         ..ServiceSpec::new(web(), ScoreName::new("run-web").unwrap(), on)
+    };
+    if n.is_multiple_of(3) {
+        spec.upkeep.health = Some(HealthRule::new(Probe::Tcp(Target::Port(80))));
+        spec.judgement.on_unhealthy = OnUnhealthy::Restart;
     }
+    spec
 }
 
 pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {

@@ -27,6 +27,7 @@ pub(super) fn push_order(out: &mut Vec<u8>, order: &UnitOrder) {
         Wanted::Stopped => 3,
         Wanted::Gone => 4,
         Wanted::Signalled(_) => 5,
+        Wanted::Healthy => 6,
     });
     if let Wanted::Signalled(signal) = order.wanted {
         out.extend(signal.to_le_bytes());
@@ -53,6 +54,7 @@ pub(super) fn read_order(reader: &mut ByteReader<'_>) -> Option<UnitOrder> {
             3 => Wanted::Stopped,
             4 => Wanted::Gone,
             5 => Wanted::Signalled(read_signal(reader)?),
+            6 => Wanted::Healthy,
             _ => return None,
         },
         score: ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?,

@@ -130,7 +130,7 @@ impl Units {
 
         let Some(mut status) = self.status(key) else { return };
         let at = self.at;
-        if !matches!(wanted, Wanted::Signalled(_)) || !counts_alike {
+        if !wanted.continues() || !counts_alike {
             status.restarts = 0;
             status.waits = 0;
             status.recent = RecentRestarts::default();
@@ -151,8 +151,8 @@ impl Units {
             }
             (Some(_), Fate::Ends) => {}
             (None, _) => match wanted {
-                // An order for a signal begins no run anew, but a stopped unit is to run.
-                Wanted::Signalled(_) if status.stage != Stage::Stopped => {}
+                // Such an order begins no run anew, but a stopped unit is to run.
+                wanted if wanted.continues() && status.stage != Stage::Stopped => {}
                 wanted if wanted.is_to_run() => status.stage = Stage::Waiting { until: at },
                 _ => status.stage = Stage::Stopped,
             },

@@ -37,7 +37,11 @@ impl Units {
         match asked.wanted {
             Wanted::Running => {}
             Wanted::Signalled(signal) => signals.insert(signal),
-            Wanted::Restarted | Wanted::Stopped | Wanted::Gone => return Fate::Ends,
+            // It may have recovered since the order was decided.
+            Wanted::Healthy if run.unhealthy.is_none() => {}
+            Wanted::Healthy | Wanted::Restarted | Wanted::Stopped | Wanted::Gone => {
+                return Fate::Ends;
+            }
         }
         if goes_on && self.is_alike(key, unit, asked) {
             return Fate::GoesOn(signals);

@@ -61,7 +61,7 @@ impl Units {
         let Some(attempt) = unit.watch else { return };
         let Some(watch) = self.state.watches().get(&attempt) else { return };
         let end = match unit.asked.wanted {
-            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) => {
+            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) | Wanted::Healthy => {
                 self.judge_running(key, unit, watch)
             }
             Wanted::Stopped => unit.status.run().is_none().then_some(WatchEnd::Ready),

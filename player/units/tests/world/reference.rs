@@ -122,7 +122,7 @@ impl Reference {
     /// Whether what others have reserved leaves as much memory as this order reserves.
     fn fits(&self, key: &UnitKey, order: &Ordered, capacity: &Capacity) -> bool {
         let reserve = |unit: &UnitOrder| match unit.wanted {
-            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) => {
+            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) | Wanted::Healthy => {
                 unit.upkeep.resources.and_then(|it| it.reserve).map_or(0, |it| it.0)
             }
             Wanted::Stopped | Wanted::Gone => 0,
@@ -181,7 +181,9 @@ impl Reference {
             Wanted::Signalled(signal) => Some(signal),
             _ => None,
         };
-        if signal.is_none() || before.unit.upkeep.restart != order.unit.upkeep.restart {
+        let for_health = order.unit.wanted == Wanted::Healthy;
+        let is_anew = signal.is_none() && !for_health;
+        if is_anew || before.unit.upkeep.restart != order.unit.upkeep.restart {
             unit.restarts.clear();
             unit.waits = 0;
             unit.turns.clear();
@@ -192,7 +194,8 @@ impl Reference {
                 let goes_on = run.ending.is_none() && run.stopping.is_none();
                 let is_ready = run.up.is_some() && run.ready.is_some() && run.unhealthy.is_none();
                 let is_told = alike || (reload.is_some() && is_ready);
-                let wanted = order.unit.wanted == Wanted::Running || signal.is_some();
+                let spared = for_health && run.unhealthy.is_none();
+                let wanted = order.unit.wanted == Wanted::Running || signal.is_some() || spared;
                 if goes_on && run.of == before.order.0 && is_told && wanted {
                     run.of = order.order.0;
                     run.signals.extend(signal);
@@ -204,7 +207,7 @@ impl Reference {
                 }
                 run.asked = RefAsked::default();
             }
-            None if signal.is_some() && unit.rest != Rest::Stopped => {}
+            None if !is_anew && unit.rest != Rest::Stopped => {}
             None => unit.rest = rest_by(order, at),
         }
     }

@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use orchestra_model::{
     ScoreName,
-    service::{HealthRule, InvalidProbe, Probe, ReadyRule, ReadySign, Target},
+    service::{
+        HealthRule, InvalidProbe, Judgement, OnUnhealthy, Probe, ReadyRule, ReadySign, Target,
+    },
 };
 
 use super::names;
@@ -104,21 +106,22 @@ pub(super) fn health(node: &Node, problems: &mut Problems) -> Option<HealthRule>
     })
 }
 
-/// What follows from being unhealthy. To be told is all that is offered, so nothing is kept of it.
-pub(super) fn on_unhealthy(fields: &mut Fields<'_>, problems: &mut Problems) {
-    fields.parsed::<OnUnhealthy>("on_unhealthy", problems);
+/// What follows from how units are, beside what is asked of them.
+pub(super) fn judgement(fields: &mut Fields<'_>, problems: &mut Problems) -> Judgement {
+    let usual = Judgement::default();
+    let on_unhealthy = fields.parsed("on_unhealthy", problems).map(|Unhealthy(what)| what);
+    Judgement { on_unhealthy: on_unhealthy.unwrap_or(usual.on_unhealthy) }
 }
 
-struct OnUnhealthy;
+struct Unhealthy(OnUnhealthy);
 
-impl FromStr for OnUnhealthy {
+impl FromStr for Unhealthy {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "report" => Ok(OnUnhealthy),
-            "restart" | "withdraw" => Err("restart and withdraw are not offered yet; report is"),
-            _ => Err("it is report"),
+            "withdraw" => Err("withdraw is not offered yet; it is report or restart"),
+            word => OnUnhealthy::from_word(word).map(Unhealthy).ok_or("it is report or restart"),
         }
     }
 }

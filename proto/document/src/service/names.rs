@@ -266,5 +266,5 @@ pub(super) const HEALTH_FIELDS: &[Foreign] = &[
     Instead("initialDelaySeconds", START),
     Instead("start_period", START),
     Instead("on_unhealthy", "it stands beside health"),
-    Instead("check_restart", "nothing is restarted for its health yet: on_unhealthy: report"),
+    Instead("check_restart", "on_unhealthy: restart stands beside health"),
 ];

@@ -11,7 +11,7 @@ use orchestra_model::{
 };
 
 use super::{
-    health::{health, on_unhealthy, ready},
+    health::{health, judgement, ready},
     names,
     process::{ports, process},
     signal::Signal,
@@ -41,7 +41,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let reload = fields.get("reload", problems).and_then(|node| reload(node, problems));
     let resources = fields.get("resources", problems).map(|node| resources(node, problems));
     let health = fields.get("health", problems).and_then(|node| health(node, problems));
-    on_unhealthy(&mut fields, problems);
+    let judgement = judgement(&mut fields, problems);
     let ports = fields.get("ports", problems).map(|node| ports(node, problems));
     let process = process(&mut fields, problems);
     let auto_start = fields.yes_or_no("auto_start", problems);
@@ -67,6 +67,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         budget,
         update: update.unwrap_or_default(),
         upkeep,
+        judgement,
         auto_start: auto_start.unwrap_or(true),
         ..ServiceSpec::new(name?, score?, on?)
     };

@@ -49,7 +49,8 @@ pub struct Canonical<'a> {
 
 impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ServiceSpec { name, score, params, on, budget, update, upkeep, auto_start } = self.spec;
+        let ServiceSpec { name, score, params, on, budget, update, upkeep, judgement, auto_start } =
+            self.spec;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("service", name)?;
         map.serialize_entry("score", score)?;
@@ -70,6 +71,7 @@ impl Serialize for Canonical<'_> {
         map.serialize_entry("ready", &ready(&upkeep.ready))?;
         if let Some(rule) = &upkeep.health {
             map.serialize_entry("health", &health(rule))?;
+            map.serialize_entry("on_unhealthy", &judgement.on_unhealthy)?;
         }
         if !upkeep.ports.is_empty() {
             let ports: BTreeMap<&str, Port> =

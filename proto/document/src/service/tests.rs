@@ -5,8 +5,9 @@ use orchestra_model::{
     names::{ScoreName, ServiceName},
     params::Params,
     service::{
-        HealthRule, MilliCores, PortName, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule,
-        Resources, RestartRule, RestartWhen, ServiceSpec, StopRule, Umask, UpdateRule, Upkeep,
+        HealthRule, Judgement, MilliCores, OnUnhealthy, PortName, Probe, ProcessRule, ReadyRule,
+        ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, StopRule, Umask,
+        UpdateRule, Upkeep,
     },
     size::ByteSize,
     time::Millis,
@@ -76,6 +77,7 @@ fn full() -> ServiceSpec {
                 state_dir: true,
             },
         },
+        judgement: Judgement { on_unhealthy: OnUnhealthy::Restart },
         auto_start: false,
         ..plain()
     }
@@ -99,7 +101,7 @@ reload: {signal: SIGUSR2}
 stop: {signal: SIGINT, grace: 1m}
 resources: {memory: 512MiB, reserve: 256MiB, cpu: 1.5, processes: 200, enforced: false}
 health: {http: 8080/up, every: 5s, timeout: 500ms, fall: 2, rise: 4}
-on_unhealthy: report
+on_unhealthy: restart
 update:
   parallel: 25%
   canary: 1

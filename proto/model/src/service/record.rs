@@ -120,6 +120,8 @@ kebab_enum!(
         Remove = "remove",
         /// Somebody ended units of its name that the store knows nothing of.
         StopStranger = "stop-stranger",
+        /// Units were unhealthy, and their service says that they are restarted then.
+        Unhealthy = "unhealthy",
         /// Hosts were not as wanted, without that somebody asked for something: they are new, came
         /// back, lost their spool or their parameters, or are no longer where it is wanted.
         Repair = "repair",

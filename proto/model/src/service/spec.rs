@@ -4,7 +4,7 @@ use crate::{
     names::{ParamKey, ScoreName, ServiceName},
     params::Params,
     quantity::Quantity,
-    service::{InvalidPort, InvalidUpkeep, Upkeep},
+    service::{InvalidPort, InvalidUpkeep, Judgement, Upkeep},
     time::Millis,
 };
 
@@ -28,6 +28,8 @@ pub struct ServiceSpec {
     pub update: UpdateRule,
     /// How its units are looked after.
     pub upkeep: Upkeep,
+    /// What follows from how its units are.
+    pub judgement: Judgement,
     /// `false`: applied for the first time it is stopped, until somebody starts it.
     pub auto_start: bool,
 }
@@ -101,6 +103,7 @@ impl ServiceSpec {
             budget: None,
             update: UpdateRule::default(),
             upkeep: Upkeep::default(),
+            judgement: Judgement::default(),
             auto_start: true,
         }
     }
@@ -145,6 +148,9 @@ impl ServiceSpec {
                 "it is not longer than update.healthy_for, so that no task could be ok",
             );
         }
+        if self.judgement.acts_on_health() && self.upkeep.health.is_none() {
+            return wrong("on_unhealthy", "nothing says that a unit is unhealthy: it needs health");
+        }
         self.upkeep.check().map_err(InvalidService::Upkeep)?;
         self.params.iter().try_for_each(|(key, value)| {
             let wrong = |cause| InvalidService::Param { key: key.clone(), cause };
@@ -156,6 +162,7 @@ impl ServiceSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::OnUnhealthy;
 
     #[test]
     fn limits_that_contradict_themselves_are_refused() {
@@ -185,6 +192,8 @@ mod tests {
         assert_eq!((linked("", "db"), linked("@web", "db")), (None, Some("on")));
         assert_eq!(linked("", "web"), Some("linked_to"));
         assert_eq!(field(ServiceSpec { on: String::new(), ..spec() }), Some("on"));
+        let judgement = Judgement { on_unhealthy: OnUnhealthy::Restart };
+        assert_eq!(field(ServiceSpec { judgement, ..spec() }), Some("on_unhealthy"));
         let deadline = update.healthy_for;
         assert_eq!(field(updated(UpdateRule { deadline, ..update })), Some("update.deadline"));
     }

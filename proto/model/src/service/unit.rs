@@ -53,6 +53,9 @@ pub enum Wanted {
     /// That its present run, if it has one that does not end, gets this signal, and is ready after it. A
     /// unit without a run stays as it is, unless it was stopped. Restarts go on to be counted.
     Signalled(i32),
+    /// That it is healthy: an unhealthy run ends and a new one is ready; a run that is not unhealthy
+    /// goes on. A unit without a run stays as it is, unless it was stopped. Restarts go on to be counted.
+    Healthy,
     /// That it has no run until it is asked for one.
     Stopped,
     /// That it has no run, and is forgotten.
@@ -63,9 +66,15 @@ impl Wanted {
     /// Whether a run is wanted.
     pub fn is_to_run(self) -> bool {
         match self {
-            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) => true,
+            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) | Wanted::Healthy => true,
             Wanted::Stopped | Wanted::Gone => false,
         }
+    }
+
+    /// Whether a unit goes on as it was, beside what is asked of its run: restarts go on to be
+    /// counted, and a unit without a run stays as it is, unless it was stopped.
+    pub fn continues(self) -> bool {
+        matches!(self, Wanted::Signalled(_) | Wanted::Healthy)
     }
 }
 

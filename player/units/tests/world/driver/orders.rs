@@ -74,8 +74,16 @@ impl World {
         let placement = Placement(1 + self.placements.saturating_sub(fenced));
         let (running, restarted) = (Wanted::Running, Wanted::Restarted);
         let signalled = Wanted::Signalled(dice.one_of(&[1, 10]));
-        let wanted =
-            [running, running, running, restarted, signalled, Wanted::Stopped, Wanted::Gone];
+        let wanted = [
+            running,
+            running,
+            running,
+            restarted,
+            signalled,
+            Wanted::Healthy,
+            Wanted::Stopped,
+            Wanted::Gone,
+        ];
         let version = 1 + dice.below(2);
         // Often nothing is other than in the order before but the version and its parameters.
         let before = |sent: &&Ordered| sent.unit.service == service && sent.key.store == store;

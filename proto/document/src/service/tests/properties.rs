@@ -4,9 +4,9 @@ use orchestra_model::{
     Quantity, ScoreName, ServiceName,
     params::Params,
     service::{
-        HealthRule, HttpPath, MilliCores, PortName, PortRule, Ports, Probe, ProcessRule, ReadyRule,
-        ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, SocketName,
-        StopRule, Target, Umask, UpdateRule, Upkeep,
+        HealthRule, HttpPath, MilliCores, OnUnhealthy, PortName, PortRule, Ports, Probe,
+        ProcessRule, ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen,
+        ServiceSpec, SocketName, StopRule, Target, Umask, UpdateRule, Upkeep,
     },
     size::ByteSize,
     time::Millis,
@@ -179,6 +179,9 @@ proptest! {
     ) {
         let params = Params::from_pairs(params).unwrap();
         let mut spec = ServiceSpec { params, budget, update, upkeep, auto_start, ..plain() };
+        if spec.upkeep.health.is_some() && auto_start {
+            spec.judgement.on_unhealthy = OnUnhealthy::Restart;
+        }
         if let Some(other) = linked_to.filter(|other| spec.name.as_str() != other) {
             spec.on.clear();
             spec.upkeep.linked_to = Some(ServiceName::new(&other).unwrap());

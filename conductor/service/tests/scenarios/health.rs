@@ -1,0 +1,159 @@
+//! Units that are unhealthy, as stories.
+
+use orchestra_model::{
+    FlowState, HostSet, Quantity,
+    service::{Cause, UnitState, Unready, Wanted},
+};
+use orchestra_service::{Ask, Input};
+
+use crate::world::{World, h, spec, web};
+
+/// Three players, and a service that is restarted where it is unhealthy.
+fn watched() -> World {
+    let mut world = World::new();
+    world.attach("db[1-3]");
+    world.apply(spec("db[1-3]", 3));
+    assert_eq!(world.settle(), [FlowState::Ok]);
+    world
+}
+
+/// The hosts of the only flow, which restarts what is unhealthy.
+fn healed(world: &World) -> String {
+    let (_, flow) = &world.flows[0];
+    let job = &flow.spec.slots[0].jobs[0];
+    assert_eq!((world.flows.len(), flow.cause, flow.by_keeper), (1, Cause::Unhealthy, true));
+    assert_eq!(job.unit.as_ref().unwrap().wanted, Wanted::Healthy);
+    let limits = (job.parallel, job.max_failures);
+    assert_eq!(limits, (Quantity::ALL, Some(Quantity::ALL)), "its cells alone limit it");
+    assert_eq!(flow.params.len(), 1, "parameters go with it");
+    flow.targets[0][0].to_string()
+}
+
+#[test]
+fn a_unit_that_is_unhealthy_gets_a_new_run() {
+    let mut world = watched();
+    world.turn("db2", UnitState::Unhealthy, None);
+    assert_eq!(world.unready("db2"), Some(Unready::NotReady));
+    assert_eq!(healed(&world), "db2");
+    let before = world.instance("db2").report.unwrap().run;
+    assert_eq!(world.settle(), [FlowState::Ok]);
+    let after = world.instance("db2").report.unwrap();
+    assert_eq!((after.state, after.run), (UnitState::Ready, before.next()));
+    let causes: Vec<_> = world.status().record.events.iter().map(|it| it.cause).collect();
+    assert_eq!(causes[2..], [Cause::Unhealthy, Cause::Unhealthy]);
+}
+
+#[test]
+fn it_works_each_time_again() {
+    let mut world = watched();
+    for _ in 0..10 {
+        world.turn("db2", UnitState::Unhealthy, None);
+        assert_eq!(healed(&world), "db2");
+        assert_eq!(world.settle(), [FlowState::Ok]);
+    }
+    // Also if the new run is unhealthy when the flow that began it ends.
+    world.hanging.insert(h("db2"));
+    world.turn("db2", UnitState::Unhealthy, None);
+    world.run_flow();
+    assert_eq!(healed(&world), "db2");
+}
+
+#[test]
+fn all_that_are_unhealthy_are_in_one_flow_and_those_that_come_later_in_the_next() {
+    let mut world = watched();
+    world.turn("db1", UnitState::Unhealthy, None);
+    world.turn("db2", UnitState::Unhealthy, None);
+    world.turn("db3", UnitState::Unhealthy, None);
+    assert_eq!(healed(&world), "db1");
+    world.run_flow();
+    assert_eq!(healed(&world), "db[2-3]");
+    assert_eq!(world.settle(), [FlowState::Ok]);
+    assert!(world.flows.is_empty());
+}
+
+#[test]
+fn a_unit_that_recovers_before_its_turn_keeps_its_run() {
+    let mut world = watched();
+    world.turn("db2", UnitState::Unhealthy, None);
+    world.turn("db2", UnitState::Ready, None);
+    let before = world.instance("db2").report.unwrap().run;
+    assert_eq!(world.settle(), [FlowState::Ok]);
+    assert_eq!(world.instance("db2").report.unwrap().run, before);
+}
+
+#[test]
+fn nothing_is_done_while_the_player_is_away_or_drained() {
+    let mut world = watched();
+    world.detach("db1");
+    world.turn("db1", UnitState::Unhealthy, None);
+    let drained = HostSet::parse_plain("db2").unwrap();
+    world.handle(Input::DrainChanged { hosts: drained.clone(), drained: true });
+    world.turn("db2", UnitState::Unhealthy, None);
+    assert!(world.flows.is_empty());
+    world.attach("db1");
+    assert_eq!(healed(&world), "db1");
+    world.settle();
+    world.handle(Input::DrainChanged { hosts: drained, drained: false });
+    assert_eq!(healed(&world), "db2");
+}
+
+#[test]
+fn while_the_service_is_paused_or_stopped_nothing_is_done() {
+    let mut world = watched();
+    world.ask(Ask::Pause(web())).unwrap();
+    world.turn("db1", UnitState::Unhealthy, None);
+    assert!(world.flows.is_empty());
+    world.ask(Ask::Resume(web())).unwrap();
+    assert_eq!(healed(&world), "db1");
+    world.ask(Ask::Stop(web())).unwrap();
+    assert_eq!(world.settle(), [FlowState::Cancelled, FlowState::Ok], "the newer wish replaces it");
+    assert!(world.versions().iter().all(|(_, _, state)| *state == UnitState::Stopped));
+}
+
+#[test]
+fn what_somebody_asks_for_comes_first() {
+    let mut world = watched();
+    world.turn("db1", UnitState::Unhealthy, None);
+    world.apply(spec("db[1-3]", 6));
+    assert_eq!(world.settle(), [FlowState::Cancelled, FlowState::Ok]);
+    assert!(world.versions().iter().all(|it| (it.1, it.2) == (2, UnitState::Ready)));
+}
+
+#[test]
+fn a_unit_that_flaps_waits_until_it_was_quiet() {
+    let mut world = watched();
+    world.hanging.insert(h("db1"));
+    world.turn("db1", UnitState::Unhealthy, None);
+    assert_eq!(world.settle().len(), 4, "then it flaps");
+    world.hanging.clear();
+    world.calm("db1");
+    assert_eq!(healed(&world), "db1");
+    assert_eq!(world.settle(), [FlowState::Ok]);
+}
+
+#[test]
+fn a_unit_that_a_flow_did_not_restart_is_given_up_until_somebody_asks() {
+    let mut world = watched();
+    world.refusing.insert(h("db1"));
+    world.turn("db1", UnitState::Unhealthy, None);
+    world.settle();
+    assert!(world.flows.is_empty(), "it would be refused for ever");
+    assert_eq!(world.status().given_up.to_string(), "db1");
+    world.refusing.clear();
+    world.turn("db1", UnitState::Unhealthy, None);
+    assert!(world.flows.is_empty());
+    world.ask(Ask::Resume(web())).unwrap();
+    assert_eq!(world.settle(), [FlowState::Ok]);
+    assert_eq!(world.status().given_up.to_string(), "");
+}
+
+#[test]
+fn a_conductor_that_starts_finds_what_is_unhealthy() {
+    let mut world = watched();
+    world.turn("db2", UnitState::Unhealthy, None);
+    world.flows.clear();
+    world.restart();
+    assert!(world.flows.is_empty(), "nobody has told anything");
+    world.attach("db[1-3]");
+    assert_eq!(healed(&world), "db2");
+}
