@@ -75,11 +75,13 @@ bench:
 	$(CARGO) build --release --locked --bins
 	'$(TARGET)/release/fleet' $(FLEET)
 
-# The engine alone: time of an event and of a plan, bytes of a task, recovery. BENCH says which.
+# The engines alone: time of an event and of a plan, bytes of a task, recovery; placements. BENCH says
+# which.
 bench-engine:
 	$(CARGO) bench --locked -p orchestra-flow --bench engine -- --noplot $(BENCH)
 	$(CARGO) run --release --locked -p orchestra-flow --example memory
 	$(CARGO) run --release --locked -p orchestra-flow --example recover
+	$(CARGO) run --release --locked -p orchestra-service --example placement
 
 # What the engine stands on: the store on this disk, host sets, messages. BENCH says which.
 bench-parts:

@@ -206,7 +206,8 @@ impl Driver {
         loop {
             let has_room = self.outgoing.has_room();
             let has_work = self.engine.has_work();
-            let due = self.engine.next_deadline().map(|at| self.clock.instant(at));
+            let due = self.engine.next_deadline().into_iter().chain(self.services_due()).min();
+            let due = due.map(|at| self.clock.instant(at));
             let due = due.into_iter().chain(self.lingering.due()).min();
             let due = due.unwrap_or_else(|| Instant::now() + LONG);
             let retry_at = self.outgoing.retry_at();
@@ -239,6 +240,7 @@ impl Driver {
             // Time advances before the questions, so that they are answered as of now, and again
             // after them, so that what they set going is written with them.
             self.engine.advance(self.clock.now());
+            self.advance_services();
             if !asked.is_empty() {
                 asked.drain(..).for_each(|request| self.request(request));
                 self.engine.advance(self.clock.now());
@@ -381,8 +383,9 @@ impl Driver {
         );
         let stale = self.engine.stale().is_some();
         let units = snapshot.units.clone();
+        let (offers, room) = (snapshot.scores.clone(), snapshot.room);
         self.handle(Input::PlayerAttached { player, session, snapshot });
-        self.units_attached(player, units);
+        self.units_attached(player, units, offers, room);
         if let (Some(why), false) = (self.engine.stale(), stale) {
             tracing::error!(
                 why,

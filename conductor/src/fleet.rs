@@ -3,6 +3,7 @@
 //! services of `services.d`. What a player says about itself never counts for targeting.
 
 mod deployments;
+mod facts;
 mod files;
 mod groups;
 mod in_force;
@@ -96,6 +97,9 @@ pub enum LineProblem {
     Hosts(Box<InvalidHostSet>),
     /// A label is not `KEY=VALUE`, or key or value is not a name.
     Label(String),
+    /// The value of `memory` or `cpu`, which say how much of a host is for instances of services, is
+    /// no such amount.
+    Room(facts::InvalidRoom),
     /// A host has two values for one label.
     Contradiction(HostName, String),
 }
@@ -111,6 +115,7 @@ impl fmt::Display for InvalidFleet {
                     LineProblem::Label(text) => {
                         write!(f, "{text:?} is not a label; a label is KEY=VALUE")
                     }
+                    LineProblem::Room(_) => f.write_str("what it has for services is wrong"),
                     LineProblem::Contradiction(host, key) => {
                         write!(f, "{host} already has another value for label {key}")
                     }
@@ -132,6 +137,7 @@ impl Error for InvalidFleet {
         match self {
             Self::Read(_, cause) => Some(cause),
             Self::Line(_, _, LineProblem::Hosts(cause)) => Some(cause),
+            Self::Line(_, _, LineProblem::Room(cause)) => Some(cause),
             Self::Groups(_, problem) => problem.source(),
             Self::Deployments(_, cause) | Self::Services(_, cause) => Some(cause),
             _ => None,
@@ -287,6 +293,7 @@ fn read_labels<'a>(
         if GroupName::new(key).is_err() || GroupName::new(value).is_err() {
             return Err(invalid());
         }
+        facts::check_room(key, value).map_err(LineProblem::Room)?;
         if let Some(host) = hosts.iter().next() {
             add_label(&mut labels, host, key, value)?;
         }
@@ -369,6 +376,10 @@ mod tests {
         assert!(matches!(players("a\nb[1-\n"), Err((2, LineProblem::Hosts(_)))));
         assert!(matches!(players("a x\n"), Err((1, LineProblem::Label(_)))));
         assert!(matches!(players("a k=../v\n"), Err((1, LineProblem::Label(_)))));
+        for room in ["memory=64", "memory=64GB", "cpu=many", "cpu=0.0001", "cpu=0"] {
+            let told = players(&format!("a {room}\n"));
+            assert!(matches!(told, Err((1, LineProblem::Room(_)))), "{room}");
+        }
         assert!(matches!(players("a k=1\na k=2\n"), Err((2, LineProblem::Contradiction(..)))));
         assert!(matches!(players("a k=1 k=2\n"), Err((1, LineProblem::Contradiction(..)))));
         assert!(matches!(players("@all\n"), Err((1, LineProblem::Hosts(_)))));

@@ -177,5 +177,6 @@ fn player() -> PlayerSnapshot {
         kill_grace: Millis(10_000),
         scores: (0..20).map(offer).collect(),
         units: None,
+        room: Default::default(),
     }
 }

@@ -161,6 +161,7 @@ pub fn snapshot_to_wire(
             .map(|units| v1::Units { stores: units.into_iter().map(store_units).collect() }),
         // Said by whoever takes samples.
         vitals: false,
+        room: Some(snapshot.room.into()),
     }
 }
 
@@ -195,6 +196,9 @@ pub struct RawSnapshot {
     /// As in the snapshot.
     #[prost(bool, tag = "9")]
     pub vitals: bool,
+    /// As in the snapshot.
+    #[prost(message, optional, tag = "50")]
+    pub room: Option<v1::Room>,
 }
 
 /// Reads a snapshot as the conductor of `store` needs it: mark and term are that store's. What the
@@ -241,6 +245,7 @@ pub fn snapshot_from_wire(
         kill_grace: Millis(snapshot.kill_grace_ms.min(limits::DURATION_MS)),
         scores: read_scores(&snapshot.scores)?,
         units: snapshot.units.as_ref().map(|units| units_of(units, store)).transpose()?,
+        room: snapshot.room.map(Into::into).unwrap_or_default(),
     })
 }
 

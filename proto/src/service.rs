@@ -2,6 +2,7 @@
 
 mod health;
 mod logs;
+mod place;
 mod plan;
 mod process;
 mod spec;

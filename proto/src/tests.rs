@@ -14,17 +14,18 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec},
     ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey},
     limits,
-    names::{AppName, DeploymentName, EnvType, EnvValue},
+    names::{AppName, DeploymentName, EnvType, EnvValue, LabelKey, LabelValue},
     proof::{Evidence, Mac, Proof},
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
         Cause, Change, Exhausted, FileStanding, Goal, HealthRule, HttpPath, Instance,
-        InstanceStatus, Judgement, LivingChange, MilliCores, OnUnhealthy, Ordinal, Placement,
-        PortName, PortRule, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule, Resources,
-        RestartRule, RestartWhen, RunEnd, RunNumber, ServiceEvent, ServiceFile, ServiceRecord,
-        ServiceSpec, ServiceStatus, ServiceVersion, SocketName, StopRule, Target, Umask, UnitJob,
-        UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep, Wanted,
+        InstanceStatus, Judgement, Layout, LivingChange, MilliCores, Need, OnUnhealthy, Ordinal,
+        PlaceRule, Placement, PortName, PortRule, Probe, ProcessRule, ReadyRule, ReadySign,
+        ReloadRule, Resources, RestartRule, RestartWhen, Room, RunEnd, RunNumber, ServiceEvent,
+        ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, SocketName, Spread,
+        StopRule, Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit, UpdateRule,
+        Upkeep, Waiting, Wanted,
     },
     size::ByteSize,
     status::{
@@ -330,6 +331,7 @@ fn snapshot() -> PlayerSnapshot {
         scores: [offer("restart", Ok(spec)), offer("stop", Err("it is gone".to_owned()))]
             .into_iter()
             .collect(),
+        room: Room { memory: Some(ByteSize(1 << 30)), cpu: Some(MilliCores(2_000)) },
         units: Some(vec![
             unit_report(UnitState::Ready, None),
             UnitReport {
@@ -364,7 +366,10 @@ fn a_service_is_read_back() {
     };
     let mut linked = ServiceSpec { on: String::new(), ..bare.clone() };
     linked.upkeep.linked_to = Some(ServiceName::new("db").unwrap());
-    for spec in [&bare, &whole, &linked] {
+    let mut placed = ServiceSpec { on: String::new(), ..bare.clone() };
+    let require = [(LabelKey::new("disk").unwrap(), LabelValue::new("ssd").unwrap())].into();
+    placed.place = Some(PlaceRule { layout: Layout::Count(3), require, spread: Spread::Pack });
+    for spec in [&bare, &whole, &linked, &placed] {
         assert_eq!(&decode_service(&encode_service(spec)).unwrap(), spec);
     }
     let wire = v1::ServiceSpec { on: "x".repeat(limits::HOSTSET_BYTES + 1), ..(&bare).into() };
@@ -420,6 +425,7 @@ fn what_is_told_of_a_service_is_read_back() {
             stable: Some(ServiceVersion(1)),
             goal: Goal::Running,
             hosts: hosts("db[1-3]"),
+            layout: Some(Layout::Zones([(LabelValue::new("east").unwrap(), 2)].into())),
             paused_by: Some(alice()),
             pending: Some(Change {
                 cause: Cause::Restart,
@@ -440,6 +446,19 @@ fn what_is_told_of_a_service_is_read_back() {
         },
         instances: vec![instance(Some(unit_report(UnitState::Ready, None))), instance(None)],
         unplaced: hosts("db2"),
+        waiting: vec![Waiting {
+            count: 1,
+            zone: Some(LabelValue::new("east").unwrap()),
+            players: 28,
+            elsewhere: 1,
+            taken: 2,
+            absent: 3,
+            drained: 4,
+            too_old: 5,
+            without_score: 6,
+            full: 7,
+            need: Need { memory: ByteSize(8), cpu: 9 },
+        }],
         given_up: hosts("db3"),
         strangers: hosts("db4"),
         trouble: Some("why".to_owned()),
@@ -447,6 +466,7 @@ fn what_is_told_of_a_service_is_read_back() {
     let bare = ServiceStatus {
         record: ServiceRecord {
             stable: None,
+            layout: Some(Layout::Count(3)),
             file: None,
             hosts: HostSet::default(),
             paused_by: None,
@@ -456,6 +476,7 @@ fn what_is_told_of_a_service_is_read_back() {
             ..whole.record.clone()
         },
         instances: Vec::new(),
+        waiting: Vec::new(),
         unplaced: HostSet::default(),
         given_up: HostSet::default(),
         strangers: HostSet::default(),

@@ -437,6 +437,7 @@ impl Sitter {
             kill_grace: Millis::seconds(10),
             scores: Offers::default(),
             units: None,
+            room: Default::default(),
         };
         let units = self.store.map(|store| (store, self.units.values().cloned().collect()));
         let units = Some(units.into_iter().collect());

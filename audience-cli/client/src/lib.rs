@@ -46,6 +46,6 @@ pub use flows::{Explained, RetryOf, TaskFilter};
 pub use logs::{LogChunks, ServiceInstance};
 pub use pages::{AttemptLog, Attempts, ListPage, Pages, Tasks};
 pub use services::{AppliedVersion, ServiceAnswer, ServiceAsk};
-pub use standing::{Awaited, ServiceState, ready_hosts};
+pub use standing::{Awaited, ServiceState, ready_hosts, wanted_hosts};
 pub use submit::{ConditionalSubmission, FlowToSubmit};
 pub use watch::{Cursor, Heard, Unheard, WatchStream};

@@ -6,7 +6,7 @@ use orchestra_model::{
     ids::FlowId,
     limits,
     names::ServiceName,
-    service::{ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger},
+    service::{ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, Waiting},
     time::Timestamp,
 };
 use orchestra_proto::{Invalid, encode_service, v1};
@@ -99,20 +99,25 @@ pub struct ServiceAnswer {
     pub flow: Option<FlowId>,
     /// Hosts, folded, for which no flow can be made now. Each is brought up when it can be.
     pub left_out: String,
+    /// Instances for which no player has room.
+    pub waiting: Vec<Waiting>,
     /// Why no flow could be made, if one was needed.
     pub trouble: Option<String>,
 }
 
-impl From<v1::ServiceChanged> for ServiceAnswer {
-    fn from(answer: v1::ServiceChanged) -> Self {
-        Self {
+impl TryFrom<v1::ServiceChanged> for ServiceAnswer {
+    type Error = Invalid;
+
+    fn try_from(answer: v1::ServiceChanged) -> Result<Self, Invalid> {
+        Ok(Self {
+            waiting: answer.waiting.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             name: answer.name,
             version: ServiceVersion(answer.version),
             unchanged: answer.unchanged,
             flow: (answer.flow > 0).then_some(FlowId(answer.flow)),
             left_out: answer.left_out,
             trouble: Some(answer.trouble).filter(|trouble| !trouble.is_empty()),
-        }
+        })
     }
 }
 
@@ -140,7 +145,8 @@ impl Client {
     ) -> Result<ServiceAnswer, Failure> {
         let what = format!("applying service {}", spec.name);
         let request = v1::ApplyServiceRequest { spec: encoded(spec, &what)?, take_over };
-        Ok(answered(&what, self.rpc.apply_service(request)).await?.into())
+        let answer = answered(&what, self.rpc.apply_service(request)).await?;
+        answer.try_into().map_err(|error| invalid(&what, error))
     }
 
     /// Returns what [`Client::apply_service`] would do, with the version that is wanted now, if
@@ -175,7 +181,8 @@ impl Client {
         let what = format!("{} service {name}", verb.doing());
         let request =
             v1::ChangeServiceRequest { name: name.to_string(), verb: Some(verb.to_wire()) };
-        Ok(answered(&what, self.rpc.change_service(request)).await?.into())
+        let answer = answered(&what, self.rpc.change_service(request)).await?;
+        answer.try_into().map_err(|error| invalid(&what, error))
     }
 
     /// Lists all services except removed ones.

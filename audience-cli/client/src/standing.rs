@@ -3,7 +3,8 @@
 use orchestra_model::{
     HostSet,
     service::{
-        Goal, InstanceStatus, RunEnd, ServiceStatus, ServiceVersion, UnitReport, UnitState, Unready,
+        Goal, InstanceStatus, RunEnd, ServiceStatus, ServiceVersion, UnitReport, UnitState,
+        Unready, Waiting,
     },
 };
 
@@ -40,7 +41,7 @@ impl ServiceState {
             match record.goal {
                 Goal::Removed => ServiceState::Removed,
                 Goal::Stopped => ServiceState::Stopped,
-                Goal::Running if not_ready(status, None).is_empty() => ServiceState::Ready,
+                Goal::Running if is_whole(status) => ServiceState::Ready,
                 Goal::Running => ServiceState::Degraded,
             }
         }
@@ -63,6 +64,17 @@ impl ServiceState {
 /// Returns on how many of the hosts where it is wanted a service is ready.
 pub fn ready_hosts(status: &ServiceStatus) -> usize {
     status.record.hosts.len() - not_ready(status, None).len()
+}
+
+/// Returns on how many hosts a service is wanted, those among them for which there is no room.
+pub fn wanted_hosts(status: &ServiceStatus) -> usize {
+    let waiting = status.waiting.iter().map(|waiting| waiting.count as usize);
+    status.record.hosts.len() + waiting.sum::<usize>()
+}
+
+/// Returns whether every instance is ready, and none waits for room.
+fn is_whole(status: &ServiceStatus) -> bool {
+    status.waiting.is_empty() && not_ready(status, None).is_empty()
 }
 
 fn is_stuck(status: &ServiceStatus) -> bool {
@@ -110,6 +122,8 @@ pub enum Awaited {
     NotWanted(Goal),
     /// On these hosts it is not ready, and will not be by itself.
     Failed(HostSet),
+    /// It is ready on all of its hosts, and for these instances no player has room.
+    NoRoom(Vec<Waiting>),
     /// It is ready on all hosts except these, which cannot be reached now.
     Unreachable(HostSet),
 }
@@ -135,7 +149,12 @@ impl Awaited {
         }
         let missing = not_ready(status, Some(version));
         if missing.is_empty() {
-            return Awaited::Ready;
+            return match status.waiting.is_empty() {
+                true => Awaited::Ready,
+                // Nobody looks for room yet.
+                false if status.waiting.iter().any(|it| it.players == 0) => Awaited::NotYet,
+                false => Awaited::NoRoom(status.waiting.clone()),
+            };
         }
         let gave_up = |it: &InstanceStatus| it.attached && it.unready == Some(Unready::GaveUp);
         let failed = missing.intersection(&status.given_up.union(&hosts_where(status, gave_up)));

@@ -218,6 +218,11 @@ fn verdict(
             let why = trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
             (Exit::NotOk, format!("is not ready on {}, and stays so{why}", hosts.counted()))
         }
+        Awaited::NoRoom(waiting) => {
+            let waiting: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+            let hosts = status.record.hosts.counted();
+            (Exit::NotOk, format!("is ready on {hosts}, and {}", waiting.join("; ")))
+        }
         Awaited::Unreachable(hosts) => {
             (Exit::Unreachable, format!("is ready but on {}, out of reach", hosts.counted()))
         }

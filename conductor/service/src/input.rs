@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, HostSet, ServiceName, TaskState,
     delivery::Term,
-    service::{InvalidService, ServiceSpec, ServiceVersion, UnitReport},
+    score::Offers,
+    service::{
+        InvalidService, PlayerFacts, Room, ServiceSpec, ServiceVersion, UnitReport, Waiting,
+    },
 };
 
 /// The address of an answer; made by the asker.
@@ -42,6 +45,12 @@ pub enum Input {
     },
     /// A flow ended. Ignored if the flow changes no service.
     FlowEnded { flow: FlowId, state: FlowState },
+    /// The fleet's files were read: these are the players that there are. Comes before
+    /// [`Input::FilesLoaded`] and [`Input::FleetLoaded`].
+    PlayersLoaded {
+        /// What the files say of each.
+        players: BTreeMap<HostName, PlayerFacts>,
+    },
     /// The fleet's files were read.
     FleetLoaded {
         /// The hosts to which each service's expression resolves. A service whose expression cannot
@@ -60,6 +69,10 @@ pub enum Input {
         host: HostName,
         /// All units that it keeps for this store; `None` if its release keeps none.
         units: Option<Vec<UnitReport>>,
+        /// The scores that it offers.
+        offers: Offers,
+        /// How much of it there is for instances, by its own word.
+        room: Room,
     },
     /// A player's session ended, or it is quarantined.
     PlayerDetached { host: HostName },
@@ -241,6 +254,8 @@ pub struct Taken {
     /// Hosts where it is wanted and cannot be brought now, because they are absent, drained, or of
     /// a release without units. Each is brought up when it can be.
     pub left_out: HostSet,
+    /// Instances for which no player has room.
+    pub waiting: Vec<Waiting>,
     /// Why no flow could be made, if one was needed.
     pub trouble: Option<String>,
 }

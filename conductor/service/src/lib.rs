@@ -23,12 +23,17 @@
 //! Units that are unhealthy are a difference too, if their service says that they are restarted then
 //! (`rules::health`).
 //!
+//! Where a service is wanted is said by its host set, or, if it is *placed*, by the engine: it chooses
+//! players ([`placement`]) and remembers them as the service's hosts, so that all else is the same
+//! for both (`rules::placing`).
+//!
 //! A unit counts as down unless its player is attached and tells that it is ready. While it counts
 //! as down its host holds its cells ([`Effect::Unwell`]). A unit that was never told does not count
 //! as down.
 
 mod effect;
 mod input;
+pub mod placement;
 mod rules;
 mod services;
 mod tables;

@@ -6,7 +6,9 @@ mod files;
 mod flows;
 mod health;
 mod links;
+mod placing;
 mod strangers;
 mod told;
 
 pub(crate) use asked::MOST;
+pub(crate) use placing::COME_BACK;

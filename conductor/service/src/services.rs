@@ -18,6 +18,8 @@ use orchestra_model::{
 use crate::{
     effect::Effect,
     input::{Input, ReplyId},
+    placement::Ground,
+    rules::COME_BACK,
     tables::{KeptVersion, Placed, Presence, Service},
 };
 
@@ -43,6 +45,16 @@ pub struct Services {
     pub(crate) flows: BTreeMap<FlowId, ServiceName>,
     /// For each host with units that count as down, what was told last.
     pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
+    /// The players of the conductor's files, by what they have to offer to instances.
+    pub(crate) ground: Ground,
+    /// Placed services that have not all of their instances.
+    pub(crate) short: BTreeSet<ServiceName>,
+    /// Players that have more room for instances than when they were looked at last.
+    pub(crate) roomier: BTreeSet<HostName>,
+    /// When players have had their time to come back after the start.
+    pub(crate) settled_at: Timestamp,
+    /// Services whose flow is being submitted, so that no second one is.
+    pub(crate) submitting: BTreeSet<ServiceName>,
     /// The asker who waits until a flow was taken.
     pub(crate) answering: Option<(ReplyId, ServiceName)>,
     pub(crate) effects: VecDeque<Effect>,
@@ -96,7 +108,11 @@ impl Services {
         drained: impl IntoIterator<Item = HostName>,
     ) {
         self.now = now;
+        self.settled_at = now.after(COME_BACK);
         self.drained.extend(drained);
+        let is_placed = |service: &&Service| service.record.layout.is_some();
+        let placed = self.services.values().filter(is_placed);
+        self.short = placed.map(|service| service.record.name.clone()).collect();
         self.resume_flows(living);
         let hosts: Vec<HostName> = self.by_host.keys().cloned().collect();
         for host in hosts {
@@ -115,13 +131,36 @@ impl Services {
                 self.task_ended(flow, &host, state, detail.as_deref());
             }
             Input::FlowEnded { flow, state } => self.flow_ended(flow, state),
+            Input::PlayersLoaded { players } => self.players_loaded(players),
             Input::FleetLoaded { hosts } => self.fleet_loaded(hosts),
             Input::FilesLoaded { files, take_over } => self.files_loaded(files, take_over),
-            Input::PlayerAttached { host, units } => self.player_attached(&host, units),
+            Input::PlayerAttached { host, units, offers, room } => {
+                let offers = units.is_some().then_some(&offers);
+                self.ground.attached(&host, offers, room);
+                self.roomier.insert(host.clone());
+                self.player_attached(&host, units);
+                self.settle_if_whole();
+            }
             Input::PlayerDetached { host } => self.player_detached(&host),
             Input::UnitTold { host, report } => self.unit_told(&host, report),
             Input::DrainChanged { hosts, drained } => self.drain_changed(&hosts, drained),
             Input::StoreRecovered { term } => self.store_recovered(term),
+        }
+        self.use_room();
+    }
+
+    /// When there is something to do without an input; [`Services::advance_to`] does it.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let is_due = !self.short.is_empty() && self.now < self.settled_at;
+        is_due.then_some(self.settled_at)
+    }
+
+    /// Does what is due.
+    pub fn advance_to(&mut self, now: Timestamp) {
+        let before = self.now;
+        self.now = now.max(before);
+        if before < self.settled_at && self.now >= self.settled_at {
+            self.fill_short();
         }
     }
 
@@ -146,7 +185,10 @@ impl Services {
         let wanted = self.services.values().filter(|service| {
             service.record.goal != Goal::Removed && service.linked_to().is_none()
         });
-        wanted.filter_map(|service| Some((&service.record.name, service.spec()?.on.as_str())))
+        wanted.filter_map(|service| {
+            let spec = service.spec().filter(|spec| spec.place.is_none())?;
+            Some((&service.record.name, spec.on.as_str()))
+        })
     }
 
     /// Takes that the store was recovered from an old copy, and so has forgotten numbers that it
@@ -169,6 +211,7 @@ impl Services {
 
     /// Rechecks whether a service is as wanted on a host.
     pub(crate) fn recheck(&mut self, name: &ServiceName, host: &HostName) {
+        self.tally(name, host);
         self.recheck_health(name, host);
         let is_wrong = self.difference(name, host).is_some();
         let Some(service) = self.services.get_mut(name) else { return };
@@ -286,11 +329,12 @@ impl Services {
         self.effects.push_back(Effect::Persist(op));
     }
 
-    /// Returns the kept versions of a service that have no link, each with its expression.
+    /// Returns the kept versions of a service that have an expression of their own.
     pub fn versions(&self, name: &ServiceName) -> Vec<(ServiceVersion, String)> {
         let service = self.services.get(name);
         let versions = service.into_iter().flat_map(|service| service.versions.values());
-        let named = versions.filter(|kept| kept.spec.upkeep.linked_to.is_none());
+        let named = versions
+            .filter(|kept| kept.spec.upkeep.linked_to.is_none() && kept.spec.place.is_none());
         named.map(|kept| (kept.record.version, kept.spec.on.clone())).collect()
     }
 }

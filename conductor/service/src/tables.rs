@@ -7,6 +7,7 @@ use std::{
 
 use orchestra_model::{
     HostName, HostSet, ServiceName,
+    names::LabelValue,
     service::{
         Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, RunNumber, ServiceRecord,
         ServiceSpec, ServiceVersion, UnitReport, UnitState, Unready, VersionRecord, Wanted,
@@ -37,6 +38,8 @@ pub(crate) struct Service {
     pub(crate) is_held: bool,
     /// Why no flow could be made.
     pub(crate) trouble: Option<String>,
+    /// How many instances have no player, for each zone that they are for; `None`: whichever.
+    pub(crate) missing: Vec<(Option<LabelValue>, u32)>,
 }
 
 /// A version that is kept.
@@ -88,6 +91,7 @@ impl Service {
             failures: Failures::default(),
             is_held: false,
             trouble: None,
+            missing: Vec::new(),
         }
     }
 
@@ -191,10 +195,15 @@ impl Service {
         self.placements.values().map(|placed| placed.instance.ordinal).collect()
     }
 
+    /// Returns the ordinals that no instance has, lowest first.
+    pub(crate) fn free_ordinals(&self) -> impl Iterator<Item = Ordinal> + use<> {
+        let taken = self.taken_ordinals();
+        (1..).map(Ordinal).filter(move |ordinal| !taken.contains(ordinal))
+    }
+
     /// Gives an instance to each of these hosts that has none.
     pub(crate) fn place_all(&mut self, hosts: &HostSet) {
-        let taken = self.taken_ordinals();
-        let mut free = (1..).map(Ordinal).filter(|ordinal| !taken.contains(ordinal));
+        let mut free = self.free_ordinals();
         for host in hosts {
             if !self.placements.contains_key(host) {
                 let ordinal = free.next().unwrap_or_default();

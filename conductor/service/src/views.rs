@@ -38,6 +38,7 @@ impl Services {
             record: service.record.clone(),
             instances: service.placements.iter().map(instance).collect(),
             unplaced: HostSet::from_names(service.record.hosts.iter().filter(is_unplaced).cloned()),
+            waiting: self.waiting(name),
             given_up: HostSet::from_names(service.given_up.iter().cloned()),
             strangers: HostSet::from_names(
                 self.strangers()
@@ -79,11 +80,37 @@ impl Services {
     pub fn audit(&self) -> Result<(), String> {
         for (name, service) in &self.services {
             self.audit_service(name, service).map_err(|why| format!("{name}: {why}"))?;
+            self.audit_placing(name, service).map_err(|why| format!("{name}: {why}"))?;
         }
+        self.ground.audit()?;
         for (flow, name) in &self.flows {
             let living = self.services.get(name).and_then(|it| it.record.living.as_ref());
             if living.map(|living| living.flow) != Some(*flow) {
                 return Err(format!("flow {flow} is not the living flow of {name}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what is told to the ground of a service, and that it waits where it has too few.
+    fn audit_placing(&self, name: &ServiceName, service: &Service) -> Result<(), String> {
+        for host in self.ground.hosts() {
+            let taken = self.ground.taken(host, name);
+            let need = service.placements.contains_key(host).then(|| service.need());
+            if taken != need {
+                return Err(format!("it takes {need:?} of {host}, which has {taken:?} noted"));
+            }
+        }
+        let Some(wish) = self.wish(name) else { return Ok(()) };
+        let is_short = (service.record.hosts.len() as u64) < wish.layout.total();
+        if service.record.goal == Goal::Running && is_short && !self.short.contains(name) {
+            return Err("it has too few instances, and nobody looks for room".to_owned());
+        }
+        let mut ordinals = std::collections::BTreeSet::new();
+        for host in &service.record.hosts {
+            let placed = service.placements.get(host).ok_or("a host of it has no instance")?;
+            if !ordinals.insert(placed.instance.ordinal) {
+                return Err("two instances that are wanted have one number".to_owned());
             }
         }
         Ok(())

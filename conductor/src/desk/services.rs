@@ -87,10 +87,10 @@ impl Desk {
             decode_service(&read).map_err(|error| Declined::invalid(&error))
         });
         let spec = Box::new(spec.await??);
-        // A linked service is where the other one is, whatever the expression says.
-        let hosts = match &spec.upkeep.linked_to {
-            Some(_) => HostSet::default(),
-            None => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
+        // A linked service is where the other one is, and a placed one is where there is room.
+        let hosts = match spec.upkeep.linked_to.is_some() || spec.place.is_some() {
+            true => HostSet::default(),
+            false => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
         };
         Ok(Ask::Apply { spec, spec_bytes, hosts, take_over })
     }

@@ -14,13 +14,14 @@ use orchestra_flow::{
     answer,
 };
 use orchestra_model::{
-    Deployments, FlowId, HostName, HostSet, ServiceName,
+    Deployments, FlowId, HostName, HostSet, ServiceName, Timestamp,
     audit::{Asker, AuditRecord, Object, Verb},
     delivery::{Order, RequestId},
     deployment::ServiceCell,
     record::{Op, Record},
+    score::Offers,
     service::{
-        Cause, FileChange, FileOutcome, ServicePlan, ServiceStatus, Stranger, UnitReport,
+        Cause, FileChange, FileOutcome, Room, ServicePlan, ServiceStatus, Stranger, UnitReport,
         VersionRecord,
     },
     status::Event,
@@ -402,6 +403,7 @@ impl Driver {
     /// Tells the services what the files of a fleet say, now that the fleet is in force. Files of
     /// services come first, because they may say where a service is wanted.
     pub(super) fn load_services(&mut self, fleet: &Fleet, take_over: bool) {
+        self.tell_services(Input::PlayersLoaded { players: fleet.facts() });
         let files = fleet.services().to_vec();
         self.tell_services(Input::FilesLoaded { files, take_over });
         let hosts = self.services.resolve(fleet);
@@ -440,14 +442,31 @@ impl Driver {
 
     /// Tells the services that a player attached, with all its units. A quarantined player counts
     /// as absent.
-    pub(super) fn units_attached(&mut self, player: PlayerIx, units: Option<Vec<UnitReport>>) {
+    pub(super) fn units_attached(
+        &mut self,
+        player: PlayerIx,
+        units: Option<Vec<UnitReport>>,
+        offers: Offers,
+        room: Room,
+    ) {
         let roster = self.engine.roster();
         let host = roster.host(player).clone();
         let input = match roster.why_quarantined(player) {
-            None => Input::PlayerAttached { host, units },
+            None => Input::PlayerAttached { host, units, offers, room },
             Some(_) => Input::PlayerDetached { host },
         };
         self.tell_services(input);
+    }
+
+    /// When the services have something to do without an input.
+    pub(super) fn services_due(&self) -> Option<Timestamp> {
+        self.services.engine.next_deadline()
+    }
+
+    /// Has the services do what is due.
+    pub(super) fn advance_services(&mut self) {
+        self.services.engine.advance_to(self.clock.now());
+        self.serve_services();
     }
 
     /// Tells the services changed units of a player, if this is its present session.

@@ -197,6 +197,7 @@ impl Bench {
             kill_grace: orchestra_model::Millis(0),
             scores: Default::default(),
             units: None,
+            room: Default::default(),
         };
         let attach = Attach {
             host: HostName::new(host).unwrap(),
@@ -545,6 +546,7 @@ async fn a_newcomer_that_left_is_not_attached() {
         kill_grace: orchestra_model::Millis(0),
         scores: Default::default(),
         units: None,
+        room: Default::default(),
     };
     let attach = Attach {
         host: HostName::new("db1").unwrap(),

@@ -53,8 +53,8 @@ fn read(file: &Document, fleet: &Fleet) -> Result<FiledService, Problems> {
     let spec = parse(&file.text, file.format)?;
     let mut problems = Problems::default();
     let hosts = match HostSet::parse(&spec.on, fleet) {
-        // A linked service is where the other one is.
-        _ if spec.upkeep.linked_to.is_some() => HostSet::default(),
+        // A linked service is where the other one is, and a placed one is where there is room.
+        _ if spec.upkeep.linked_to.is_some() || spec.place.is_some() => HostSet::default(),
         Ok(hosts) if hosts.is_empty() => {
             problems.add("on", "its host set is empty");
             hosts

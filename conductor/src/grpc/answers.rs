@@ -211,6 +211,7 @@ pub(super) fn service_changed(taken: &Taken) -> v1::ServiceChanged {
         flow: taken.flow.map_or(0, |flow| flow.0),
         left_out: taken.left_out.to_string(),
         trouble: taken.trouble.clone().unwrap_or_default(),
+        waiting: taken.waiting.iter().map(Into::into).collect(),
     }
 }
 

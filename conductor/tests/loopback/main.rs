@@ -19,6 +19,7 @@ mod limits;
 mod listing;
 mod logs;
 mod lost;
+mod placing;
 mod plan;
 mod quarantine;
 mod recover;

@@ -63,8 +63,19 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) async fn attach(place: &Place, conductor: &Conductor, host: &str) -> Keeper {
+        Self::attach_with(place, conductor, host, v1::Room::default()).await
+    }
+
+    /// Attaches a player that says of itself that it has so much room for units.
+    pub(crate) async fn attach_with(
+        place: &Place,
+        conductor: &Conductor,
+        host: &str,
+        room: v1::Room,
+    ) -> Keeper {
         let mut player = Player::new(place, &conductor.address, host).await;
         player.snapshot.units = Some(v1::Units::default());
+        player.snapshot.room = Some(room);
         let session = player.attach().await;
         Keeper { player, session, units: BTreeMap::new(), jobs: BTreeMap::new() }
     }

@@ -210,7 +210,9 @@ impl Sitter {
             Effect::Snapshot { session, snapshot } => {
                 let (max_tasks, grace) = (self.config.max_tasks, self.config.kill_grace);
                 let units = self.units_for(session);
-                let bytes = wire::snapshot(snapshot, max_tasks, grace, self.scores.offers(), units);
+                let offers = self.scores.offers();
+                let room = self.keeping.room;
+                let bytes = wire::snapshot(snapshot, max_tasks, grace, offers, units, room);
                 self.agent.snapshot(session, bytes);
             }
             Effect::Report { session, report } => self.agent.report(session, report),

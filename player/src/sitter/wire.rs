@@ -6,7 +6,7 @@ use orchestra_model::{
     Millis,
     delivery::{OrderNumber, PlayerSnapshot, StoreId, Term},
     score::ScoreOffer,
-    service::{LogPart, ReadingId, UnitReport},
+    service::{LogPart, ReadingId, Room, UnitReport},
     vitals::VitalsBatch,
 };
 use orchestra_proto::{batch_to_wire, log_part_to_wire, snapshot_to_wire, v1};
@@ -37,6 +37,7 @@ pub(crate) fn snapshot(
     kill_grace: Millis,
     scores: Vec<ScoreOffer>,
     units: Vec<(StoreId, Vec<UnitReport>)>,
+    room: Room,
 ) -> Bytes {
     let whole = PlayerSnapshot {
         spool: spool.spool,
@@ -50,6 +51,7 @@ pub(crate) fn snapshot(
         kill_grace,
         scores: scores.into(),
         units: None,
+        room,
     };
     let mut wire = snapshot_to_wire(&whole, &spool.marks, Some(units));
     wire.vitals = true;

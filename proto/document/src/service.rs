@@ -8,6 +8,11 @@
 //! score: serve-web               # required: what runs, an installed score
 //! params: {port: "8080"}         # none
 //! on: "@web"                     # required: a host set, or a list of host sets
+//! place:                         # instead of on: the conductor chooses players
+//!   count: 4                     # or zones: {east: 3, west: 1}
+//!   require: {disk: ssd}         # none: labels of the players file
+//!   per_host: 1                  # nothing else, so it is not written
+//!   spread: zone                 # zone, host or pack
 //! linked_to: db                 # instead of on: where db is, begun after it and ended before it
 //! budget: 1                      # N or N%; what update.parallel is
 //! restart:
@@ -53,6 +58,7 @@ use crate::{Format, Node, Problems};
 
 mod health;
 mod names;
+mod place;
 mod process;
 mod read;
 mod show;

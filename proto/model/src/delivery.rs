@@ -12,7 +12,7 @@ use crate::{
     params::Params,
     proof::{Evidence, Proof},
     score::Offers,
-    service::{Instance, UnitJob, UnitReport},
+    service::{Instance, Room, UnitJob, UnitReport},
     time::{Millis, Timestamp},
 };
 
@@ -125,6 +125,8 @@ pub struct PlayerSnapshot {
     /// What it keeps running for the store that it attaches to; `None` where it is of a release that
     /// keeps nothing running.
     pub units: Option<Vec<UnitReport>>,
+    /// How much of its host there is for units.
+    pub room: Room,
 }
 
 /// One connection of an agent to a conductor, counted by the agent from 1. Another agent begins anew, so

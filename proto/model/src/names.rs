@@ -105,6 +105,15 @@ name_type!(
     GroupName, "group name", check_word
 );
 name_type!(
+    /// The key of a player's label: the character set of a score's name.
+    LabelKey, "label key", check_word
+);
+name_type!(
+    /// The value of a player's label, as the zone that it is in: the character set of a score's
+    /// name.
+    LabelValue, "label value", check_word
+);
+name_type!(
     /// The name of a deployment: the character set of a score's name, and none of `apps`, `envs`,
     /// `constraints`, which stand below it.
     DeploymentName, "deployment name", check_deployment

@@ -16,6 +16,7 @@ mod file;
 mod health;
 mod judgement;
 mod logs;
+mod place;
 mod plan;
 mod ports;
 mod process;
@@ -34,6 +35,10 @@ pub use judgement::{Judgement, OnUnhealthy};
 pub use logs::{
     CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogChunk, LogEnd, LogPart, LogPlace, LogQuery,
     LogRuns, LogStream, READINGS, ReadLog, ReadingId,
+};
+pub use place::{
+    INSTANCES, InvalidPlace, Labels, Layout, Need, PlaceRule, PlayerFacts, Room, Spread, Waiting,
+    ZONE_LABEL,
 };
 pub use plan::{HostStep, PlannedHosts, ServicePlan};
 pub use ports::{InvalidPort, PORT_NAME_BYTES, PORTS, PortName, PortRule, Ports, Unfilled};

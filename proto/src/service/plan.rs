@@ -46,6 +46,7 @@ impl From<&ServicePlan> for v1::ServicePlan {
             superseded: plan.superseded.map_or(0, |flow| flow.0),
             paused_by: plan.paused_by.as_ref().map(ToString::to_string).unwrap_or_default(),
             steps: plan.steps.iter().map(Into::into).collect(),
+            waiting: plan.waiting.iter().map(Into::into).collect(),
         }
     }
 }
@@ -62,6 +63,7 @@ impl TryFrom<v1::ServicePlan> for ServicePlan {
             superseded: (plan.superseded > 0).then_some(FlowId(plan.superseded)),
             paused_by: by.transpose().in_field("ServicePlan.paused_by")?,
             steps: plan.steps.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            waiting: plan.waiting.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -40,6 +40,7 @@ impl From<&ServiceSpec> for v1::ServiceSpec {
             score: spec.score.to_string(),
             params: params_to_wire(&spec.params),
             on: spec.on.clone(),
+            place: spec.place.as_ref().map(Into::into),
             budget: spec.budget.map(Into::into),
             update: Some(v1::UpdateRule {
                 parallel: Some(parallel.into()),
@@ -87,6 +88,7 @@ impl TryFrom<&v1::ServiceSpec> for ServiceSpec {
             score: ScoreName::new(&spec.score).in_field("ServiceSpec.score")?,
             params: params_from_wire(spec.params.clone())?,
             on: spec.on.clone(),
+            place: spec.place.as_ref().map(TryInto::try_into).transpose()?,
             budget: quantity(&spec.budget)?,
             update: UpdateRule {
                 parallel: quantity(&update.parallel)?.in_field("UpdateRule.parallel")?,

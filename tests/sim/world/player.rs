@@ -232,6 +232,7 @@ impl Player {
                         kill_grace: Millis::seconds(10),
                         scores: self.offers(),
                         units: None,
+                        room: Default::default(),
                     };
                     let session = SessionId(session.0);
                     done.push(Done::Said(session, Up::Attach(Box::new(snapshot))));

@@ -5,7 +5,7 @@ use std::io;
 use orchestra_client::ServiceAnswer;
 use serde::Serialize;
 
-use super::counted;
+use super::{counted, json::OfWaiting};
 use crate::view::{Output, Page, Style, one_line};
 
 /// The answer, and how to tell it.
@@ -25,13 +25,15 @@ impl Output for Asked<'_> {
     }
 
     fn json(self) -> impl Serialize {
-        let ServiceAnswer { name, version, unchanged, flow, left_out, trouble } = self.answer;
+        let ServiceAnswer { name, version, unchanged, flow, left_out, waiting, trouble } =
+            self.answer;
         OfAnswer {
             service: name,
             version: version.0,
             unchanged: *unchanged,
             flow: flow.map(|flow| flow.0),
             left_out,
+            waiting: waiting.iter().map(Into::into).collect(),
             trouble: trouble.as_deref(),
         }
     }
@@ -51,7 +53,7 @@ impl Output for Asked<'_> {
     }
 
     fn remark(&self) -> Option<String> {
-        let ServiceAnswer { name, flow, left_out, trouble, .. } = self.answer;
+        let ServiceAnswer { name, flow, left_out, waiting, trouble, .. } = self.answer;
         let mut lines = Vec::new();
         if let Some(trouble) = trouble {
             lines.push(format!("no flow could be made: {}", one_line(trouble)));
@@ -63,6 +65,7 @@ impl Output for Asked<'_> {
                 counted(left_out)
             ));
         }
+        lines.extend(waiting.iter().map(ToString::to_string));
         match flow {
             Some(flow) if !self.is_followed => lines.push(format!("to follow it: orc wait {flow}")),
             None if trouble.is_some() => {
@@ -81,5 +84,7 @@ struct OfAnswer<'a> {
     unchanged: bool,
     flow: Option<u64>,
     left_out: &'a str,
+    /// Instances for which no player has room.
+    waiting: Vec<OfWaiting<'a>>,
     trouble: Option<&'a str>,
 }

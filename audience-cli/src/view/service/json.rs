@@ -1,11 +1,12 @@
 //! Services in JSON.
 
-use orchestra_client::{ServiceState, ready_hosts};
+use orchestra_client::{ServiceState, ready_hosts, wanted_hosts};
 use orchestra_model::{
     Asker,
+    names::LabelValue,
     service::{
         Change, Exhausted, InstanceId, InstanceStatus, LivingChange, RunEnd, ServiceEvent,
-        ServiceFile, ServiceRecord, ServiceStatus,
+        ServiceFile, ServiceRecord, ServiceStatus, Waiting,
     },
     state::FlowState,
 };
@@ -34,6 +35,48 @@ pub(crate) struct Summary<'a> {
     paused_by: Option<&'a str>,
     flow: Option<u64>,
     trouble: Option<&'a str>,
+    /// Instances for which no player has room.
+    waiting: Vec<OfWaiting<'a>>,
+}
+
+/// Instances that wait for a player: each player is counted once, at the first reason that keeps it
+/// out.
+#[derive(Serialize)]
+pub(super) struct OfWaiting<'a> {
+    count: u32,
+    /// `null`: whichever.
+    zone: Option<&'a str>,
+    /// 0: nobody looks for one yet, because the conductor has just started.
+    players: u32,
+    elsewhere: u32,
+    taken: u32,
+    absent: u32,
+    drained: u32,
+    too_old: u32,
+    without_score: u32,
+    full: u32,
+    /// What one instance needs.
+    memory_bytes: u64,
+    cpu_millicores: u64,
+}
+
+impl<'a> From<&'a Waiting> for OfWaiting<'a> {
+    fn from(waiting: &'a Waiting) -> Self {
+        Self {
+            count: waiting.count,
+            zone: waiting.zone.as_ref().map(LabelValue::as_str),
+            players: waiting.players,
+            elsewhere: waiting.elsewhere,
+            taken: waiting.taken,
+            absent: waiting.absent,
+            drained: waiting.drained,
+            too_old: waiting.too_old,
+            without_score: waiting.without_score,
+            full: waiting.full,
+            memory_bytes: waiting.need.memory.0,
+            cpu_millicores: waiting.need.cpu,
+        }
+    }
 }
 
 impl<'a> From<&'a ServiceStatus> for Summary<'a> {
@@ -46,7 +89,7 @@ impl<'a> From<&'a ServiceStatus> for Summary<'a> {
             goal: record.goal.as_str(),
             state: ServiceState::of(status).as_str(),
             ready: ready_hosts(status),
-            wanted: record.hosts.len(),
+            wanted: wanted_hosts(status),
             stable: record.stable.map(|version| version.0),
             owner: record.owner.as_str(),
             file: record.file.as_ref().map(OfFile::from),
@@ -54,6 +97,7 @@ impl<'a> From<&'a ServiceStatus> for Summary<'a> {
             paused_by: record.paused_by.as_ref().map(Asker::as_str),
             flow: status.flow().map(|flow| flow.0),
             trouble: status.trouble.as_deref(),
+            waiting: status.waiting.iter().map(Into::into).collect(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use orchestra_client::{ServiceState, ready_hosts};
+use orchestra_client::{ServiceState, ready_hosts, wanted_hosts};
 use orchestra_model::service::{FileStanding, ServiceFile, ServiceStatus, UnitState};
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ impl Listing for Services {
 
     fn text(&self, service: &ServiceStatus, out: &mut dyn Page, style: Style) -> io::Result<()> {
         let record = &service.record;
-        let ready = format!("{}/{}", ready_hosts(service), record.hosts.len());
+        let ready = format!("{}/{}", ready_hosts(service), wanted_hosts(service));
         let flow = service.flow().map_or_else(|| "-".to_owned(), |flow| flow.to_string());
         let is_gone = |file: &&ServiceFile| file.standing == FileStanding::Gone;
         let gone = record.file.as_ref().filter(is_gone);

@@ -10,7 +10,7 @@ use orchestra_model::{
 };
 use serde::Serialize;
 
-use super::Differences;
+use super::{Differences, json::OfWaiting};
 use crate::view::{Output, Page, Style, one_line};
 
 /// What an apply would do.
@@ -54,6 +54,7 @@ impl Output for Planned<'_> {
             paused_by: self.plan.paused_by.as_ref().map(Asker::as_str),
             changed: differences.map(|it| it.names()).unwrap_or_default(),
             steps: self.plan.steps.iter().map(OfStep::from).collect(),
+            waiting: self.plan.waiting.iter().map(OfWaiting::from).collect(),
         }
     }
 
@@ -75,7 +76,9 @@ impl Output for Planned<'_> {
         }
         obstacles(out, name, self.plan, style)?;
         let widest = self.plan.steps.iter().map(|it| it.step.as_str().len()).max().unwrap_or(0);
-        self.plan.steps.iter().try_for_each(|it| writeln!(out, "{}", line(it, widest)))
+        self.plan.steps.iter().try_for_each(|it| writeln!(out, "{}", line(it, widest)))?;
+        let mut waiting = self.plan.waiting.iter();
+        waiting.try_for_each(|it| writeln!(out, "{}", style.warning(&it.to_string())))
     }
 
     fn remark(&self) -> Option<String> {
@@ -143,6 +146,8 @@ struct OfPlan<'a> {
     /// The fields that differ, by their paths in a file.
     changed: Vec<String>,
     steps: Vec<OfStep>,
+    /// Instances for which no player would have room.
+    waiting: Vec<OfWaiting<'a>>,
 }
 
 #[derive(Serialize)]

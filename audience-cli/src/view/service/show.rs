@@ -2,7 +2,7 @@
 
 use std::io;
 
-use orchestra_client::{ServiceState, ready_hosts};
+use orchestra_client::{ServiceState, ready_hosts, wanted_hosts};
 use orchestra_model::service::{
     Change, FileStanding, LivingChange, ServiceFile, ServiceRecord, ServiceStatus,
 };
@@ -52,10 +52,12 @@ impl Output for Standing<'_> {
 
 /// `web version 7: degraded, ready on 9 of 10 hosts`.
 fn first_line(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result<()> {
-    let ServiceRecord { name, version, hosts, .. } = &status.record;
+    let ServiceRecord { name, version, layout, .. } = &status.record;
     let state = style.service(ServiceState::of(status));
     let ready = ready_hosts(status);
-    writeln!(out, "{name} version {version}: {state}, ready on {ready} of {} hosts", hosts.len())
+    let wanted = wanted_hosts(status);
+    let what = if layout.is_some() { "instances" } else { "hosts" };
+    writeln!(out, "{name} version {version}: {state}, ready on {ready} of {wanted} {what}")
 }
 
 /// Writes what a person should see at once.
@@ -77,6 +79,9 @@ fn wrong(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result
         let text = style.warning(&text);
         let end = format!("to end them: orc service stop-stranger {name}");
         writeln!(out, "{text}; to take them over: orc service adopt {name}; {end}")?;
+    }
+    for waiting in &status.waiting {
+        writeln!(out, "{}", style.warning(&waiting.to_string()))?;
     }
     if !status.unplaced.is_empty() {
         writeln!(out, "no instance yet: {}", status.unplaced.counted())?;
@@ -122,6 +127,9 @@ fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
     writeln!(out, "score: {}, owner: {}", record.score, record.owner)?;
     if let Some(ServiceFile { name, standing: FileStanding::InForce, .. }) = &record.file {
         writeln!(out, "file: {}", one_line(name))?;
+    }
+    if let Some(layout) = &record.layout {
+        writeln!(out, "instances wanted: {layout}")?;
     }
     if !record.hosts.is_empty() {
         writeln!(out, "hosts: {}", record.hosts.counted())?;

@@ -43,7 +43,7 @@ fn a_file_is_applied() {
     assert_eq!(
         apply(&fake, " --json").json(),
         json!({"schema": 1, "applied": {"service": "web", "version": 7, "unchanged": false,
-               "flow": 42, "left_out": "", "trouble": null}})
+               "flow": 42, "left_out": "", "waiting": [], "trouble": null}})
     );
 }
 
@@ -88,6 +88,7 @@ fn what_is_left_out_is_told_with_the_reason() {
         flow: 0,
         left_out: "db[1-3]".to_owned(),
         trouble: "no score serve-web is installed there".to_owned(),
+        waiting: vec![super::foreseen::waiting()],
         ..changed()
     };
     apply(&fake, "").is(
@@ -96,6 +97,8 @@ fn what_is_left_out_is_told_with_the_reason() {
         "no flow could be made: no score serve-web is installed there\n\
          left out, and brought up when they can be: db[1-3] (3): they are absent, drained, or of a \
          release that keeps no services (orc players)\n\
+         2 of zone east wait for room: of 10 players 4 are of another zone or lack a label, 6 have \
+         not 1GiB left\n\
          how it stands: orc service show web\n",
     );
     let told = apply(&fake, " --json").json();

@@ -19,6 +19,19 @@ fn plan(fake: &Fake, flags: &str) -> Ran {
     fake.run(&format!("orc service apply {} --plan{flags}", file.display()))
 }
 
+/// Two instances for which there is no room.
+pub(super) fn waiting() -> v1::Waiting {
+    v1::Waiting {
+        count: 2,
+        zone: "east".to_owned(),
+        players: 10,
+        elsewhere: 4,
+        full: 6,
+        memory_bytes: 1 << 30,
+        ..v1::Waiting::default()
+    }
+}
+
 #[test]
 fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
     let fake = Fake::start();
@@ -36,6 +49,7 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
             step("absent", "db5", 0, false),
             step("stranger", "db6", 0, false),
         ],
+        waiting: vec![waiting()],
     };
     plan(&fake, " --take-over").is(
         0,
@@ -49,7 +63,9 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
          update    db4 (1), from version 5, first: not ready\n\
          leave     db10 (1), no longer wanted there\n\
          absent    db5 (1), when its player is back\n\
-         stranger  db6 (1), left alone: orc service list --strangers\n",
+         stranger  db6 (1), left alone: orc service list --strangers\n\
+         2 of zone east wait for room: of 10 players 4 are of another zone or lack a label, 6 have \
+         not 1GiB left\n",
         "nothing was done\n",
     );
     assert!(fake.tables().applied.is_empty());
@@ -60,6 +76,12 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
     assert_eq!(
         told["steps"][2],
         json!({"step": "update", "hosts": "db4", "count": 1, "from": 5, "first": true})
+    );
+    assert_eq!(
+        told["waiting"],
+        json!([{"count": 2, "zone": "east", "players": 10, "elsewhere": 4, "taken": 0, "absent": 0,
+                "drained": 0, "too_old": 0, "without_score": 0, "full": 6,
+                "memory_bytes": 1 << 30, "cpu_millicores": 0}])
     );
     plan(&fake, " --wait").fails(64, &["--wait"]);
 }

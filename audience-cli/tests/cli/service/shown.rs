@@ -52,7 +52,7 @@ fn services_are_listed_by_one_word_each() {
         services[0],
         json!({"name": "changing", "version": 7, "score": "serve-web", "goal": "running",
                "state": "changing", "ready": 9, "wanted": 10, "stable": 7, "owner": "alice", "file": null,
-               "hosts": "db[1-10]", "paused_by": null, "flow": 43, "trouble": null})
+               "hosts": "db[1-10]", "paused_by": null, "flow": 43, "trouble": null, "waiting": []})
     );
     let unhealthy = fake.run("orc service list --unhealthy --json").json()["services"].clone();
     let names = unhealthy.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap());

@@ -97,6 +97,7 @@ impl Fleet {
             kill_grace: Millis(0),
             scores: Default::default(),
             units: None,
+            room: Default::default(),
         };
         let session = SessionId(self.sessions);
         self.input(Input::PlayerAttached { player, session, snapshot: Box::new(snapshot) });

@@ -101,6 +101,7 @@ impl Bare {
             kill_grace: Millis(0),
             scores: FakePlayer::new(name.clone(), 1).scores.into(),
             units: None,
+            room: Default::default(),
         });
         self.input(Input::PlayerAttached { player, session: SessionId(1), snapshot });
     }

@@ -196,6 +196,7 @@ impl FakePlayer {
             kill_grace: Millis::seconds(10),
             scores: self.scores.clone().into(),
             units: None,
+            room: Default::default(),
         };
         drop_false_proofs(&mut snapshot, store, &self.host, |said, shown| mac(said) == shown);
         snapshot

@@ -30,6 +30,9 @@ pub(crate) struct Groups {
 impl Services {
     /// Submits a flow for a service, if one is needed and none lives. Returns whether it did.
     pub(crate) fn advance(&mut self, name: &ServiceName) -> bool {
+        if self.submitting.contains(name) {
+            return false;
+        }
         let Some(service) = self.services.get_mut(name) else { return false };
         if let Some(living) = &mut service.record.living {
             if service.record.pending.is_some() && !living.superseded {
@@ -65,6 +68,7 @@ impl Services {
         }
         let Some(flow) = self.flow_of(name, groups) else { return false };
         self.effects.push_back(Effect::Submit(Box::new(flow)));
+        self.submitting.insert(name.clone());
         true
     }
 
@@ -87,8 +91,10 @@ impl Services {
             let placed: Vec<_> =
                 running.iter().filter_map(|host| service.placement_record(host)).collect();
             for record in placed {
-                self.note_host(&record.host, name);
+                let host = record.host.clone();
+                self.note_host(&host, name);
                 self.persist(Op::Put(Record::Placement(record)));
+                self.tally(name, &host);
             }
         }
         self.put_service(name);

@@ -31,6 +31,7 @@ impl Services {
             Ok(true) => {
                 self.put_service(&name);
                 self.follow_link(&name);
+                self.fill(&name);
                 self.recheck_all(&name);
                 let is_answered_later = self.advance(&name);
                 self.follow_links(&name);
@@ -127,7 +128,7 @@ impl Services {
         spec.check().map_err(Rejection::Invalid)?;
         let name = spec.name.clone();
         let hosts = self.place_of(&spec, hosts)?;
-        if hosts.is_empty() {
+        if hosts.is_empty() && !spec.on.is_empty() {
             return Err(Rejection::NoHosts(name));
         }
         let known = self.services.get(&name);
@@ -164,7 +165,8 @@ impl Services {
         let record = &mut service.record;
         let was_there = record.goal != Goal::Removed;
         let is_same = service.versions.get(&record.version).is_some_and(|kept| *kept.spec == spec);
-        if was_there && is_same && record.hosts == hosts {
+        let is_there = record.hosts == hosts || spec.place.is_some();
+        if was_there && is_same && is_there {
             return false;
         }
         if !was_there {
@@ -236,8 +238,9 @@ impl Services {
         }
         let spec = service.versions.get(&version).map(|kept| Arc::clone(&kept.spec));
         let own = hosts.get(&version).cloned().unwrap_or_default();
+        let is_named = spec.as_ref().is_some_and(|spec| !spec.on.is_empty());
         let hosts = spec.map_or(Ok(HostSet::default()), |spec| self.place_of(&spec, own))?;
-        if hosts.is_empty() {
+        if hosts.is_empty() && is_named {
             return Err(Rejection::NoHosts(name.clone()));
         }
         let service = self.existing(name)?;
@@ -331,6 +334,7 @@ impl Services {
             unchanged,
             flow: living.map(|living| living.flow),
             left_out: HostSet::from_names(left_out),
+            waiting: self.waiting(name),
             trouble: service.trouble.clone().or_else(|| service.why_paused()),
         })
     }
@@ -348,6 +352,7 @@ pub(super) fn new(name: &ServiceName, score: &ScoreName, by: &Asker, skipped: u6
         stable: None,
         goal: Goal::Removed,
         hosts: HostSet::default(),
+        layout: None,
         paused_by: None,
         pending: None,
         living: None,
@@ -385,6 +390,7 @@ impl Service {
     pub(crate) fn want_version(&mut self, version: ServiceVersion, change: Change) {
         if let Some(kept) = self.versions.get(&version) {
             self.record.score = kept.spec.score.clone();
+            self.record.layout = kept.spec.place.as_ref().map(|place| place.layout.clone());
         }
         self.record.version = version;
         self.record.pending = Some(change);

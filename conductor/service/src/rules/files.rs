@@ -114,20 +114,31 @@ impl Services {
         let mut after: BTreeMap<&ServiceName, &HostSet> =
             hosts.keys().filter_map(|name| Some((name, resolved(name)?))).collect();
         // A linked service is where the other one is.
+        let mut fewer = Vec::new();
         for filed in files.iter().filter(|filed| filed.spec.upkeep.linked_to.is_none()) {
             let service = self.services.get(&filed.spec.name);
             let verdict = service.map(|service| service.verdict(filed, take_over));
-            if verdict == Some(Verdict::Apply) {
-                after.insert(&filed.spec.name, &filed.hosts);
+            if verdict != Some(Verdict::Apply) {
+                continue;
+            }
+            match &filed.spec.place {
+                None => drop(after.insert(&filed.spec.name, &filed.hosts)),
+                Some(_) => {
+                    after.remove(&filed.spec.name);
+                    fewer.push((&filed.spec.name, self.hosts_to_leave(&filed.spec)));
+                }
             }
         }
-        after.into_iter().filter_map(|(name, hosts)| self.leaving(name, hosts, most)).collect()
+        let left = after.into_iter().filter_map(|(name, hosts)| {
+            Some((name, self.services.get(name)?.record.hosts.minus(hosts)))
+        });
+        let all = left.chain(fewer);
+        all.filter_map(|(name, leaving)| self.leaving(name, leaving, most)).collect()
     }
 
-    fn leaving(&self, name: &ServiceName, hosts: &HostSet, most: Quantity) -> Option<Leaving> {
+    fn leaving(&self, name: &ServiceName, leaving: HostSet, most: Quantity) -> Option<Leaving> {
         let service = self.services.get(name).filter(|it| it.record.goal != Goal::Removed)?;
-        let (present, of) = (&service.record.hosts, service.record.hosts.len());
-        let leaving = present.minus(hosts);
+        let of = service.record.hosts.len();
         let most = most.window_of(u32::try_from(of).unwrap_or(u32::MAX));
         let is_too_many = leaving.len() > usize::try_from(most).unwrap_or(usize::MAX);
         is_too_many.then(|| Leaving { service: name.clone(), hosts: leaving, of })
@@ -158,6 +169,7 @@ impl Services {
         let mut concerned = changed.clone();
         for name in changed {
             self.follow_link(name);
+            self.fill(name);
             for linked in self.linked_to(name) {
                 if self.follow_link(&linked) {
                     concerned.insert(linked);

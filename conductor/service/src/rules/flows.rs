@@ -49,6 +49,7 @@ impl Services {
 
     /// Takes the outcome of the submission of a flow.
     pub(crate) fn submitted(&mut self, name: &ServiceName, flow: Result<FlowId, String>) {
+        self.submitting.remove(name);
         let Some(service) = self.services.get_mut(name) else { return };
         let pending = service.record.pending.take();
         match flow {
@@ -130,6 +131,7 @@ impl Services {
         }
         self.put_service(&name);
         self.advance(&name);
+        self.follow_links(&name);
     }
 
     /// Goes back to the last version that was ready everywhere, once, if the newer version itself
@@ -148,6 +150,7 @@ impl Services {
         kept.record.reverted = true;
         let record = kept.record.clone();
         self.persist(Op::Put(Record::Version(record)));
+        self.place_as_wanted(name);
         self.recheck_all(name);
     }
 

@@ -25,9 +25,12 @@ impl Services {
         self.services.get(other).is_some_and(|other| other.is_ready_on(host))
     }
 
-    /// Returns where a spec wants its service: on the hosts of its own expression, or, if it is
-    /// linked, where the other service is.
+    /// Returns where a spec wants its service: on the hosts of its own expression; if it is linked,
+    /// where the other service is; if it is placed, where it is already and may stay.
     pub(crate) fn place_of(&self, spec: &ServiceSpec, own: HostSet) -> Result<HostSet, Rejection> {
+        if spec.place.is_some() {
+            return Ok(self.hosts_to_keep(spec));
+        }
         let Some(other) = &spec.upkeep.linked_to else { return Ok(own) };
         let known = self.services.get(other);
         let Some(known) = known else { return Err(Rejection::UnknownService(other.clone())) };

@@ -90,6 +90,7 @@ impl Services {
         let Some(flow) = self.flow_of_strangers(name, hosts, by) else { return };
         self.put_service(name);
         self.effects.push_back(Effect::Submit(Box::new(flow)));
+        self.submitting.insert(name.clone());
         // The answer waits for the flow, and tells it.
         self.answering = Some((reply, name.clone()));
     }

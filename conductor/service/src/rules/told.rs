@@ -62,6 +62,7 @@ impl Services {
         if self.present.remove(host).is_none() {
             return;
         }
+        self.ground.detached(host);
         for name in self.names_on(host) {
             self.recheck(&name, host);
         }
@@ -154,6 +155,7 @@ impl Services {
             names.remove(name);
         }
         self.persist(Op::Displace(name.clone(), host.clone()));
+        self.tally(name, host);
     }
 
     pub(crate) fn drain_changed(&mut self, hosts: &HostSet, drained: bool) {
@@ -163,6 +165,10 @@ impl Services {
                 true => self.drained.insert(host.clone()),
                 false => self.drained.remove(host),
             };
+            self.ground.drained(host, drained);
+            if !drained {
+                self.roomier.insert(host.clone());
+            }
             for name in self.names_on(host) {
                 self.recheck(&name, host);
                 concerned.insert(name);

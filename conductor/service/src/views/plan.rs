@@ -12,6 +12,7 @@ use orchestra_model::{
 
 use crate::{
     input::{Ask, Rejection},
+    placement::Ground,
     rules::{MOST, advance::Groups},
     services::Services,
     tables::Service,
@@ -38,6 +39,7 @@ impl Services {
         let mut trial = self.only(&name, &ask);
         let is_news = trial.want(by, ask)?;
         trial.follow_link(&name);
+        trial.fill(&name);
         trial.recheck_all(&name);
         let Some(service) = trial.services.get(&name) else {
             return Err(Rejection::UnknownService(name));
@@ -51,6 +53,7 @@ impl Services {
             superseded: living.map(|living| living.flow),
             paused_by: service.record.paused_by.clone(),
             steps: trial.steps(&name, service),
+            waiting: trial.waiting(&name),
         };
         let after = after.filter(|_| !unchanged);
         Ok((before.into_iter().chain(after).collect(), plan))
@@ -64,6 +67,10 @@ impl Services {
             names.extend(spec.upkeep.linked_to.clone());
         }
         names.extend(self.services.get(name).and_then(Service::linked_to).cloned());
+        let is_placed = match ask {
+            Ask::Apply { spec, .. } => spec.place.is_some(),
+            _ => self.wish(name).is_some(),
+        };
         let service = names.iter().filter_map(|name| self.services.get_key_value(name));
         Self {
             now: self.now,
@@ -72,6 +79,9 @@ impl Services {
             drained: self.drained.clone(),
             strangers: self.strangers.clone(),
             skipped: self.skipped,
+            // A service that is not placed asks nothing of it.
+            ground: if is_placed { self.ground.clone() } else { Ground::default() },
+            settled_at: self.settled_at,
             ..Self::default()
         }
     }

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says so by failing")]
 
 mod files;
+mod ground;
 mod health;
 mod links;
+mod placing;
 mod plan;
 mod random;
 mod signals;
@@ -171,7 +173,8 @@ fn who_is_away_is_left_out_and_brought_up_when_it_comes() {
 #[test]
 fn a_player_that_keeps_nothing_running_or_is_drained_gets_no_unit() {
     let mut world = World::new();
-    world.handle(Input::PlayerAttached { host: h("db1"), units: None });
+    let (offers, room) = Default::default();
+    world.handle(Input::PlayerAttached { host: h("db1"), units: None, offers, room });
     let drained = HostSet::parse_plain("db2").unwrap();
     world.handle(Input::DrainChanged { hosts: drained.clone(), drained: true });
     world.attach("db2");

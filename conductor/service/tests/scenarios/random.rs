@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    HostName, HostSet, ServiceName,
+    HostName, HostSet, Millis, ServiceName,
     service::{Cause, Goal, HostStep, Placement, RunEnd, ServiceVersion, UnitState, Wanted},
 };
 use orchestra_service::{Ask, Input, UnitFlow};
 
 use self::papers::Papers;
-use crate::world::{World, alice, apply, exporter, filed, filed_linked, h, linked, spec, web};
+use crate::world::{
+    World, alice, apply, exporter, filed, filed_linked, h, linked, placed, spec, web,
+};
 
 mod papers;
 
 /// Chance from a seed (SplitMix64).
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     fn next(&mut self) -> u64 {
@@ -25,7 +27,7 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
@@ -95,7 +97,7 @@ fn look_at_unwell(world: &World) {
 
 fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut Papers) {
     let host = chance.host();
-    match chance.below(25) {
+    match chance.below(26) {
         0 | 1 => world.attach(&host),
         2 => world.detach(&host),
         3 => {
@@ -167,9 +169,12 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
                 _ => drop(world.ask(Ask::Adopt { service, hosts })),
             }
         }
+        24 => place(world, papers, chance, version),
         22 => update_what_is_not_ready(world, papers, chance, version),
         12 => {
-            let hosts = [(web(), Ok(chance.hosts()))].into();
+            // Only what names its hosts is resolved.
+            let is_named = world.engine.expressions().any(|(name, _)| *name == web());
+            let hosts = is_named.then(|| (web(), Ok(chance.hosts()))).into_iter().collect();
             world.handle(Input::FleetLoaded { hosts });
         }
         13 => {
@@ -200,6 +205,41 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
                 world.run_flow();
             }
         }
+    }
+}
+
+/// What has to do with placement: some instances, or other players.
+fn place(world: &mut World, papers: &mut Papers, chance: &mut Chance, version: &mut u32) {
+    match chance.below(4) {
+        0 => load_players(world, chance),
+        1 => world.wait(Millis::seconds(45)),
+        _ => {
+            *version += u32::try_from(chance.below(2)).unwrap();
+            let count = u32::try_from(chance.below(7)).unwrap();
+            let ask = apply(placed(count, *version), HostSet::default());
+            apply_as_planned(world, papers, maybe_over(ask, chance));
+        }
+    }
+}
+
+/// The players file is read: all five players, but now and then not db5.
+fn load_players(world: &mut World, chance: &mut Chance) {
+    let zones = ["zone=east", "zone=west"];
+    let zone = zones[usize::try_from(chance.below(2)).unwrap()];
+    let first = ("db[1-4]", "zone=east");
+    match chance.below(3) {
+        0 => world.load_players(&[first]),
+        _ => world.load_players(&[first, ("db5", zone)]),
+    }
+}
+
+/// A service that is placed has as many instances as there are to be, as far as there are players.
+fn look_at_placed(world: &World) {
+    let status = world.status();
+    let Some(layout) = &status.record.layout else { return };
+    if status.record.goal == Goal::Running && world.strangers().is_empty() {
+        let wanted = usize::try_from(layout.total()).unwrap().min(5);
+        assert_eq!(status.record.hosts.len(), wanted, "{:?}", status.waiting);
     }
 }
 
@@ -308,6 +348,7 @@ fn heal(world: &mut World) {
     world.refusing.clear();
     let hosts = HostSet::parse_plain("db[1-5]").unwrap();
     world.handle(Input::DrainChanged { hosts, drained: false });
+    world.load_players(&[("db[1-5]", "zone=east")]);
     world.attach("db[1-5]");
     world.settle();
     for n in 1..=5 {
@@ -345,6 +386,8 @@ fn heal(world: &mut World) {
         world.settle();
     }
     let status = world.status();
+    // Those that are placed may have moved to where strangers were.
+    let hosts = if status.record.layout.is_some() { status.record.hosts.clone() } else { hosts };
     let wanted = match goal {
         Goal::Running => Some(UnitState::Ready),
         Goal::Stopped => Some(UnitState::Stopped),
@@ -369,6 +412,7 @@ fn heal(world: &mut World) {
         }
     }
     heal_linked(world);
+    look_at_placed(world);
     let written = world.writes;
     world.attach("db[1-5]");
     assert_eq!((world.writes, world.flows.len()), (written, 0), "it comes to rest");
@@ -410,6 +454,7 @@ fn whatever_happens_what_is_wanted_comes_about_once_everything_is_whole() {
         let told = std::panic::catch_unwind(|| {
             let (mut world, mut chance) = (World::new(), Chance(seed));
             let (mut seen, mut version) = (Seen::default(), 1);
+            load_players(&mut world, &mut chance);
             for _ in 0..60 {
                 step(&mut world, &mut chance, &mut version, &mut seen.papers);
                 seen.look(&world);

@@ -7,15 +7,17 @@ use std::{
 };
 
 use orchestra_model::{
-    Asker, FlowId, FlowState, HostName, HostSet, Quantity, ScoreName, ServiceName, TaskState,
-    Timestamp,
+    Asker, FlowId, FlowState, HostName, HostSet, Millis, Quantity, ScoreName, ServiceName,
+    TaskState, Timestamp,
     delivery::{OrderNumber, Term},
+    names::{LabelKey, LabelValue},
     record::{Op, Record},
+    score::{Offers, ScoreOffer, ScoreSpec},
     service::{
-        Cause, FileOutcome, HealthRule, Instance, InstanceStatus, OnUnhealthy, Ordinal, Placement,
-        PlacementRecord, Probe, RunEnd, RunNumber, ServiceRecord, ServiceSpec, ServiceStatus,
-        ServiceVersion, Stranger, Target, UnitReport, UnitState, Unready, UnwellUnit,
-        VersionRecord, Wanted,
+        Cause, FileOutcome, HealthRule, Instance, InstanceStatus, Labels, Layout, OnUnhealthy,
+        Ordinal, PlaceRule, Placement, PlacementRecord, PlayerFacts, Probe, Room, RunEnd,
+        RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Spread, Stranger,
+        Target, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
     },
 };
 use orchestra_service::{
@@ -263,8 +265,47 @@ impl World {
             self.attached.insert(host.clone());
             let units = self.units.entry(host.clone()).or_default();
             let units = Some(units.values().cloned().collect());
-            self.handle(Input::PlayerAttached { host: host.clone(), units });
+            let offers = self.offers(host);
+            let room = Room::default();
+            self.handle(Input::PlayerAttached { host: host.clone(), units, offers, room });
         }
+    }
+
+    /// What a player offers: the score of `web`, unless it refuses every order to run something.
+    fn offers(&self, host: &HostName) -> Offers {
+        let spec = match self.refusing.contains(host) {
+            true => Err("it is disabled".to_owned()),
+            false => Ok(ScoreSpec::default()),
+        };
+        let name = ScoreName::new("run-web").unwrap();
+        Offers::from(vec![ScoreOffer { name, hash: None, spec }])
+    }
+
+    /// Reads a players file: hosts, each with labels behind it.
+    pub(crate) fn load_players(&mut self, lines: &[(&str, &str)]) {
+        let mut players = BTreeMap::new();
+        for (hosts, labels) in lines {
+            let labels: Labels = labels
+                .split_whitespace()
+                .map(|label| label.split_once('=').unwrap())
+                .map(|(key, value)| (LabelKey::new(key).unwrap(), LabelValue::new(value).unwrap()))
+                .collect();
+            let room = Room {
+                memory: labels.get("memory").map(|size| size.as_str().parse().unwrap()),
+                cpu: labels.get("cpu").map(|cores| cores.as_str().parse().unwrap()),
+            };
+            let facts = PlayerFacts { labels: Arc::new(labels), room };
+            let hosts = HostSet::parse_plain(hosts).unwrap();
+            players.extend(hosts.iter().map(|host| (host.clone(), facts.clone())));
+        }
+        self.handle(Input::PlayersLoaded { players });
+    }
+
+    /// Time goes by.
+    pub(crate) fn wait(&mut self, length: Millis) {
+        self.now += length.0;
+        self.engine.advance_to(Timestamp(self.now));
+        self.perform();
     }
 
     pub(crate) fn detach(&mut self, host: &str) {
@@ -560,11 +601,26 @@ pub(crate) fn spec(on: &str, n: u32) -> ServiceSpec {
     spec
 }
 
+/// A service `web` of so many instances; `n` makes one differ from another.
+pub(crate) fn placed(count: u32, n: u32) -> ServiceSpec {
+    let rule =
+        PlaceRule { layout: Layout::Count(count), require: Labels::new(), spread: Spread::Zone };
+    ServiceSpec { place: Some(rule), ..spec("", n) }
+}
+
 pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {
-    // Enough to make the spec again: its host set and its one parameter.
+    // Enough to make the spec again: where it is, and its one parameter.
     let n = spec.params.iter().map(|(_, value)| value.to_owned()).next().unwrap();
-    let spec_bytes = format!("{} {n}", spec.on).into_bytes().into();
+    let spec_bytes = format!("{} {n}", where_of(&spec)).into_bytes().into();
     Ask::Apply { spec: Box::new(spec), spec_bytes, hosts, take_over: false }
+}
+
+/// Where a service is to be, in one word: its host set, `#3` for three instances, `` if it is linked.
+fn where_of(spec: &ServiceSpec) -> String {
+    match &spec.place {
+        Some(rule) => format!("#{}", rule.layout),
+        None => spec.on.clone(),
+    }
 }
 
 /// A file that says that service `web` is on these hosts; `n` makes one content differ from another.
@@ -596,7 +652,11 @@ fn decode(record: &VersionRecord) -> ServiceSpec {
     let text = std::str::from_utf8(&record.spec).unwrap();
     let (on, n) = text.split_once(' ').unwrap();
     let n = n.parse().unwrap();
-    let mut spec = if on.is_empty() { linked(n) } else { spec(on, n) };
+    let mut spec = match on.strip_prefix('#') {
+        Some(count) => placed(count.parse().unwrap(), n),
+        None if on.is_empty() => linked(n),
+        None => spec(on, n),
+    };
     spec.name = record.service.clone();
     spec
 }

@@ -2,10 +2,12 @@
 
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
+    names::LabelValue,
     record::{Op, Record},
     service::{
-        Cause, Change, FileStanding, Forgotten, Goal, Instance, LivingChange, Ordinal, Placement,
-        PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord, ServiceVersion, VersionRecord,
+        Cause, Change, FileStanding, Forgotten, Goal, Instance, Layout, LivingChange, Ordinal,
+        Placement, PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord, ServiceVersion,
+        VersionRecord,
     },
 };
 
@@ -38,6 +40,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         stable: Some(ServiceVersion(1)),
         goal: Goal::Stopped,
         hosts: hosts("db[1-3]"),
+        layout: Some(Layout::Zones([(LabelValue::new("east").unwrap(), 2)].into())),
         paused_by: Some(alice.clone()),
         pending: Some(Change {
             cause: Cause::Restart,
@@ -65,6 +68,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         file: None,
         goal: Goal::Removed,
         hosts: HostSet::default(),
+        layout: None,
         paused_by: None,
         pending: None,
         living: None,

@@ -33,7 +33,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use orchestra_model::delivery::AttemptKey;
+use orchestra_model::{delivery::AttemptKey, service::Room};
 use orchestra_units::{Effect, Input, Now, RunEvent, RunId, State, UnitKey, Units};
 
 use super::{
@@ -80,6 +80,8 @@ const REWRITE_PAUSE: u64 = 1_000;
 /// The units' engine, and all that it needs around it.
 pub(super) struct Keeping {
     pub(super) engine: Units,
+    /// How much of the host there is for units.
+    pub(super) room: Room,
     journal: Journal<State>,
     /// When to replace a file that could not be written by a fresh one.
     rewrite_at: Option<BootMillis>,

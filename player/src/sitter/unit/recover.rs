@@ -6,7 +6,7 @@ use std::{io, rc::Rc};
 use orchestra_model::{
     delivery::{AttemptEnd, AttemptKey, Outcome, Output, SpoolId},
     process::{BootId, ProcessMark},
-    service::{ReadySign, RunEnd},
+    service::{MilliCores, ReadySign, Room, RunEnd},
 };
 use orchestra_spool::Input;
 use orchestra_units::{Capacity, Input as UnitInput, RunEvent, RunId, State, UnitKey, Units};
@@ -67,10 +67,14 @@ pub(in crate::sitter) fn open(
         .map_err(|error| JournalError::Io(error.into()))?;
     let of_cgroup = cgroups.and_then(|cgroups| cgroups.limits().memory());
     let memory = [host_memory(), of_cgroup].into_iter().flatten().min();
+    let cores = std::thread::available_parallelism().ok();
+    let cpu = cores.and_then(|cores| u32::try_from(cores.get()).ok()?.checked_mul(1_000));
+    let room = Room { memory, cpu: cpu.map(MilliCores) };
     let capacity = Capacity { units: config.max_units as usize, memory };
     let engine = Units::recover(state, capacity, u64::from_le_bytes(seed), now(), boot);
     Ok(Keeping {
         engine,
+        room,
         journal,
         rewrite_at: None,
         place,

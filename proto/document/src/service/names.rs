@@ -7,7 +7,8 @@ const USER: &str = "the score's .conf names its user";
 const ENVIRONMENT: &str = "what the score is told goes into params";
 const FORM: &str = "a service is written in Orchestra's own form, which begins: service: NAME";
 const DOWN: &str = "how many hosts may be down at once: update.parallel, and budget for all causes";
-const EACH: &str = "there is one instance on each host of on";
+const EACH: &str =
+    "on: one instance on each of these hosts; place: {count: 3}: so many, where there is room";
 const LIMITS: &str = "limits are written as resources: {memory: 512MiB, cpu: 1.5, processes: 200}";
 const RESERVE: &str = "what is kept for a run is resources.reserve, which is of memory alone";
 const SWAP: &str = "resources.memory is for memory and swap together";
@@ -20,7 +21,6 @@ const SEVERAL: &str = super::SEVERAL;
 
 /// Beside the fields of a service.
 pub(super) const SERVICE: &[Foreign] = &[
-    Later("place"),
     Later("panic"),
     Later("logs"),
     Later("dns"),
@@ -61,7 +61,12 @@ pub(super) const SERVICE: &[Foreign] = &[
     Instead("image", SCORE),
     Instead("args", SCORE),
     Instead("env", ENVIRONMENT),
-    Renamed("nodeSelector", "on"),
+    Renamed("nodeSelector", "place.require, or on"),
+    Renamed("topologySpreadConstraints", "place.spread"),
+    Renamed("zones", "place.zones"),
+    Renamed("require", "place.require"),
+    Renamed("spread", "place.spread"),
+    Renamed("per_host", "place.per_host"),
     Renamed("strategy", "update"),
     Instead("maxUnavailable", DOWN),
     Instead("minAvailable", DOWN),
@@ -83,8 +88,8 @@ pub(super) const SERVICE: &[Foreign] = &[
     Instead("driver", SCORE),
     Instead("config", SCORE),
     Instead("count", EACH),
-    Renamed("datacenters", "on"),
-    Renamed("constraint", "on"),
+    Renamed("datacenters", "place.zones, or on"),
+    Renamed("constraint", "place.require, or on"),
     Renamed("max_parallel", "update.parallel"),
     Renamed("min_healthy_time", "update.healthy_for"),
     Renamed("healthy_deadline", "update.deadline"),
@@ -145,6 +150,19 @@ pub(super) const SERVICE: &[Foreign] = &[
     Instead("cpu_quota", CPU),
     Renamed("pids_limit", "resources.processes"),
     Instead("deploy", DOWN),
+];
+
+/// Beside the fields of `place`.
+pub(super) const PLACE: &[Foreign] = &[
+    Later("machines"),
+    Instead("on", "on is instead of place: one instance on each of these hosts"),
+    Renamed("replicas", "count"),
+    Renamed("instances", "count"),
+    Renamed("labels", "require"),
+    Renamed("nodeSelector", "require"),
+    Renamed("constraint", "require"),
+    Renamed("datacenters", "zones"),
+    Renamed("maxPerHost", "per_host"),
 ];
 
 /// Beside the fields of `update`.

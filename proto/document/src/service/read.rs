@@ -13,6 +13,7 @@ use orchestra_model::{
 use super::{
     health::{health, judgement, ready},
     names,
+    place::place,
     process::{ports, process},
     signal::Signal,
 };
@@ -28,8 +29,10 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let params = read_params(pairs, "params", problems);
     let linked_to = fields.parsed::<ServiceName>("linked_to", problems);
     let is_linked = is_given(tree, "linked_to");
-    // A linked one is where the other is.
-    let on = match is_linked && !is_given(tree, "on") {
+    let place = fields.get("place", problems).and_then(|node| place(node, problems));
+    let is_placed = is_given(tree, "place");
+    // A linked one is where the other is, and a placed one where the conductor chooses.
+    let on = match (is_linked || is_placed) && !is_given(tree, "on") {
         true => Some(String::new()),
         false => fields.host_set("on", problems),
     };
@@ -45,7 +48,12 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let ports = fields.get("ports", problems).map(|node| ports(node, problems));
     let process = process(&mut fields, problems);
     let auto_start = fields.yes_or_no("auto_start", problems);
-    for required in ["service", "score", if is_linked { "linked_to" } else { "on" }] {
+    let somewhere = match (is_linked, is_placed) {
+        (true, _) => "linked_to",
+        (false, true) => "place",
+        (false, false) => "on",
+    };
+    for required in ["service", "score", somewhere] {
         if !is_given(tree, required) {
             fields.missing(required, problems);
         }
@@ -64,6 +72,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     };
     let spec = ServiceSpec {
         params: params?,
+        place,
         budget,
         update: update.unwrap_or_default(),
         upkeep,
@@ -84,6 +93,7 @@ fn note_invalid(invalid: &InvalidService, problems: &mut Problems) {
     match invalid {
         InvalidService::Limit { field, problem } => problems.add(field, problem),
         InvalidService::Upkeep(invalid) => problems.add(invalid.field, invalid.problem),
+        InvalidService::Place(invalid) => problems.add(invalid.field, invalid.problem),
         InvalidService::Param { key, cause } => {
             problems.add("params", format_args!("{key}: {cause}"));
         }

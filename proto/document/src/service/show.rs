@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use orchestra_model::{
     Quantity,
-    names::ParamKey,
+    names::{LabelValue, ParamKey},
     service::{
-        HealthRule, MilliCores, PortRule, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule,
-        Resources, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule,
+        HealthRule, Labels, Layout, MilliCores, PlaceRule, PortRule, Probe, ProcessRule, ReadyRule,
+        ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, Spread, StopRule,
+        UpdateRule,
     },
     size::ByteSize,
     time::Millis,
@@ -49,8 +50,18 @@ pub struct Canonical<'a> {
 
 impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ServiceSpec { name, score, params, on, budget, update, upkeep, judgement, auto_start } =
-            self.spec;
+        let ServiceSpec {
+            name,
+            score,
+            params,
+            on,
+            place,
+            budget,
+            update,
+            upkeep,
+            judgement,
+            auto_start,
+        } = self.spec;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("service", name)?;
         map.serialize_entry("score", score)?;
@@ -60,9 +71,10 @@ impl Serialize for Canonical<'_> {
                 params.iter().map(|(key, text)| (key, value(text))).collect();
             map.serialize_entry("params", &params)?;
         }
-        match &upkeep.linked_to {
-            Some(other) => map.serialize_entry("linked_to", other)?,
-            None => map.serialize_entry("on", on)?,
+        match (&upkeep.linked_to, place) {
+            (Some(other), _) => map.serialize_entry("linked_to", other)?,
+            (None, Some(rule)) => map.serialize_entry("place", &placed(rule))?,
+            (None, None) => map.serialize_entry("on", on)?,
         }
         if let Some(budget) = budget {
             map.serialize_entry("budget", &Amount(*budget))?;
@@ -90,6 +102,26 @@ impl Serialize for Canonical<'_> {
         map.serialize_entry("auto_start", auto_start)?;
         map.end()
     }
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zones: Option<&'a BTreeMap<LabelValue, u32>>,
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    require: &'a Labels,
+    spread: Spread,
+}
+
+fn placed(rule: &PlaceRule) -> Place<'_> {
+    let PlaceRule { layout, require, spread } = rule;
+    let (count, zones) = match layout {
+        Layout::Count(count) => (Some(*count), None),
+        Layout::Zones(zones) => (None, Some(zones)),
+    };
+    Place { count, zones, require, spread: *spread }
 }
 
 /// What processes are like, as far as it is said.

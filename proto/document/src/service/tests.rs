@@ -16,6 +16,7 @@ use orchestra_model::{
 use super::{Values, parse, show};
 use crate::Format;
 
+mod place;
 mod properties;
 mod wrong;
 

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::{HostSet, audit::Asker, ids::FlowId, service::ServiceVersion, state::kebab_enum};
+use crate::{
+    HostSet,
+    audit::Asker,
+    ids::FlowId,
+    service::{ServiceVersion, Waiting},
+    state::kebab_enum,
+};
 
 kebab_enum!(
     /// What an apply would bring to a host.
@@ -60,4 +66,6 @@ pub struct ServicePlan {
     pub paused_by: Option<Asker>,
     /// What would be done where, each host once.
     pub steps: Vec<PlannedHosts>,
+    /// Instances for which no player has room.
+    pub waiting: Vec<Waiting>,
 }

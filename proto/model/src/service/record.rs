@@ -7,7 +7,7 @@ use crate::{
     audit::Asker,
     ids::FlowId,
     names::{HostName, ScoreName, ServiceName},
-    service::{Instance, Placement, ServiceFile, ServiceVersion},
+    service::{Instance, Layout, Placement, ServiceFile, ServiceVersion},
     state::{FlowState, kebab_enum},
     time::Timestamp,
 };
@@ -40,6 +40,9 @@ pub struct ServiceRecord {
     pub goal: Goal,
     /// Where it is wanted. A reload resolves the version's expression anew.
     pub hosts: HostSet,
+    /// How many instances are wanted, if the service is placed: what its version says, until
+    /// somebody scales it.
+    pub layout: Option<Layout>,
     /// Who paused it: nothing voluntary is done, and what runs runs on.
     pub paused_by: Option<Asker>,
     /// What somebody asked for that no flow was made for yet.

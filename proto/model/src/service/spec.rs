@@ -4,7 +4,7 @@ use crate::{
     names::{ParamKey, ScoreName, ServiceName},
     params::Params,
     quantity::Quantity,
-    service::{InvalidPort, InvalidUpkeep, Judgement, Upkeep},
+    service::{InvalidPlace, InvalidPort, InvalidUpkeep, Judgement, PlaceRule, Upkeep},
     time::Millis,
 };
 
@@ -19,8 +19,10 @@ pub struct ServiceSpec {
     pub params: Params,
     /// Where: on each host of this host set expression, and nowhere else. It is resolved anew when
     /// players, groups or deployments change. Empty where it is linked to another service
-    /// ([`Upkeep::linked_to`]): then it is exactly where that one is.
+    /// ([`Upkeep::linked_to`]): then it is exactly where that one is; and where it is placed.
     pub on: String,
+    /// Where and how many, if the conductor chooses the players.
+    pub place: Option<PlaceRule>,
     /// How many of its hosts may be without a ready instance by our own motion: the limit of the
     /// service's cell. `None`: as many as `update.parallel`.
     pub budget: Option<Quantity>,
@@ -82,6 +84,9 @@ pub enum InvalidService {
     /// Its upkeep makes no sense.
     #[error("{0}")]
     Upkeep(InvalidUpkeep),
+    /// Where it is to be makes no sense.
+    #[error("{0}")]
+    Place(InvalidPlace),
     /// A parameter speaks of a port that there is not.
     #[error("params: {key}: {cause}")]
     Param {
@@ -100,6 +105,7 @@ impl ServiceSpec {
             score,
             params: Params::default(),
             on: on.into(),
+            place: None,
             budget: None,
             update: UpdateRule::default(),
             upkeep: Upkeep::default(),
@@ -117,7 +123,17 @@ impl ServiceSpec {
     pub fn check(&self) -> Result<(), InvalidService> {
         let wrong = |field, problem| Err(InvalidService::Limit { field, problem });
         let update = &self.update;
-        match (&self.upkeep.linked_to, self.on.is_empty()) {
+        if let Some(place) = &self.place {
+            if self.upkeep.linked_to.is_some() {
+                return wrong("linked_to", "it is placed by itself; leave linked_to or place out");
+            }
+            if !self.on.is_empty() {
+                return wrong("on", "place says where it is; leave on or place out");
+            }
+            place.check().map_err(InvalidService::Place)?;
+        }
+        let is_somewhere = !self.on.is_empty() || self.place.is_some();
+        match (&self.upkeep.linked_to, !is_somewhere) {
             (Some(other), _) if *other == self.name => {
                 return wrong("linked_to", "it is linked to itself");
             }
@@ -162,7 +178,7 @@ impl ServiceSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::OnUnhealthy;
+    use crate::service::{Labels, Layout, OnUnhealthy, Spread};
 
     #[test]
     fn limits_that_contradict_themselves_are_refused() {
@@ -174,6 +190,7 @@ mod tests {
             Ok(()) => None,
             Err(InvalidService::Limit { field, .. }) => Some(field),
             Err(InvalidService::Upkeep(invalid)) => Some(invalid.field),
+            Err(InvalidService::Place(invalid)) => Some(invalid.field),
             Err(InvalidService::Param { .. }) => Some("params"),
         };
         let updated = |update| ServiceSpec { update, ..spec() };
@@ -194,6 +211,14 @@ mod tests {
         assert_eq!(field(ServiceSpec { on: String::new(), ..spec() }), Some("on"));
         let judgement = Judgement { on_unhealthy: OnUnhealthy::Restart };
         assert_eq!(field(ServiceSpec { judgement, ..spec() }), Some("on_unhealthy"));
+        let place = |count| {
+            let layout = Layout::Count(count);
+            Some(PlaceRule { layout, require: Labels::new(), spread: Spread::Zone })
+        };
+        let placed =
+            |on: &str, count| field(ServiceSpec { on: on.into(), place: place(count), ..spec() });
+        assert_eq!((placed("", 2), placed("@web", 2)), (None, Some("on")));
+        assert_eq!(placed("", u32::MAX), Some("place.count"));
         let deadline = update.healthy_for;
         assert_eq!(field(updated(UpdateRule { deadline, ..update })), Some("update.deadline"));
     }

@@ -4,7 +4,7 @@ use crate::{
     HostSet,
     ids::FlowId,
     names::HostName,
-    service::{Instance, ServiceRecord, UnitReport, Unready},
+    service::{Instance, ServiceRecord, UnitReport, Unready, Waiting},
     vitals::UnitUsage,
 };
 
@@ -17,6 +17,8 @@ pub struct ServiceStatus {
     pub instances: Vec<InstanceStatus>,
     /// Hosts where it is wanted and no instance was placed yet.
     pub unplaced: HostSet,
+    /// Instances that wait for a player, and why; nothing for a service that is not placed.
+    pub waiting: Vec<Waiting>,
     /// Hosts that a flow did not bring where they are wanted; they are left as they are until they
     /// attach anew or somebody asks for something.
     pub given_up: HostSet,

@@ -2,9 +2,11 @@
 
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
+    names::LabelValue,
     service::{
-        Cause, Change, FileStanding, Forgotten, Goal, Instance, LivingChange, Ordinal, Placement,
-        PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord, ServiceVersion, VersionRecord,
+        Cause, Change, FileStanding, Forgotten, Goal, Instance, Layout, LivingChange, Ordinal,
+        Placement, PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord, ServiceVersion,
+        VersionRecord,
     },
 };
 use prost::Message;
@@ -42,6 +44,25 @@ pub(in super::super) struct ServiceBody {
     forgotten: Vec<ForgottenBody>,
     #[prost(message, optional, tag = "17")]
     file: Option<FileBody>,
+    #[prost(message, optional, tag = "50")]
+    layout: Option<LayoutBody>,
+}
+
+/// A count, or numbers by zones; zones of an empty layout are never stored.
+#[derive(Message)]
+struct LayoutBody {
+    #[prost(uint32, tag = "1")]
+    count: u32,
+    #[prost(message, repeated, tag = "2")]
+    zones: Vec<ZoneBody>,
+}
+
+#[derive(Message)]
+struct ZoneBody {
+    #[prost(string, tag = "1")]
+    zone: String,
+    #[prost(uint32, tag = "2")]
+    count: u32,
 }
 
 /// Numbers above the first of a pair, up to the second.
@@ -144,6 +165,7 @@ impl From<&ServiceRecord> for ServiceBody {
             stable: record.stable.map(|version| version.0),
             goal: record.goal.to_string(),
             hosts: record.hosts.to_string(),
+            layout: record.layout.as_ref().map(Into::into),
             paused_by: text(record.paused_by.as_ref()),
             pending: record.pending.as_ref().map(|change| ChangeBody {
                 cause: change.cause.to_string(),
@@ -163,6 +185,31 @@ impl From<&ServiceRecord> for ServiceBody {
             forgotten: record.forgotten.iter().map(Into::into).collect(),
             file: record.file.as_ref().map(Into::into),
         }
+    }
+}
+
+impl From<&Layout> for LayoutBody {
+    fn from(layout: &Layout) -> Self {
+        match layout {
+            Layout::Count(count) => Self { count: *count, zones: Vec::new() },
+            Layout::Zones(zones) => {
+                let zone = |(zone, count): (&LabelValue, &u32)| ZoneBody {
+                    zone: zone.to_string(),
+                    count: *count,
+                };
+                Self { count: 0, zones: zones.iter().map(zone).collect() }
+            }
+        }
+    }
+}
+
+impl LayoutBody {
+    fn into_layout(self) -> Result<Layout, Unreadable> {
+        if self.zones.is_empty() {
+            return Ok(Layout::Count(self.count));
+        }
+        let zone = |it: ZoneBody| Ok((LabelValue::new(&it.zone)?, it.count));
+        Ok(Layout::Zones(self.zones.into_iter().map(zone).collect::<Result<_, Unreadable>>()?))
     }
 }
 
@@ -251,6 +298,7 @@ impl ServiceBody {
             stable: self.stable.map(ServiceVersion),
             goal: word(&self.goal, Goal::from_word)?,
             hosts: hosts(&self.hosts)?,
+            layout: self.layout.map(LayoutBody::into_layout).transpose()?,
             paused_by: audience(self.paused_by.as_deref())?,
             pending: self.pending.map(change).transpose()?,
             living: self.living.map(living).transpose()?,

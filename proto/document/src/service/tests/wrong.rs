@@ -147,7 +147,6 @@ fn a_mistyped_field_is_told_the_nearest() {
 #[test]
 fn what_is_not_offered_yet_is_said_to_be_that() {
     for name in [
-        "place",
         "logs",
         "dns",
         "prepare",

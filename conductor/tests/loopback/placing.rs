@@ -1,0 +1,66 @@
+//! Services that are placed: by labels and room of the players file, and by what players say of
+//! themselves.
+
+use orchestra_model::{
+    service::{Labels, Layout, PlaceRule, Resources, ServiceSpec, Spread},
+    size::ByteSize,
+};
+use orchestra_proto::v1;
+
+use crate::{
+    harness::{Audience, Conductor, eventually},
+    services::{Keeper, spec, start},
+};
+
+/// A service of so many instances, each of which reserves 1 GiB.
+fn placed(count: u32) -> ServiceSpec {
+    let layout = Layout::Count(count);
+    let mut spec = ServiceSpec {
+        place: Some(PlaceRule { layout, require: Labels::new(), spread: Spread::Zone }),
+        ..spec("", "hello")
+    };
+    let reserve = Some(ByteSize(1 << 30));
+    spec.upkeep.resources = Some(Resources { reserve, ..Resources::NONE });
+    spec
+}
+
+#[tokio::test]
+async fn instances_go_where_there_is_room_and_wait_where_there_is_none() {
+    let players = "a[1-2] zone=east memory=2GiB\nb[1-2] zone=west memory=2GiB\n";
+    let (place, conductor, alice) = start(players).await;
+    let mut first = Keeper::attach(&place, &conductor, "a1").await;
+    // By the file it has room; by its own word it has not.
+    let little = v1::Room { memory_bytes: Some(512 << 20), cpu_millicores: None };
+    let _small = Keeper::attach_with(&place, &conductor, "a2", little).await;
+    let mut second = Keeper::attach(&place, &conductor, "b1").await;
+    let applied = alice.apply(&placed(3)).await.unwrap();
+    assert_eq!(applied.waiting[0].players, 0, "b2 may come: nothing is placed before");
+    let mut third = Keeper::attach(&place, &conductor, "b2").await;
+    let mut ordinals = Vec::new();
+    for keeper in [&mut first, &mut second, &mut third] {
+        ordinals.push(keeper.obey("ready").await.ordinal);
+    }
+    ordinals.sort_unstable();
+    assert_eq!(ordinals, [1, 2, 3]);
+    let applied = alice.apply(&placed(4)).await.unwrap();
+    let [waiting] = &applied.waiting[..] else { panic!("{applied:?}") };
+    assert_eq!((waiting.count, waiting.taken, waiting.full), (1, 3, 1));
+    assert_eq!(waiting.memory_bytes, 1 << 30);
+    for keeper in [&mut first, &mut second, &mut third] {
+        keeper.obey("ready").await;
+    }
+    let whole = eventually("the update", async || {
+        let service = alice.service().await.unwrap();
+        service.living.is_none().then_some(service)
+    })
+    .await;
+    assert_eq!((whole.hosts.as_str(), whole.waiting[0].full), ("a1,b[1-2]", 1));
+    // Where everything is placed, a restart moves nothing.
+    conductor.kill();
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let again = alice.service().await.unwrap();
+    assert_eq!((again.hosts, again.instances.len()), (whole.hosts, 3));
+    let layout = again.layout.and_then(|layout| layout.layout);
+    assert_eq!(layout, Some(v1::layout::Layout::Count(4)));
+}
