@@ -5,11 +5,12 @@
 //!
 //! All output of these programs passes here. No character passes that a terminal obeys or a person
 //! cannot see (see [`orchestra_model::foreign`]), even if a view forgot to check foreign text.
-//! Exceptions are line ends, tabs, our own colours, and what clears a terminal
-//! ([`Console::clear`]). What scores wrote goes to files and pipes unchanged ([`Page::foreign`]),
+//! Exceptions are line ends, tabs, our own colours, and what moves a terminal's cursor and clears it
+//! ([`Console::clear`], [`Console::draw`]). What scores wrote goes to files and pipes unchanged ([`Page::foreign`]),
 //! because it may be data; a terminal is shown it with these characters spelled out.
 
 mod answer;
+mod area;
 
 use std::{
     borrow::Cow,
@@ -21,10 +22,14 @@ use std::{
 use orchestra_model::foreign;
 
 pub(crate) use answer::Streamed;
+pub(crate) use area::Area;
 
 use crate::{
     error::Failure,
-    view::{Page, Style, colour_at_start},
+    view::{
+        Page, Style, colour_at_start,
+        live::{Frame, Glyphs, Row},
+    },
 };
 
 /// When to colour.
@@ -89,13 +94,39 @@ impl Console {
 
     /// Whether answers go to a terminal that can be written anew.
     pub(crate) fn can_refresh(&self) -> bool {
-        let dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        self.screen.style.terminal && !self.json && !dumb
+        self.screen.style.terminal && !self.json && !is_dumb()
     }
 
     /// Clears the terminal, if answers go to one that [can be written anew](Self::can_refresh).
     pub(crate) fn clear(&mut self) -> Result<(), Failure> {
         self.screen.out.clear().map_err(unwritten)
+    }
+
+    /// Where narration can be drawn anew: `None` if it does not go to a terminal of known size. The
+    /// last row is left to the cursor.
+    pub(crate) fn frame(&self) -> Option<Frame> {
+        if !self.screen.narration.terminal || is_dumb() {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+        let (width, height) = (usize::from(size.ws_col), usize::from(size.ws_row));
+        let height = height.saturating_sub(1);
+        let glyphs = if knows_blocks() { Glyphs::Blocks } else { Glyphs::Ascii };
+        (width > 0 && height > 0).then_some(Frame { width, height, glyphs })
+    }
+
+    /// Draws rows on standard error in place of those that were drawn there last. It is no failure if
+    /// nobody can see them.
+    pub(crate) fn draw(&self, area: &mut Area, rows: &[Row], width: usize) {
+        let style = self.screen.narration;
+        let line = |row: &Row| {
+            let (line, columns) = row.render(width, style);
+            (safe(line.as_bytes(), style).into_owned(), columns)
+        };
+        let lines: Vec<_> = rows.iter().map(line).collect();
+        if let Ok(bytes) = area.redraw(&lines, width) {
+            let _ = io::stderr().lock().write_all(&bytes);
+        }
     }
 
     /// Whether a person can be asked.
@@ -130,6 +161,18 @@ impl Screen {
         let bytes = if self.narration.terminal { foreign::lines(bytes) } else { bytes.into() };
         let _ = io::stderr().lock().write_all(&bytes);
     }
+}
+
+/// Whether the terminal cannot be drawn on.
+fn is_dumb() -> bool {
+    env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+/// Whether the terminal shows more than ASCII, as the first of the variables says that is set.
+fn knows_blocks() -> bool {
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(env::var_os);
+    let locale = set.map(|value| value.to_string_lossy().to_uppercase()).find(|it| !it.is_empty());
+    locale.is_some_and(|locale| locale.contains("UTF-8") || locale.contains("UTF8"))
 }
 
 /// Returns whether the environment asks for no colours. An empty variable counts as unset.

@@ -8,6 +8,7 @@ pub(crate) mod flow;
 pub(crate) mod hosts;
 pub(crate) mod json;
 pub(crate) mod ledger;
+pub(crate) mod live;
 mod output;
 pub(crate) mod player;
 #[cfg(test)]

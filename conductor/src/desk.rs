@@ -41,7 +41,7 @@ pub(crate) use self::{
     groups::ListedGroup,
     hosts::Others,
     ledger::ListedDeployment,
-    listing::TaskFilter,
+    listing::{TaskFilter, ToldOfEnds},
     logs::WhichInstance,
     recipient::{Recipient, Stopped},
     retry::WantedRetry,

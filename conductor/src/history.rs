@@ -170,6 +170,7 @@ pub(crate) fn tasks(
             started_at: None,
             ended_at: job.ended_at,
             end: None,
+            last_line: None,
             absence: None,
         },
     });
@@ -194,6 +195,7 @@ fn task_status(record: &TaskRecord, job: &JobRecord) -> TaskStatus {
         started_at: record.started_at,
         ended_at: record.ended_at,
         end: None,
+        last_line: None,
         absence: None,
     }
 }

@@ -243,6 +243,7 @@ impl From<&TaskStatus> for v1::TaskStatus {
                 .map_or_else(Bytes::new, |end| Bytes::from_owner(end.to_shared())),
             index: task.index,
             absence: task.absence.map(Into::into),
+            last_line: text(task.last_line.as_ref()),
         }
     }
 }
@@ -273,6 +274,7 @@ impl TryFrom<v1::TaskStatus> for TaskStatus {
                 .transpose()
                 .in_field("TaskStatus.end")?,
             absence: task.absence.map(Into::into),
+            last_line: (!task.last_line.is_empty()).then(|| task.last_line.as_str().into()),
         })
     }
 }

@@ -22,6 +22,7 @@ mod codec;
 mod delivery;
 mod flow;
 mod invalid;
+mod last_line;
 mod ledger;
 mod reason;
 mod remedy;
@@ -39,6 +40,7 @@ pub use delivery::{
 };
 pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;
+pub use last_line::last_error_line;
 pub use ledger::Planned;
 pub use reason::Reason;
 pub use remedy::spelt;

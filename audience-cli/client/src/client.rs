@@ -26,7 +26,9 @@ use crate::{
 /// How long a single question may take before it fails.
 pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 
-/// A connection to a conductor. The caller may have it made again.
+/// A connection to a conductor. The caller may have it made again. A clone shares the connection until
+/// either of them makes it again, so that two questions can be asked at once.
+#[derive(Clone)]
 pub struct Client {
     connection: Connection,
     credentials: Credentials,

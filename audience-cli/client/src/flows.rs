@@ -32,6 +32,8 @@ pub struct TaskFilter {
     pub states: Vec<TaskState>,
     /// Whether outputs and responses are told too.
     pub ends: bool,
+    /// Whether the last line of standard error is told of what did not end ok.
+    pub last_lines: bool,
 }
 
 /// Why a flow, or a part of it, is in its state.
@@ -75,6 +77,7 @@ impl Client {
             host: filter.host.as_ref().map(ToString::to_string).unwrap_or_default(),
             states: filter.states.iter().map(ToString::to_string).collect(),
             ends: filter.ends,
+            last_lines: filter.last_lines,
         };
         let what = format!("listing the tasks of flow {flow}");
         let stream = answered(&what, self.rpc.list_tasks(request)).await?;

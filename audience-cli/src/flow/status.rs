@@ -10,7 +10,10 @@ mod text;
 use orchestra_client::{Client, Exit, TaskFilter};
 use orchestra_model::ids::{FlowId, Reference};
 
-use super::list::newest;
+use super::{
+    list::newest,
+    wait::{From, Waiting, Watcher},
+};
 use crate::{
     error::Failure,
     program::Program,
@@ -27,7 +30,7 @@ flow; of several the first of 1, 8, 6, 3, 2, 4, 5, 7 that occurs";
 
 const EXAMPLES: &str = "
 Examples:
-  getstatus last
+  getstatus last --watch
   getstatus 42.1.1 --failed -b";
 
 /// Tell where flows stand; without an id, the newest flows, a line each
@@ -44,6 +47,9 @@ pub(crate) struct Status {
     /// 42, last, 42.1, 42.1.2 or 42/NAME, also with @HOST; several: 1,3,5-8
     #[arg(value_name = "ID")]
     ids: Vec<String>,
+    /// First show how flows go on until they end
+    #[arg(long)]
+    watch: bool,
     /// A line for each task
     #[arg(long)]
     tasks: bool,
@@ -88,6 +94,14 @@ impl Verb for Status {
             return newest(0, false, program);
         }
         program.ask(async |client, console| {
+            if self.watch {
+                let mut watcher = Watcher::new(&Waiting::default(), From::Now)?;
+                for reference in &references {
+                    if let Some(exit) = watcher.show(client, reference.flow, console).await? {
+                        return Ok(exit);
+                    }
+                }
+            }
             let mut asking = Asking {
                 client,
                 references: &references,
@@ -106,6 +120,9 @@ impl Status {
     fn references(&self) -> Result<Vec<Reference>, Failure> {
         if self.ids.is_empty() && (self.shape() != Shape::Summary || self.failed) {
             return Err(Failure::usage("asking for tasks: which flow?").hint("getstatus last"));
+        }
+        if self.ids.is_empty() && self.watch {
+            return references(&["last".to_owned()]);
         }
         references(&self.ids)
     }

@@ -1,6 +1,8 @@
 //! `orc wait`, and how `submitjob --wait` and `orc retry --wait` wait: by events, never by polling.
 
+mod block;
 mod following;
+mod teller;
 mod told;
 mod watcher;
 
@@ -13,7 +15,8 @@ use crate::{
 };
 
 pub(crate) use following::{Following, From};
-use watcher::{Target, Watcher};
+use watcher::Target;
+pub(super) use watcher::Watcher;
 
 /// `orc wait`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +30,7 @@ pub(crate) struct Wait {
 }
 
 // Flattened into verbs that wait, whose help this is not.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Waiting {
     /// Stop waiting after this; the flow goes on (exit 124)
     #[arg(long, value_name = "DURATION")]

@@ -175,7 +175,7 @@ impl<'a> Waiting<'a> {
             self.pause = (self.pause + FIRST_PAUSE).min(LONGEST_PAUSE);
             return Ok(());
         };
-        let mut following = Following::new(Some(flow), self.from, false);
+        let mut following = Following::new(Some(flow), self.from, false, console);
         match following.until_end(client, console).await {
             // A flow that was pruned has ended.
             Err(failure) if failure.exit != Exit::NoSuchFlow => return Err(failure),

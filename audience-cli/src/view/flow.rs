@@ -135,7 +135,7 @@ fn job(out: &mut dyn io::Write, job: &JobStatus, style: Style) -> io::Result<()>
 }
 
 /// What tasks wait for, after their number: `3 for room in a cell`.
-fn in_words(reason: WaitReason) -> &'static str {
+pub(crate) fn in_words(reason: WaitReason) -> &'static str {
     match reason {
         WaitReason::Slot => "for their slot",
         WaitReason::Window => "for room in the window",
@@ -158,7 +158,7 @@ fn in_words(reason: WaitReason) -> &'static str {
 }
 
 /// Returns the state of a canary that holds other tasks back.
-fn canary(job: &JobStatus, canary: CanaryStatus) -> String {
+pub(crate) fn canary(job: &JobStatus, canary: CanaryStatus) -> String {
     let CanaryStatus { tasks, ok, until } = canary;
     let now = format!("orc promote {} --job {}", job.id.flow, job.name);
     match until {

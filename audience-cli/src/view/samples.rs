@@ -15,6 +15,20 @@ use orchestra_proto::encode_end;
 /// 2025-11-21T08:00:00Z.
 pub(crate) const SUBMITTED: Timestamp = Timestamp(1_763_712_000_000);
 
+/// Compares a text with the file of that name among the snapshots, which are read as a screen is.
+/// `ORCHESTRA_SNAPSHOTS=write` writes it anew, to be looked at before it is committed.
+#[track_caller]
+pub(crate) fn compare(name: &str, text: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
+    if std::env::var_os("ORCHESTRA_SNAPSHOTS").is_some_and(|it| it == "write") {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(text, wanted, "{}; ORCHESTRA_SNAPSHOTS=write writes it anew", path.display());
+}
+
 fn job(place: (u16, u16), name: &str, score: &str, targets: &str) -> JobStatus {
     JobStatus {
         id: JobId { flow: FlowId(42), slot: place.0, job: place.1 },
@@ -109,6 +123,7 @@ pub(crate) fn failed_task() -> TaskStatus {
             stderr: output(b"a\xff", b"z", 100, true),
         })
         .ok(),
+        last_line: None,
         absence: None,
     }
 }

@@ -23,40 +23,89 @@ const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const DIM: &str = "2";
 
+/// How text looks that means something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tone {
+    #[default]
+    Plain,
+    /// It went as it should.
+    Good,
+    /// It went wrong.
+    Bad,
+    /// Somebody may have to do something.
+    Care,
+    /// It matters less now.
+    Dim,
+}
+
+impl Tone {
+    fn colour(self) -> &'static str {
+        match self {
+            Tone::Plain => "",
+            Tone::Good => GREEN,
+            Tone::Bad => RED,
+            Tone::Care => YELLOW,
+            Tone::Dim => DIM,
+        }
+    }
+}
+
+impl From<FlowState> for Tone {
+    fn from(state: FlowState) -> Self {
+        match state {
+            FlowState::Ok => Tone::Good,
+            FlowState::Failed | FlowState::Doomed | FlowState::Stalled => Tone::Bad,
+            FlowState::Cancelled | FlowState::Cancelling | FlowState::Paused => Tone::Care,
+            FlowState::Pending | FlowState::Running => Tone::Plain,
+        }
+    }
+}
+
+impl From<JobState> for Tone {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Ok => Tone::Good,
+            JobState::Failed | JobState::Partial | JobState::Doomed => Tone::Bad,
+            JobState::Cancelled => Tone::Care,
+            JobState::Skipped | JobState::Pending => Tone::Dim,
+            JobState::Running => Tone::Plain,
+        }
+    }
+}
+
+impl From<TaskState> for Tone {
+    fn from(state: TaskState) -> Self {
+        match state {
+            TaskState::Ok => Tone::Good,
+            TaskState::Failed | TaskState::TimedOut | TaskState::Refused | TaskState::Lost => {
+                Tone::Bad
+            }
+            TaskState::Unreachable | TaskState::Cancelled => Tone::Care,
+            TaskState::Waiting | TaskState::Skipped => Tone::Dim,
+            TaskState::Sent | TaskState::Running => Tone::Plain,
+        }
+    }
+}
+
 impl Style {
     /// A flow's state.
     pub(crate) fn flow(self, state: FlowState) -> impl fmt::Display {
-        let colour = match state {
-            FlowState::Ok => GREEN,
-            FlowState::Failed | FlowState::Doomed | FlowState::Stalled => RED,
-            FlowState::Cancelled | FlowState::Cancelling | FlowState::Paused => YELLOW,
-            FlowState::Pending | FlowState::Running => "",
-        };
-        self.paint(state.as_str(), colour)
+        self.tone(state.as_str(), state)
     }
 
     /// A job's or slot's state.
     pub(crate) fn job(self, state: JobState) -> impl fmt::Display {
-        let colour = match state {
-            JobState::Ok => GREEN,
-            JobState::Failed | JobState::Partial | JobState::Doomed => RED,
-            JobState::Cancelled => YELLOW,
-            JobState::Skipped | JobState::Pending => DIM,
-            JobState::Running => "",
-        };
-        self.paint(state.as_str(), colour)
+        self.tone(state.as_str(), state)
     }
 
     /// A task's state.
     pub(crate) fn task(self, state: TaskState) -> impl fmt::Display {
-        let colour = match state {
-            TaskState::Ok => GREEN,
-            TaskState::Failed | TaskState::TimedOut | TaskState::Refused | TaskState::Lost => RED,
-            TaskState::Unreachable | TaskState::Cancelled => YELLOW,
-            TaskState::Waiting | TaskState::Skipped => DIM,
-            TaskState::Sent | TaskState::Running => "",
-        };
-        self.paint(state.as_str(), colour)
+        self.tone(state.as_str(), state)
+    }
+
+    /// Text in a tone.
+    pub(crate) fn tone<'a>(self, text: &'a str, tone: impl Into<Tone>) -> Painted<'a> {
+        self.paint(text, tone.into().colour())
     }
 
     /// How a service stands.
@@ -109,7 +158,7 @@ pub(crate) fn colour_at_start(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-struct Painted<'a> {
+pub(crate) struct Painted<'a> {
     text: &'a str,
     colour: &'static str,
 }

@@ -1,24 +1,25 @@
-//! Tasks: a line each, and those that did not end ok folded by reason.
+//! Tasks: a line each, and in `failures` those that did not end ok folded by reason.
 
 pub(crate) mod attempt;
 pub(crate) mod diff;
 pub(crate) mod end;
+mod failures;
 pub(crate) mod json;
 pub(crate) mod written;
 
 use std::{
-    collections::BTreeMap,
     fmt::{self, Write as _},
     io,
 };
 
 use orchestra_model::{
-    hostset::HostSet,
     ids::JobId,
     names::HostName,
     state::{TaskState, WaitReason},
     status::TaskStatus,
 };
+
+pub(crate) use failures::{Failures, Fold};
 
 use super::{
     absence,
@@ -34,9 +35,6 @@ pub(crate) const NOT_OK: [TaskState; 6] = [
     TaskState::Cancelled,
     TaskState::Lost,
 ];
-
-/// Most hosts that are collected for folding; beyond it they are counted.
-const FOLDED: usize = 200_000;
 
 /// A task's state, and its reason: exit code, signal, or a text.
 #[derive(Clone, Copy, Debug)]
@@ -134,53 +132,6 @@ pub(crate) fn line(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> 
     writeln!(out, "{id:<24} {:<11} {}", style.task(task.state), rest.trim_start())
 }
 
-/// Tasks that did not end ok, folded by job and reason.
-#[derive(Debug, Default)]
-pub(crate) struct Failures {
-    by_reason: BTreeMap<(JobId, TaskState, String), Vec<HostName>>,
-    hosts: usize,
-    more: usize,
-}
-
-impl Failures {
-    /// Notes a task in any state.
-    pub(crate) fn add(&mut self, task: &TaskStatus) {
-        if !NOT_OK.contains(&task.state) {
-            return;
-        }
-        if self.hosts == FOLDED {
-            self.more += 1;
-            return;
-        }
-        self.hosts += 1;
-        let key = (task.job, task.state, Ending::of(task).why());
-        self.by_reason.entry(key).or_default().extend(task.host.clone());
-    }
-
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_reason.is_empty()
-    }
-
-    /// A line for each reason: `  42.1.1 db[3,7] (2) failed: exit 3`.
-    pub(crate) fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
-        for ((job, state, why), hosts) in self.by_reason {
-            let colon = if why.is_empty() { "" } else { ": " };
-            let painted = style.task(state);
-            if hosts.is_empty() {
-                writeln!(out, "  {job} {painted}{colon}{why}")?;
-            } else {
-                let hosts = HostSet::from_names(hosts);
-                writeln!(out, "  {job} {} {painted}{colon}{why}", hosts.counted())?;
-            }
-        }
-        if self.more > 0 {
-            writeln!(out, "  and {} more tasks: getstatus ID --failed lists them", self.more)?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use orchestra_model::{ids::FlowId, time::Timestamp};
@@ -201,6 +152,7 @@ mod tests {
             started_at: Some(Timestamp(1_000)),
             ended_at: Some(Timestamp(3_500)),
             end: None,
+            last_line: None,
             absence: None,
         }
     }
@@ -234,27 +186,6 @@ mod tests {
              42.1.1@db4               waiting     player-absent\n\
              42.1.1@db5               running\n\
              42.1.1@db6               lost        player\\nremoved 2.5s\n"
-        );
-    }
-
-    #[test]
-    fn failures_fold_by_reason() {
-        let mut failures = Failures::default();
-        for n in [7, 3, 4, 9] {
-            let failed = task(&format!("db{n}"), TaskState::Failed);
-            failures.add(&TaskStatus { exit: Some(if n == 9 { 4 } else { 3 }), ..failed });
-        }
-        failures.add(&task("db1", TaskState::Ok));
-        failures.add(&task("db2", TaskState::Unreachable));
-        failures.add(&TaskStatus { host: None, ..task("x", TaskState::Cancelled) });
-        let mut out = Vec::new();
-        failures.write(&mut out, Style::default()).unwrap();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "  42.1.1 db[3-4,7] (3) failed: exit 3\n\
-             \x20 42.1.1 db9 (1) failed: exit 4\n\
-             \x20 42.1.1 db2 (1) unreachable\n\
-             \x20 42.1.1 cancelled\n"
         );
     }
 }

@@ -24,9 +24,11 @@ use tonic::Status;
 
 mod service;
 mod services;
+mod terminal;
 
 use service::Service;
 pub(crate) use service::unknown_hosts;
+pub(crate) use terminal::Terminal;
 
 /// What the conductor knows, and what it is to do next.
 #[derive(Default)]
@@ -229,6 +231,7 @@ pub(crate) fn bare(program: &str, args: &[&str], home: &Path) -> Command {
         "submitjob" => env!("CARGO_BIN_EXE_submitjob"),
         "getstatus" => env!("CARGO_BIN_EXE_getstatus"),
         "orc" => env!("CARGO_BIN_EXE_orc"),
+        "sh" => "/bin/sh",
         other => panic!("no program {other}"),
     };
     let mut command = Command::new(path);

@@ -24,6 +24,8 @@ mod steer;
 #[cfg(test)]
 mod submit;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod top;
 #[cfg(test)]
 mod values;

@@ -133,6 +133,7 @@ pub(crate) fn task(n: u32, state: TaskState, outcome: Option<Outcome>, stdout: &
             })
             .unwrap()
         }),
+        last_line: None,
         absence: None,
     }
 }

@@ -21,11 +21,9 @@ use crate::{
 const TALE: &str = "\
 42.1.1 pkg1 running (3 hosts)
 42 deploy-42 running
-42.1.1@db3 failed: exit 3
+42.1.1 db3 (1) failed: exit 3
 42.1.1 pkg1 doomed: 2 running, 1 failed
 42 deploy-42 doomed
-42.1.1@db7 failed: exit 3
-42.1.1@db9 unreachable
 42.1.1 pkg1 partial: 7 ok, 2 failed, 1 unreachable
 42 deploy-42 failed after 3m12s
   42.1.1 db[3,7] (2) failed: exit 3
@@ -84,7 +82,7 @@ fn a_lost_connection_is_no_verdict() {
         ran.stderr,
         "42.1.1 pkg1 running (3 hosts)\n\
          42 deploy-42 running\n\
-         42.1.1@db3 failed: exit 3\n\
+         42.1.1 db3 (1) failed: exit 3\n\
          waiting for flow 42: the conductor is stopping; trying again\n\
          waiting for flow 42: the conductor ended the stream; trying again\n\
          42.1.1 pkg1 partial: 7 ok, 2 failed, 1 unreachable\n\

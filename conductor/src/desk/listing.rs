@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use orchestra_model::{
     FlowId, HostName, HostSet, JobId, TaskState,
+    delivery::EndBytes,
     flow::{FlowSpec, Scope},
     record::{EndRecord, JobRecord},
     status::{FlowSummary, TaskStatus},
 };
+use orchestra_proto::last_error_line;
 use orchestra_store::Reader;
 
 use super::{Desk, Recipient, Stopped, refusal::unknown_flow};
@@ -32,6 +34,16 @@ pub(crate) struct TaskFilter {
     pub(crate) states: Vec<TaskState>,
 }
 
+/// How much is told of the end of a task's newest attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToldOfEnds {
+    Nothing,
+    /// The last line of standard error, of tasks that are final and not ok.
+    LastLines,
+    /// All of it.
+    Whole,
+}
+
 impl TaskFilter {
     fn takes(&self, task: &TaskStatus) -> bool {
         self.host.as_ref().is_none_or(|host| task.host.as_ref() == Some(host))
@@ -40,15 +52,15 @@ impl TaskFilter {
 }
 
 impl Desk {
-    /// Lists tasks of jobs, with the ends of their newest attempts if that is asked for.
+    /// Lists tasks of jobs, with as much of the ends of their newest attempts as is asked for.
     pub(crate) async fn list_tasks(
         &self,
         jobs: Vec<JobId>,
         filter: &TaskFilter,
-        ends: bool,
+        told: ToldOfEnds,
         to: &impl Recipient<Vec<TaskStatus>>,
     ) -> Result<(), Stopped> {
-        let limit = if ends { LARGE_PAGE } else { PAGE };
+        let limit = if told == ToldOfEnds::Whole { LARGE_PAGE } else { PAGE };
         let mut flow = None;
         for job in jobs {
             let mut from = 0;
@@ -60,9 +72,11 @@ impl Desk {
                 let full = page.len() == limit as usize;
                 let mut page: Vec<TaskStatus> =
                     page.into_iter().filter(|task| filter.takes(task)).collect();
-                if ends {
-                    page = self.add_ends(page).await?;
-                }
+                page = match told {
+                    ToldOfEnds::Nothing => page,
+                    ToldOfEnds::LastLines => self.add_last_lines(page).await?,
+                    ToldOfEnds::Whole => self.add_ends(page).await?,
+                };
                 to.give(page).await?;
                 if !full || to.is_gone() {
                     break;
@@ -110,10 +124,27 @@ impl Desk {
     async fn add_ends(&self, mut tasks: Vec<TaskStatus>) -> Result<Vec<TaskStatus>, Declined> {
         self.read(move |reader| {
             for task in &mut tasks {
-                let (Some(host), 1..) = (&task.host, task.attempt) else { continue };
-                let ends = reader.ends(task.job, host)?;
-                let newest = ends.iter().rev().find(|end| !end.late);
-                task.end = newest.map(|end| end.end.clone());
+                task.end = newest_end(reader, task)?;
+            }
+            Ok(tasks)
+        })
+        .await
+    }
+
+    /// Adds to each task that is final and not ok the last line of its standard error. One end at a
+    /// time is in memory.
+    async fn add_last_lines(
+        &self,
+        mut tasks: Vec<TaskStatus>,
+    ) -> Result<Vec<TaskStatus>, Declined> {
+        let is_not_ok = |task: &TaskStatus| task.state.is_final() && task.state != TaskState::Ok;
+        if !tasks.iter().any(is_not_ok) {
+            return Ok(tasks);
+        }
+        self.read(move |reader| {
+            for task in tasks.iter_mut().filter(|task| is_not_ok(task)) {
+                let end = newest_end(reader, task)?;
+                task.last_line = end.and_then(|end| last_error_line(&end)).map(Into::into);
             }
             Ok(tasks)
         })
@@ -188,6 +219,13 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// The end of a task's newest attempt that has ended; `None` where none has.
+fn newest_end(reader: &dyn Reader, task: &TaskStatus) -> Result<Option<EndBytes>, HistoryError> {
+    let (Some(host), 1..) = (&task.host, task.attempt) else { return Ok(None) };
+    let ends = reader.ends(task.job, host)?;
+    Ok(ends.into_iter().rev().find(|end| !end.late).map(|end| end.end))
 }
 
 /// What all jobs of an ended flow need, read once because a flow may have thousands of jobs.

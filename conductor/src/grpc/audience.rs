@@ -100,8 +100,9 @@ impl Audience for AudienceCalls {
         let filter = requests::task_filter(&request.host, &request.states)?;
         let id = self.0.flow_id(requests::flow(request.flow)?, &by).await?;
         let jobs = self.0.chosen_jobs(id, &choice).await?;
+        let told = requests::told_of_ends(request.ends, request.last_lines);
         Ok(stream(&self.0, answers::tasks, |desk, to| async move {
-            desk.list_tasks(jobs, &filter, request.ends, &to).await
+            desk.list_tasks(jobs, &filter, told, &to).await
         }))
     }
 

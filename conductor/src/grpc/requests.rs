@@ -23,7 +23,7 @@ use crate::{
     declined::{Declined, Ground},
     desk::{
         AuditFilter, Choice, Cursor, Proposal, ProposedParams, ServiceVerb, Since, TaskFilter,
-        WantedRetry, WatchFilter, WhichFlow, WhichInstance,
+        ToldOfEnds, WantedRetry, WatchFilter, WhichFlow, WhichInstance,
     },
 };
 
@@ -75,6 +75,15 @@ pub(super) fn deployment(name: &str) -> Result<Option<DeploymentName>, Declined>
 }
 
 /// Reads which tasks of the chosen jobs a request wants.
+/// How much of ends a list of tasks tells. A whole end has its last line.
+pub(super) fn told_of_ends(ends: bool, last_lines: bool) -> ToldOfEnds {
+    match (ends, last_lines) {
+        (true, _) => ToldOfEnds::Whole,
+        (false, true) => ToldOfEnds::LastLines,
+        (false, false) => ToldOfEnds::Nothing,
+    }
+}
+
 pub(super) fn task_filter(of: &str, states: &[String]) -> Result<TaskFilter, Declined> {
     let states = states.iter().map(|word| {
         TaskState::from_word(word).ok_or_else(|| {

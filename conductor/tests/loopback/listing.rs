@@ -148,6 +148,32 @@ async fn large_ends_and_logs_arrive() {
 }
 
 #[tokio::test]
+async fn the_last_line_of_what_failed_is_told_without_its_output() {
+    let place = Place::new("db[1-2]\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let flow = alice.submit([job("@all")]).await;
+    let mut sessions = Vec::new();
+    for (name, code) in [("db1", 0), ("db2", 1)] {
+        let mut session = Player::new(&place, &conductor.address, name).await.attach().await;
+        let order = session.order().await;
+        let stderr = v1::Output {
+            head: b"so\nConnection refused\n"[..].into(),
+            bytes: 22,
+            ..Default::default()
+        };
+        session.report(&ended(&order, &v1::AttemptEnd { stderr: Some(stderr), ..exited(code) }));
+        sessions.push(session);
+    }
+    assert_eq!(alice.verdict(flow).await, "failed");
+    let asked = v1::ListTasksRequest { last_lines: true, ..list(flow) };
+    let tasks = alice.list_tasks(asked).await.unwrap();
+    let lines: Vec<&str> = tasks.iter().map(|task| task.last_line.as_str()).collect();
+    assert_eq!(lines, ["", "Connection refused"]);
+    assert!(tasks.iter().all(|task| task.end.is_empty()));
+}
+
+#[tokio::test]
 async fn many_scores_and_many_jobs_arrive() {
     let place = Place::new("db[1-3]\n");
     let conductor = Conductor::start(&place);

@@ -120,6 +120,17 @@ pub struct FlowStatus {
     pub slots: Vec<Vec<JobStatus>>,
 }
 
+impl FlowStatus {
+    /// Tasks of all jobs by state.
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for (state, n) in self.slots.iter().flatten().flat_map(|job| job.counts.iter()) {
+            sum.set(state, sum.get(state) + n);
+        }
+        sum
+    }
+}
+
 /// A job and its counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStatus {
@@ -248,6 +259,9 @@ pub struct TaskStatus {
     pub ended_at: Option<Timestamp>,
     /// The end of the newest attempt that has one, where it was asked for.
     pub end: Option<EndBytes>,
+    /// The last line of that attempt's standard error which is not blank, where it was asked for and
+    /// is known. What a score wrote: to be shown with care.
+    pub last_line: Option<Arc<str>>,
     /// That its player is not attached, while it is in flight or waits for the player.
     pub absence: Option<Absence>,
 }

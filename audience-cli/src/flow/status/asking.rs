@@ -92,6 +92,7 @@ impl Asking<'_> {
             host: selected.reference.host.clone(),
             states: if self.only_failed { NOT_OK.to_vec() } else { Vec::new() },
             ends: !matches!(self.shape, Shape::Summary | Shape::Tasks),
+            last_lines: false,
         }
     }
 

@@ -100,7 +100,8 @@ impl Asking<'_> {
         if !selected.jobs().any(has_not_ok) {
             return Ok(());
         }
-        let filter = TaskFilter { states: NOT_OK.to_vec(), ..self.filter(selected) };
+        let filter =
+            TaskFilter { states: NOT_OK.to_vec(), last_lines: true, ..self.filter(selected) };
         let failures = failures(self.client, selected.flow.summary.id, &filter).await?;
         if failures.is_empty() {
             return Ok(());

@@ -7,12 +7,8 @@ use orchestra_client::{Backoff, Client, Cursor, Heard, Unheard};
 use orchestra_model::{ids::FlowId, status::FlowStatus};
 use orchestra_proto::Watched;
 
-use super::told::Told;
-use crate::{
-    console::Console,
-    error::Failure,
-    view::flow::{events::line, progress::Progress},
-};
+use super::{teller::Teller, told::Told};
+use crate::{console::Console, error::Failure, view::flow::events::line};
 
 /// From when on a person is told of a flow. A program (`--jsonl`) is told everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,23 +23,30 @@ pub(crate) struct Following {
     /// Everything up to here was told; `None`: from now on.
     cursor: Option<Cursor>,
     told: Told,
-    progress: Progress,
+    teller: Teller,
     backoff: Backoff,
     jsonl: bool,
 }
 
 impl Following {
-    pub(crate) fn new(id: Option<FlowId>, from: From, jsonl: bool) -> Self {
-        let is_all = jsonl || from == From::Beginning;
+    pub(crate) fn new(id: Option<FlowId>, from: From, jsonl: bool, console: &Console) -> Self {
+        let teller = Teller::new(jsonl, console);
+        // A block shows how things stand, however they came to be so.
+        let is_all = jsonl || (from == From::Beginning && !teller.is_block());
         Self {
             id,
             // The empty cursor says that nothing was told of the flow yet.
             cursor: is_all.then(Cursor::default),
             told: Told::default(),
-            progress: Progress::default(),
+            teller,
             backoff: Backoff::new(),
             jsonl,
         }
+    }
+
+    /// Whether a block shows the flow.
+    pub(super) fn has_block(&self) -> bool {
+        self.teller.is_block()
     }
 
     /// The flow's number, once it is known.
@@ -57,15 +60,35 @@ impl Following {
         client: &mut Client,
         console: &mut Console,
     ) -> Result<Box<FlowStatus>, Failure> {
+        let ended = self.over_connections(client, console).await;
+        self.leave(console);
+        ended
+    }
+
+    /// Takes what is shown off the terminal, because the following is over, or is given up.
+    pub(crate) fn leave(&mut self, console: &Console) {
+        self.teller.leave(console);
+    }
+
+    async fn over_connections(
+        &mut self,
+        client: &mut Client,
+        console: &mut Console,
+    ) -> Result<Box<FlowStatus>, Failure> {
         loop {
             match self.follow(client, console).await {
                 Ok(status) => return Ok(status),
                 Err(Unheard::Refused(failure)) => return Err(failure),
-                Err(Unheard::Lost(why)) => console.narrate(format_args!("{why}; trying again")),
+                Err(Unheard::Lost(why)) => self.teller.lose(&why, console),
             }
-            self.backoff.pause(None).await;
-            if let Some(older) = client.reconnect(None).await? {
-                console.narrate(older);
+            let Self { id, teller, backoff, .. } = self;
+            let asker = client.clone();
+            let reconnect = async {
+                backoff.pause(None).await;
+                client.reconnect(None).await
+            };
+            if let Some(older) = teller.meanwhile(reconnect, &asker, *id, console).await? {
+                teller.note(older, console);
             }
         }
     }
@@ -80,54 +103,52 @@ impl Following {
         // A conductor of the first release has no cursors, and tells nothing anew.
         let mut has_cursors = true;
         loop {
-            let Heard { event: heard, cursor } = events.next().await?;
+            let next = self.teller.meanwhile(events.next(), client, self.id, console).await?;
+            let Heard { event: heard, cursor } = next;
             self.backoff = Backoff::new();
             if let Watched::Status(_) = &heard {
                 has_cursors = cursor.is_some();
             }
             let is_anew = has_cursors && cursor.is_none();
             self.cursor = cursor.or(self.cursor.take());
-            if let Watched::Event(event) = &heard {
-                self.id = Some(event.flow());
-                if !self.told.takes(event, is_anew) {
-                    continue;
+            match &heard {
+                Watched::Status(status) => self.id = Some(status.summary.id),
+                Watched::Event(event) => {
+                    self.id = Some(event.flow());
+                    if !self.told.takes(event, is_anew) {
+                        continue;
+                    }
                 }
+                Watched::Restored => {}
             }
-            if let Some(end) = self.tell(heard, client, console).await? {
-                return Ok(end);
+            self.tell(&heard, client, console).await?;
+            if let Watched::Status(status) = heard
+                && status.summary.state.is_final()
+            {
+                return Ok(status);
             }
         }
     }
 
-    /// Tells one message of the stream. Returns the status if it is the final one.
+    /// Tells one message of the stream.
     async fn tell(
         &mut self,
-        heard: Watched,
+        heard: &Watched,
         client: &mut Client,
         console: &mut Console,
-    ) -> Result<Option<Box<FlowStatus>>, Failure> {
-        if let Watched::Status(status) = &heard {
-            self.id = Some(status.summary.id);
-        }
-        let style = console.narration();
-        for line in self.progress.lines(&heard, style) {
-            console.narrate(line);
-        }
-        self.tell_program(&heard, console)?;
-        if let Watched::Status(status) = heard {
-            return Ok(Some(status).filter(|status| status.summary.state.is_final()));
-        }
+    ) -> Result<(), Failure> {
+        self.teller.tell(heard, console);
+        self.tell_program(heard, console)?;
         // The event says that the flow stopped, and the status says why. Without an answer the
         // stream is lost too, or the next status tells.
-        if self.progress.asks_why()
+        if matches!(heard, Watched::Event(_))
+            && self.teller.asks_why()
             && let Ok(status) = client.flow(self.id).await
         {
-            for line in self.progress.why(&status, style) {
-                console.narrate(line);
-            }
+            self.teller.tell_why(&status, console);
             self.tell_program(&Watched::Status(Box::new(status)), console)?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Writes a line of JSON, if that was asked for.

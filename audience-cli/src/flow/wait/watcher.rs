@@ -27,7 +27,7 @@ use crate::{
     flow::status::failures,
     view::{
         elapsed,
-        flow::{Verdict, has_not_ok, named},
+        flow::{Verdict, counts, has_not_ok, named},
         task::NOT_OK,
     },
 };
@@ -45,11 +45,31 @@ pub(super) enum Target {
 }
 
 /// Waits for flows, one after the other, until a deadline or a Ctrl-C.
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     deadline: Option<Instant>,
     jsonl: bool,
     from: From,
     interrupts: Signal,
+}
+
+impl Target {
+    fn id(self) -> Option<FlowId> {
+        match self {
+            Target::Flow(id) => Some(id),
+            Target::Last => None,
+        }
+    }
+}
+
+/// How a flow was left.
+enum Left {
+    Ended {
+        status: Box<FlowStatus>,
+        /// Whether a block showed it, of which nothing remains.
+        had_block: bool,
+    },
+    /// It goes on, and that was told.
+    Before(Exit),
 }
 
 /// Why the waiting is over.
@@ -61,7 +81,7 @@ enum Over {
 
 impl Watcher {
     /// The timeout begins now, and Ctrl-C no longer ends the program.
-    pub(super) fn new(waiting: &Waiting, from: From) -> Result<Self, Failure> {
+    pub(crate) fn new(waiting: &Waiting, from: From) -> Result<Self, Failure> {
         let interrupts = signal(SignalKind::interrupt())
             .map_err(|error| Failure::broken("listening for Ctrl-C").because(error))?;
         Ok(Self {
@@ -79,36 +99,60 @@ impl Watcher {
         target: Target,
         console: &mut Console,
     ) -> Result<Exit, Failure> {
-        let id = match target {
-            Target::Flow(id) => Some(id),
-            Target::Last => None,
-        };
         if self.is_out_of_time() {
-            return self.judge(client, id, console).await;
+            return self.judge(client, target.id(), console).await;
         }
-        let mut following = Following::new(id, self.from, self.jsonl);
+        match self.follow(client, target.id(), console).await? {
+            Left::Ended { status, had_block } => {
+                console.answer(Verdict(&status))?;
+                tell_end(client, &status, had_block, console).await;
+                Ok(Exit::of_flow(&status))
+            }
+            Left::Before(exit) => Ok(exit),
+        }
+    }
+
+    /// Shows how one flow goes on until it ended, and leaves the rest to the caller. Returns the exit
+    /// code if the waiting is over before.
+    pub(crate) async fn show(
+        &mut self,
+        client: &mut Client,
+        flow: Option<FlowId>,
+        console: &mut Console,
+    ) -> Result<Option<Exit>, Failure> {
+        Ok(match self.follow(client, flow, console).await? {
+            Left::Ended { .. } => None,
+            Left::Before(exit) => Some(exit),
+        })
+    }
+
+    /// Follows a flow until it ends or the waiting is over.
+    async fn follow(
+        &mut self,
+        client: &mut Client,
+        id: Option<FlowId>,
+        console: &mut Console,
+    ) -> Result<Left, Failure> {
+        let mut following = Following::new(id, self.from, self.jsonl, console);
         let over = select! {
             ended = following.until_end(client, console) => Over::Ended(ended?),
             () = reached(self.deadline) => Over::TimedOut,
             _ = self.interrupts.recv() => Over::Interrupted,
         };
+        following.leave(console);
         let id = following.id();
         match over {
-            Over::Ended(status) => {
-                console.answer(Verdict(&status))?;
-                tell_end(client, &status, console).await;
-                Ok(Exit::of_flow(&status))
-            }
+            Over::Ended(status) => Ok(Left::Ended { status, had_block: following.has_block() }),
             Over::TimedOut => {
                 tell_detached(id, "still goes on", console);
-                Ok(Exit::WaitTimeout)
+                Ok(Left::Before(Exit::WaitTimeout))
             }
             Over::Interrupted => {
                 tell_detached(id, "goes on", console);
                 if let Some(id) = id.filter(|_| console.is_interactive()) {
                     self.offer_cancel(client, id, console).await?;
                 }
-                Ok(Exit::NotOver)
+                Ok(Left::Before(Exit::NotOver))
             }
         }
     }
@@ -129,7 +173,7 @@ impl Watcher {
             tell_detached(Some(status.summary.id), "still goes on", console);
             return Ok(Exit::WaitTimeout);
         }
-        tell_end(client, &status, console).await;
+        tell_end(client, &status, false, console).await;
         Ok(Exit::of_flow(&status))
     }
 
@@ -179,17 +223,23 @@ async fn reached(deadline: Option<Instant>) {
     }
 }
 
-/// Tells the verdict, and what did not end ok, folded.
-async fn tell_end(client: &mut Client, flow: &FlowStatus, console: &Console) {
+/// Tells the verdict, and what did not end ok, folded. Of a flow that a block showed the counts are
+/// told too, which elsewhere the jobs' lines have told.
+async fn tell_end(client: &mut Client, flow: &FlowStatus, with_counts: bool, console: &Console) {
     let style = console.narration();
     let summary = &flow.summary;
     let took = summary.ended_at.map(|at| elapsed(at.since(summary.submitted_at)));
     let after = took.map_or_else(String::new, |took| format!(" after {took}"));
-    console.narrate(format_args!("{} {}{after}", named(summary), style.flow(summary.state)));
+    let counts = match with_counts {
+        true => format!(": {}", counts(&flow.counts())),
+        false => String::new(),
+    };
+    let state = style.flow(summary.state);
+    console.narrate(format_args!("{} {state}{after}{counts}", named(summary)));
     if !flow.slots.iter().flatten().any(has_not_ok) {
         return;
     }
-    let filter = TaskFilter { states: NOT_OK.to_vec(), ..TaskFilter::default() };
+    let filter = TaskFilter { states: NOT_OK.to_vec(), last_lines: true, ..TaskFilter::default() };
     match failures(client, summary.id, &filter).await {
         Ok(failures) => {
             let mut text = Vec::new();

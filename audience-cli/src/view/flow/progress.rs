@@ -1,8 +1,13 @@
-//! What somebody who waits reads: a line per change of state.
+//! What somebody who waits reads where there is no terminal: a line per change of state.
+//!
+//! What happens to one host after the other, a failure or a player that goes, is [held back](held) and
+//! told together: before the next line, or when the caller asks for it.
 //!
 //! The stream begins with a status and may bring one again whenever the watcher fell behind or
 //! reconnected; [`Progress`] remembers what was told, so that nothing is told twice and no job's
 //! change is missed.
+
+mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +23,9 @@ use crate::view::{
     absence,
     flow::{counts, named},
     style::Style,
-    task::{Ending, id},
+    task::Ending,
 };
+use held::Held;
 
 /// What was told of a flow so far.
 #[derive(Default)]
@@ -32,11 +38,39 @@ pub(crate) struct Progress {
     absent: BTreeSet<(JobId, HostName)>,
     /// What was told last of a job's absent players.
     absence: BTreeMap<JobId, String>,
+    /// What is to be told together.
+    held: Held,
 }
 
 impl Progress {
-    /// The lines to tell of what was heard.
+    /// The lines to tell of what was heard; what was held back comes before them. The final status
+    /// drops it: whoever tells the end tells all failures.
     pub(crate) fn lines(&mut self, heard: &Watched, style: Style) -> Vec<String> {
+        if let Watched::Status(status) = heard
+            && status.summary.state.is_final()
+        {
+            self.held = Held::default();
+        }
+        let lines = self.at_once(heard, style);
+        if lines.is_empty() {
+            return lines;
+        }
+        let mut all = self.held_back(style);
+        all.extend(lines);
+        all
+    }
+
+    /// Whether something is held back.
+    pub(crate) fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The lines of what was held back.
+    pub(crate) fn held_back(&mut self, style: Style) -> Vec<String> {
+        std::mem::take(&mut self.held).lines(style)
+    }
+
+    fn at_once(&mut self, heard: &Watched, style: Style) -> Vec<String> {
         match heard {
             Watched::Status(status) => self.status(status, style),
             Watched::Event(event) => self.event(event, style).into_iter().collect(),
@@ -102,51 +136,33 @@ impl Progress {
             Event::Task { job, host, state, exit, signal, detail, absence, .. } => {
                 if let Some(host) = host {
                     if state.is_in_flight() {
-                        return self.presence(*job, host, *state, *absence, style);
+                        self.presence(*job, host, *absence);
+                        return None;
                     }
                     self.absent.remove(&(*job, host.clone()));
                 }
-                let worth = matches!(
-                    state,
-                    TaskState::Failed
-                        | TaskState::TimedOut
-                        | TaskState::Unreachable
-                        | TaskState::Refused
-                        | TaskState::Lost
-                );
-                let ending = Ending {
-                    state: *state,
-                    exit: *exit,
-                    signal: *signal,
-                    detail: detail.as_deref(),
-                };
-                let colon = if ending.why().is_empty() { "" } else { ": " };
-                let id = id(*job, host.as_ref());
-                worth.then(|| format!("{id} {}{colon}{}", style.task(*state), ending.why()))
+                // That somebody cancelled it is told by the flow's state.
+                if *state != TaskState::Cancelled {
+                    let ending = Ending {
+                        state: *state,
+                        exit: *exit,
+                        signal: *signal,
+                        detail: detail.as_deref(),
+                    };
+                    self.held.failures.note(*job, host.as_ref(), &ending, String::new());
+                }
+                None
             }
         }
     }
 
     /// That the player of a task in flight went away, or came back.
-    fn presence(
-        &mut self,
-        job: JobId,
-        host: &HostName,
-        state: TaskState,
-        absence: Option<Absence>,
-        style: Style,
-    ) -> Option<String> {
-        let what = format!("{} {}", id(job, Some(host)), style.task(state));
+    fn presence(&mut self, job: JobId, host: &HostName, absence: Option<Absence>) {
         let task = (job, host.clone());
         match absence {
-            Some(absence) if self.absent.insert(task) => {
-                let text = absence::task(state, absence);
-                Some(format!("{what}, but {}", style.warning(&text)))
-            }
-            None if self.absent.remove(&(job, host.clone())) => {
-                Some(format!("{what}, its player is back"))
-            }
-            _ => None,
+            Some(absence) if self.absent.insert(task) => self.held.leaves(job, host, absence),
+            None if self.absent.remove(&(job, host.clone())) => self.held.returns(job, host),
+            _ => {}
         }
     }
 
@@ -241,10 +257,17 @@ mod tests {
         );
         assert!(told(&status).is_empty());
         assert!(told(&task(TaskState::Ok, Some(0))).is_empty());
-        assert_eq!(told(&task(TaskState::Failed, Some(3))), ["42.2.1@fe3 failed: exit 3"]);
-        assert_eq!(told(&task(TaskState::Lost, None)), ["42.2.1@fe3 lost"]);
+        assert!(told(&task(TaskState::Failed, Some(3))).is_empty());
+        assert!(told(&task(TaskState::Lost, None)).is_empty());
         let doomed = job(JobState::Doomed, &[(TaskState::Failed, 1), (TaskState::Running, 9)]);
-        assert_eq!(told(&doomed), ["42.2.1 web doomed: 9 running, 1 failed"]);
+        assert_eq!(
+            told(&doomed),
+            [
+                "42.2.1 fe3 (1) failed: exit 3",
+                "42.2.1 fe3 (1) lost",
+                "42.2.1 web doomed: 9 running, 1 failed",
+            ]
+        );
         assert!(told(&doomed).is_empty());
         let cancelling = Event::Flow { flow: FlowId(42), state: FlowState::Cancelling };
         assert_eq!(told(&Watched::Event(cancelling)), ["42 deploy-42 cancelling"]);
@@ -300,7 +323,8 @@ mod tests {
             if let Watched::Event(Event::Task { absence: is, .. }) = &mut heard {
                 *is = absence;
             }
-            progress.lines(&heard, Style::default())
+            assert!(progress.lines(&heard, Style::default()).is_empty());
+            progress.held_back(Style::default())
         };
         let away = Absence {
             since: Some(samples::SUBMITTED),
@@ -309,14 +333,14 @@ mod tests {
         assert!(told(TaskState::Running, None).is_empty());
         assert_eq!(
             told(TaskState::Running, Some(away)),
-            ["42.2.1@fe3 running, but its player is absent since 2025-11-21T08:00:00Z: lost at \
-              2025-11-21T08:30:00Z (in 25m) unless it comes back"]
+            ["42.2.1: 1 in flight on absent fe3, since 2025-11-21T08:00:00Z, lost at \
+              2025-11-21T08:30:00Z (in 25m)"]
         );
         assert!(told(TaskState::Running, Some(away)).is_empty());
-        assert_eq!(told(TaskState::Running, None), ["42.2.1@fe3 running, its player is back"]);
+        assert_eq!(told(TaskState::Running, None), ["42.2.1: back is fe3 (1)"]);
         assert!(told(TaskState::Running, None).is_empty());
         assert_eq!(told(TaskState::Sent, Some(away)).len(), 1);
-        assert_eq!(told(TaskState::Lost, None), ["42.2.1@fe3 lost"]);
+        assert_eq!(told(TaskState::Lost, None), ["42.2.1 fe3 (1) lost"]);
         assert!(told(TaskState::Running, None).is_empty(), "the next attempt is not back");
 
         // A watcher that comes later is told by the status.

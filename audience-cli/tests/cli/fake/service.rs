@@ -295,7 +295,10 @@ impl Audience for Service {
             .filter(wanted)
             .map(|task| match request.ends {
                 true => task.into(),
-                false => (&TaskStatus { end: None, ..task.clone() }).into(),
+                false => {
+                    let last_line = task.last_line.clone().filter(|_| request.last_lines);
+                    (&TaskStatus { end: None, last_line, ..task.clone() }).into()
+                }
             })
             .collect();
         let page = |tasks: &[v1::TaskStatus]| Ok(v1::TaskPage { tasks: tasks.to_vec() });

@@ -76,6 +76,7 @@ impl Engine {
             started_at: task.started_at.get(),
             ended_at: task.ended_at.get().or(job.ended_at()).filter(|_| state.is_final()),
             end: None,
+            last_line: None,
             absence: self.absence(job, index),
         }
     }

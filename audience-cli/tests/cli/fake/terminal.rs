@@ -1,0 +1,88 @@
+//! A terminal as a person has one: a pty with a program on it, and what its screen shows.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    os::fd::OwnedFd,
+    process::{Child, Command},
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
+
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+
+/// How long a screen may take to show something, on a machine that is very busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A terminal with a program.
+pub(crate) struct Terminal {
+    ours: OwnedFd,
+    child: Child,
+    screen: Arc<(Mutex<vt100::Parser>, Condvar)>,
+}
+
+impl Terminal {
+    /// Starts a program on a terminal of this size, in columns and rows.
+    pub(crate) fn start(mut command: Command, (width, height): (u16, u16)) -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        tcsetwinsize(&ours, size(width, height)).unwrap();
+        let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
+        let output = || theirs.try_clone().unwrap();
+        command.stdin(output()).stdout(output()).stderr(output());
+        let child = command.spawn().unwrap();
+        // It has copies of the other end, and keeps the terminal open for as long as it lives.
+        drop(command);
+        drop(theirs);
+        let parser = vt100::Parser::new(height, width, 1_000);
+        let screen = Arc::new((Mutex::new(parser), Condvar::new()));
+        let (shown, mut file) = (Arc::clone(&screen), File::from(ours.try_clone().unwrap()));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4_096];
+            // An error is the end: nobody has the other end open any more.
+            while let Ok(count @ 1..) = file.read(&mut bytes) {
+                shown.0.lock().unwrap().process(&bytes[..count]);
+                shown.1.notify_all();
+            }
+        });
+        Self { ours, child, screen }
+    }
+
+    /// Waits until the screen shows this, and returns all of it.
+    #[track_caller]
+    pub(crate) fn shows(&self, text: &str) -> String {
+        let (parser, changed) = &*self.screen;
+        let lacks = |parser: &mut vt100::Parser| !parser.screen().contents().contains(text);
+        let (parser, waited) =
+            changed.wait_timeout_while(parser.lock().unwrap(), PATIENCE, lacks).unwrap();
+        let contents = parser.screen().contents();
+        assert!(!waited.timed_out(), "{text:?} is not in\n{contents}");
+        contents
+    }
+
+    /// Gives the terminal another size, as a window does.
+    pub(crate) fn resize(&self, width: u16, height: u16) {
+        self.screen.0.lock().unwrap().screen_mut().set_size(height, width);
+        tcsetwinsize(&self.ours, size(width, height)).unwrap();
+        self.signal(Signal::WINCH);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the program, and returns its exit code.
+    pub(crate) fn finish(mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+fn size(width: u16, height: u16) -> Winsize {
+    Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 }
+}
