@@ -14,6 +14,7 @@ mod remove;
 mod restart;
 mod resume;
 mod revert;
+mod scale;
 mod show;
 mod signal;
 mod start;
@@ -57,6 +58,8 @@ enum Verbs {
     Reload(With<reload::Reload>),
     /// Send a signal to each run, as careful as an update
     Signal(With<signal::Signal>),
+    /// Have more instances, or fewer, of a service that is placed
+    Scale(With<scale::Scale>),
     /// End all runs until it is started
     Stop(With<stop::Stop>),
     /// Let a stopped service run again
@@ -90,6 +93,7 @@ impl Service {
             Verbs::Restart(verb) => verb.run(environment),
             Verbs::Reload(verb) => verb.run(environment),
             Verbs::Signal(verb) => verb.run(environment),
+            Verbs::Scale(verb) => verb.run(environment),
             Verbs::Stop(verb) => verb.run(environment),
             Verbs::Start(verb) => verb.run(environment),
             Verbs::Pause(verb) => verb.run(environment),

@@ -5,7 +5,7 @@ use orchestra_model::{
     Asker,
     ids::FlowId,
     limits,
-    names::ServiceName,
+    names::{LabelValue, ServiceName},
     service::{ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, Waiting},
     time::Timestamp,
 };
@@ -30,6 +30,13 @@ pub enum ServiceAsk {
     Reload(String),
     /// A signal for runs, as signal(7) numbers it, on the hosts of this expression; empty: on all.
     Signal(i32, String),
+    /// So many instances of a service that is placed: in a zone, or of one that is placed by a count.
+    Scale {
+        zone: Option<LabelValue>,
+        count: u32,
+        /// Even if it belongs to a file of the conductor.
+        take_over: bool,
+    },
     Stop,
     Start,
     Remove,
@@ -54,6 +61,7 @@ impl ServiceAsk {
             ServiceAsk::Restart(_) => "restarting",
             ServiceAsk::Reload(_) => "reloading",
             ServiceAsk::Signal(..) => "signalling",
+            ServiceAsk::Scale { .. } => "scaling",
             ServiceAsk::Stop => "stopping",
             ServiceAsk::Start => "starting",
             ServiceAsk::Remove => "removing",
@@ -74,6 +82,11 @@ impl ServiceAsk {
             ServiceAsk::Signal(signal, hosts) => {
                 Verb::Signal(v1::ServiceSignal { signal: *signal, hosts: hosts.clone() })
             }
+            ServiceAsk::Scale { zone, count, take_over } => Verb::Scale(v1::ServiceScale {
+                zone: zone.as_ref().map(ToString::to_string).unwrap_or_default(),
+                count: *count,
+                take_over: *take_over,
+            }),
             ServiceAsk::Stop => Verb::Stop(nothing),
             ServiceAsk::Start => Verb::Start(nothing),
             ServiceAsk::Remove => Verb::Remove(nothing),

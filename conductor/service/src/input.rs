@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, HostSet, ServiceName, TaskState,
     delivery::Term,
+    names::LabelValue,
     score::Offers,
     service::{
-        InvalidService, PlayerFacts, Room, ServiceSpec, ServiceVersion, UnitReport, Waiting,
+        InvalidService, Layout, PlayerFacts, Room, ServiceSpec, ServiceVersion, UnitReport, Waiting,
     },
 };
 
@@ -136,6 +137,15 @@ pub enum Ask {
         /// The number of the signal: signal(7).
         signal: i32,
     },
+    /// A service that is placed is to have another number of instances.
+    Scale {
+        service: ServiceName,
+        /// In which zone; `None` if it is placed by a count.
+        zone: Option<LabelValue>,
+        count: u32,
+        /// Whether to do it even if the service belongs to a file.
+        take_over: bool,
+    },
     /// It is to have no runs until it is started.
     Stop(ServiceName),
     /// It is to have runs again.
@@ -170,6 +180,7 @@ impl Ask {
             | Ask::Restart { service, .. }
             | Ask::Reload { service, .. }
             | Ask::Signal { service, .. }
+            | Ask::Scale { service, .. }
             | Ask::Adopt { service, .. }
             | Ask::StopStrangers { service, .. } => service,
             Ask::Stop(service)
@@ -281,6 +292,10 @@ pub enum Rejection {
     Paused(ServiceName, Asker),
     /// Its version names no signal by which its runs read their parameters again.
     NoReload(ServiceName),
+    /// It is not placed, so that it has no number of instances.
+    NotPlaced(ServiceName),
+    /// It is placed by a count and not by zones, or the other way round.
+    OtherLayout(ServiceName, Layout),
     /// No unit of it has a run there.
     NoRuns(ServiceName),
     /// Its host set is empty.
@@ -326,6 +341,16 @@ impl fmt::Display for Rejection {
             Self::Paused(service, by) => write!(f, "service {service} is paused by {by}"),
             Self::NoReload(service) => {
                 write!(f, "service {service} has no reload: {{signal: …}} in its version")
+            }
+            Self::NotPlaced(service) => write!(
+                f,
+                "service {service} is not placed: its hosts are those that its version names"
+            ),
+            Self::OtherLayout(service, Layout::Count(_)) => {
+                write!(f, "service {service} is placed by a count: give a number and no zone")
+            }
+            Self::OtherLayout(service, Layout::Zones(_)) => {
+                write!(f, "service {service} is placed by zones: give one, as ZONE=N")
             }
             Self::NoRuns(service) => {
                 write!(f, "there, service {service} has no run of the version that is wanted")

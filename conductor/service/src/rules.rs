@@ -7,6 +7,7 @@ mod flows;
 mod health;
 mod links;
 mod placing;
+mod scale;
 mod strangers;
 mod told;
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use orchestra_model::{
     AudienceName, HostSet, ServiceName,
     audit::Verb,
+    names::LabelValue,
     service::{ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, VersionRecord},
 };
 use orchestra_proto::decode_service;
@@ -26,6 +27,13 @@ pub(crate) enum ServiceVerb {
     Reload(Option<String>),
     /// A signal for runs, on hosts of this expression.
     Signal(i32, Option<String>),
+    /// So many instances, in a zone or of a service that is placed by a count; with `take_over` even
+    /// if it belongs to a file.
+    Scale {
+        zone: Option<LabelValue>,
+        count: u32,
+        take_over: bool,
+    },
     Stop,
     Start,
     Remove,
@@ -123,6 +131,9 @@ impl Desk {
             ServiceVerb::Signal(signal, hosts) => {
                 let hosts = self.hosts_of(hosts).await?;
                 (Verb::ServiceSignal, Ask::Signal { service, hosts, signal })
+            }
+            ServiceVerb::Scale { zone, count, take_over } => {
+                (Verb::ServiceScale, Ask::Scale { service, zone, count, take_over })
             }
             ServiceVerb::Stop => (Verb::ServiceStop, Ask::Stop(service)),
             ServiceVerb::Start => (Verb::ServiceStart, Ask::Start(service)),

@@ -496,9 +496,10 @@ fn join(told: &[impl ToString]) -> Option<String> {
 
 fn declined(rejection: &Rejection) -> Declined {
     let ground = match rejection {
-        Rejection::Invalid(_) | Rejection::NotItsHosts(..) | Rejection::LinkOfLink(..) => {
-            Ground::Invalid
-        }
+        Rejection::Invalid(_)
+        | Rejection::NotItsHosts(..)
+        | Rejection::LinkOfLink(..)
+        | Rejection::OtherLayout(..) => Ground::Invalid,
         Rejection::UnknownService(_) | Rejection::NoVersion(..) | Rejection::NoStrangers(_) => {
             Ground::Unknown
         }
@@ -510,6 +511,7 @@ fn declined(rejection: &Rejection) -> Declined {
         | Rejection::Changing(..)
         | Rejection::Paused(..)
         | Rejection::NoReload(_)
+        | Rejection::NotPlaced(_)
         | Rejection::NoRuns(_)
         | Rejection::OfFile(..)
         | Rejection::StillFiled(..)

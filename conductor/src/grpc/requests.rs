@@ -9,7 +9,7 @@ use orchestra_model::{
     delivery::{RequestId, Term},
     flow::FlowSpec,
     hostset::Unknown,
-    names::{DeploymentName, JobName, ServiceName},
+    names::{DeploymentName, JobName, LabelValue, ServiceName},
     service::{LogQuery, Ordinal, ServiceVersion, is_message},
 };
 use orchestra_proto::{
@@ -180,6 +180,12 @@ pub(super) fn service_verb(
         Some(change_service_request::Verb::Resume(_)) => ServiceVerb::Resume,
         Some(change_service_request::Verb::Revert(version)) => {
             ServiceVerb::Revert((version > 0).then_some(ServiceVersion(version)))
+        }
+        Some(change_service_request::Verb::Scale(asked)) => {
+            let v1::ServiceScale { zone, count, take_over } = asked;
+            let zone = some(zone).map(|zone| LabelValue::new(&zone)).transpose();
+            let zone = zone.map_err(|error| Declined::invalid(&error))?;
+            ServiceVerb::Scale { zone, count, take_over }
         }
         Some(change_service_request::Verb::Adopt(hosts)) => ServiceVerb::Adopt(some(hosts)),
         Some(change_service_request::Verb::Reload(hosts)) => ServiceVerb::Reload(some(hosts)),

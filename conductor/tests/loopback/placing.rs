@@ -64,3 +64,46 @@ async fn instances_go_where_there_is_room_and_wait_where_there_is_none() {
     let layout = again.layout.and_then(|layout| layout.layout);
     assert_eq!(layout, Some(v1::layout::Layout::Count(4)));
 }
+
+#[tokio::test]
+async fn more_and_fewer_instances_are_asked_for_by_number() {
+    use v1::change_service_request::Verb;
+    let (place, conductor, alice) = start("a[1-2] memory=2GiB\n").await;
+    let mut first = Keeper::attach(&place, &conductor, "a1").await;
+    let mut second = Keeper::attach(&place, &conductor, "a2").await;
+    alice.apply(&placed(1)).await.unwrap();
+    let settled = async || {
+        eventually("rest", async || {
+            let service = alice.service().await.unwrap();
+            (service.living.is_none() && service.pending.is_none()).then_some(service)
+        })
+        .await
+    };
+    let chosen = eventually("placed", async || {
+        let service = alice.service().await.unwrap();
+        (!service.hosts.is_empty()).then_some(service.hosts)
+    })
+    .await;
+    let (one, other) = match chosen.as_str() {
+        "a1" => (&mut first, &mut second),
+        _ => (&mut second, &mut first),
+    };
+    one.obey("ready").await;
+    settled().await;
+    let scale =
+        |count| Verb::Scale(v1::ServiceScale { zone: String::new(), count, take_over: false });
+    let scaled = alice.change(scale(2)).await.unwrap();
+    assert_eq!(scaled.version, 1);
+    assert_eq!(other.obey("ready").await.ordinal, 2);
+    assert_eq!(settled().await.hosts, "a[1-2]");
+    alice.change(scale(1)).await.unwrap();
+    other.obey("gone").await;
+    assert_eq!(settled().await.hosts, chosen);
+    let refused = alice.change(Verb::Scale(v1::ServiceScale {
+        zone: "east".to_owned(),
+        count: 1,
+        take_over: false,
+    }));
+    let refused = refused.await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused}");
+}

@@ -46,6 +46,8 @@ kebab_enum!(
         ServiceReload = "service-reload",
         /// A signal for runs of a service.
         ServiceSignal = "service-signal",
+        /// Other numbers of instances of a service.
+        ServiceScale = "service-scale",
         /// A service was stopped.
         ServiceStop = "service-stop",
         /// A service was started.

@@ -125,6 +125,8 @@ fn each_verb_asks_for_what_it_says() {
         ("reload web", "reloaded", Verb::Reload(String::new())),
         ("reload web -w db1", "reloaded", Verb::Reload("db1".to_owned())),
         ("signal web USR1", "signalled", signal(10, "")),
+        ("scale web 5", "scaled", scale("", 5, false)),
+        ("scale web east=0 --take-over", "scaled", scale("east", 0, true)),
         ("signal web sigquit -w db[1-2]", "signalled", signal(3, "db[1-2]")),
         ("stop web --yes", "stopped", Verb::Stop(nothing)),
         ("start web", "started", Verb::Start(nothing)),
@@ -149,6 +151,10 @@ fn each_verb_asks_for_what_it_says() {
         let told = fake.run(&format!("{line} --json")).json();
         assert_eq!(told[what]["flow"], 42, "{line}");
     }
+}
+
+fn scale(zone: &str, count: u32, take_over: bool) -> Verb {
+    Verb::Scale(v1::ServiceScale { zone: zone.to_owned(), count, take_over })
 }
 
 fn signal(signal: i32, hosts: &str) -> Verb {

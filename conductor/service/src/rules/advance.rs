@@ -35,7 +35,10 @@ impl Services {
         }
         let Some(service) = self.services.get_mut(name) else { return false };
         if let Some(living) = &mut service.record.living {
-            if service.record.pending.is_some() && !living.superseded {
+            let pending = service.record.pending.as_ref();
+            // Another number of instances ends nothing that goes on.
+            let supersedes = pending.is_some_and(|change| change.cause != Cause::Scale);
+            if supersedes && !living.superseded {
                 living.superseded = true;
                 let by = service.record.pending.as_ref().map_or(Asker::Keeper, |it| it.by.clone());
                 let flow = living.flow;
@@ -211,7 +214,9 @@ impl Service {
         if let Some(change) = restarts {
             // Hosts that are not as wanted get a new run too.
             groups.others.extend(self.to_restart(change).filter(|host| may_begin(host)));
-        } else if pending.is_some() && self.goal() == Goal::Running {
+        } else if pending.is_some_and(|change| change.cause != Cause::Scale)
+            && self.goal() == Goal::Running
+        {
             let stuck = self.stuck().filter(|host| may_begin(host) && !self.wrong.contains(host));
             groups.others.extend(stuck);
             groups.others.sort();

@@ -67,6 +67,9 @@ impl Services {
             Ask::Signal { service, hosts, signal } => {
                 self.signal(by, &service, hosts, Some(signal))
             }
+            Ask::Scale { service, zone, count, take_over } => {
+                self.scale(by, &service, zone.as_ref(), count, take_over)
+            }
             Ask::Stop(service) => self.set_goal(by, &service, Goal::Stopped, Cause::Stop),
             Ask::Start(service) => self.set_goal(by, &service, Goal::Running, Cause::Start),
             Ask::Remove(service) => self.remove(by, &service),
@@ -167,7 +170,14 @@ impl Services {
         let is_same = service.versions.get(&record.version).is_some_and(|kept| *kept.spec == spec);
         let is_there = record.hosts == hosts || spec.place.is_some();
         if was_there && is_same && is_there {
-            return false;
+            let layout = spec.place.map(|rule| rule.layout);
+            let was_scaled = record.layout != layout;
+            if was_scaled {
+                // The version says another number than somebody asked for since.
+                record.layout = layout;
+                service.want_change(Change::new(Cause::Scale, by.clone()));
+            }
+            return was_scaled;
         }
         if !was_there {
             record.goal = if spec.auto_start { Goal::Running } else { Goal::Stopped };
@@ -374,8 +384,15 @@ impl Service {
         Some(format!("it is paused by {by}: nothing is done before it is resumed"))
     }
 
+    /// Wants a change, unless a greater one is wanted already, which brings it about as well.
+    pub(super) fn want_change(&mut self, change: Change) {
+        self.record.pending.get_or_insert(change);
+        self.given_up.clear();
+        self.trouble = None;
+    }
+
     /// Takes the service from its file, because an audience says what it is to be.
-    fn leave_file(&mut self) {
+    pub(super) fn leave_file(&mut self) {
         match &mut self.record.file {
             Some(file) if file.standing == FileStanding::InForce => {
                 file.standing = FileStanding::TakenOver;

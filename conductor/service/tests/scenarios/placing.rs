@@ -3,7 +3,7 @@
 use orchestra_model::{
     FlowState, HostSet, Millis, ServiceName,
     names::{LabelKey, LabelValue},
-    service::{Layout, Resources, ServiceSpec, Spread, UnitState, Waiting},
+    service::{Cause, Layout, Resources, ServiceSpec, Spread, UnitState, Waiting},
     size::ByteSize,
 };
 use orchestra_service::{Ask, Input, Rejection};
@@ -320,4 +320,102 @@ fn a_host_set_may_be_empty_no_more_than_before() {
     let mut world = four();
     let refused = world.ask(apply(spec("db1", 1), HostSet::default())).unwrap_err();
     assert_eq!(refused, Rejection::NoHosts(web()));
+}
+
+fn scale(world: &mut World, zone: Option<&str>, count: u32) -> Result<bool, Rejection> {
+    let zone = zone.map(LabelValue::new).transpose().unwrap();
+    let ask = Ask::Scale { service: web(), zone, count, take_over: false };
+    world.ask(ask).map(|taken| !taken.unchanged)
+}
+
+#[test]
+fn another_number_of_instances_is_no_version_and_ends_no_run() {
+    let mut world = four();
+    world.apply(placed(2, 1));
+    world.settle();
+    let before = world.units.clone();
+    assert_eq!(scale(&mut world, None, 3), Ok(true));
+    assert_eq!(world.flows[0].1.cause, Cause::Scale);
+    world.settle();
+    assert_eq!((world.status().ready(), world.status().record.version.0), (3, 1));
+    for (host, units) in before {
+        assert_eq!(world.units[&host], units, "{host}");
+    }
+    assert_eq!(scale(&mut world, None, 3), Ok(false));
+    world.restart();
+    world.load_players(&[("db[1-2]", "zone=east"), ("db[3-4]", "zone=west")]);
+    world.attach("db[1-4]");
+    assert_eq!(world.status().record.layout, Some(Layout::Count(3)));
+    assert_eq!(scale(&mut world, None, 1), Ok(true));
+    world.settle();
+    assert_eq!((instances(&world).len(), world.units.values().flatten().count()), (1, 1));
+    assert!(
+        instances(&world)[0].starts_with("1@"),
+        "the highest numbers go: {:?}",
+        instances(&world)
+    );
+}
+
+#[test]
+fn what_is_applied_again_has_its_own_number_of_instances_again() {
+    let mut world = four();
+    world.apply(placed(2, 1));
+    world.settle();
+    scale(&mut world, None, 4).unwrap();
+    world.settle();
+    let taken = world.apply(placed(2, 1));
+    assert_eq!((taken.unchanged, taken.version.0), (false, 1));
+    world.settle();
+    assert_eq!((world.status().ready(), instances(&world).len()), (2, 2));
+    assert!(world.apply(placed(2, 1)).unchanged);
+}
+
+#[test]
+fn only_what_is_placed_is_scaled_and_by_what_it_is_placed() {
+    let mut world = four();
+    assert_eq!(scale(&mut world, None, 1), Err(Rejection::UnknownService(web())));
+    world.apply(spec("db1", 1));
+    world.settle();
+    assert_eq!(scale(&mut world, None, 1), Err(Rejection::NotPlaced(web())));
+    world.apply(placed(1, 2));
+    world.settle();
+    let other = Rejection::OtherLayout(web(), Layout::Count(1));
+    assert_eq!(scale(&mut world, Some("east"), 1), Err(other));
+    assert!(matches!(scale(&mut world, None, u32::MAX), Err(Rejection::Invalid(_))));
+    world.apply(rule(placed(0, 3), |rule| rule.layout = zones(&[("east", 1)])));
+    world.settle();
+    assert!(matches!(scale(&mut world, None, 2), Err(Rejection::OtherLayout(..))));
+    scale(&mut world, Some("west"), 1).unwrap();
+    world.settle();
+    assert_eq!(world.status().record.layout, Some(zones(&[("east", 1), ("west", 1)])));
+    assert_eq!(world.status().ready(), 2);
+}
+
+#[test]
+fn a_service_of_a_file_is_scaled_by_who_takes_it_over() {
+    let mut world = four();
+    world.load(vec![filed_as_placed(1, 1)], false).unwrap();
+    world.settle();
+    let refused = scale(&mut world, None, 2).unwrap_err();
+    assert_eq!(refused, Rejection::OfFile(web(), "services.d/web.yaml".into()));
+    let ask = Ask::Scale { service: web(), zone: None, count: 2, take_over: true };
+    world.ask(ask).unwrap();
+    world.settle();
+    assert_eq!((world.status().ready(), world.status().record.owner), (2, crate::world::alice()));
+    world.load(vec![filed_as_placed(1, 1)], false).unwrap();
+    assert_eq!(world.status().record.layout, Some(Layout::Count(2)), "the file counts for nothing");
+}
+
+#[test]
+fn an_update_that_goes_on_is_not_cut_short_by_another_number() {
+    let mut world = four();
+    world.apply(placed(2, 1));
+    world.settle();
+    world.apply(placed(2, 2));
+    scale(&mut world, None, 4).unwrap();
+    assert!(world.cancelled.is_empty());
+    assert_eq!(world.settle(), [FlowState::Ok, FlowState::Ok]);
+    let causes: Vec<Cause> = world.status().record.events.iter().map(|it| it.cause).collect();
+    assert_eq!(causes[causes.len() - 2..], [Cause::Scale, Cause::Scale]);
+    assert_eq!(world.status().ready(), 4);
 }

@@ -210,9 +210,15 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
 
 /// What has to do with placement: some instances, or other players.
 fn place(world: &mut World, papers: &mut Papers, chance: &mut Chance, version: &mut u32) {
-    match chance.below(4) {
+    match chance.below(5) {
         0 => load_players(world, chance),
         1 => world.wait(Millis::seconds(45)),
+        2 => {
+            let count = u32::try_from(chance.below(7)).unwrap();
+            let take_over = chance.below(3) == 0;
+            let ask = Ask::Scale { service: web(), zone: None, count, take_over };
+            drop(papers.ask(world, ask));
+        }
         _ => {
             *version += u32::try_from(chance.below(2)).unwrap();
             let count = u32::try_from(chance.below(7)).unwrap();

@@ -115,6 +115,8 @@ kebab_enum!(
         Reload = "reload",
         /// Somebody asked that its runs get a signal.
         Signal = "signal",
+        /// Somebody asked for another number of instances.
+        Scale = "scale",
         /// Somebody started it.
         Start = "start",
         /// Somebody stopped it.

@@ -46,9 +46,10 @@ impl Papers {
         let paper = self.known.get(&name);
         let (is_owned, is_there) =
             (paper.is_some_and(|it| it.owns), paper.is_some_and(|it| it.is_there));
-        let is_apply = matches!(ask, Ask::Apply { .. });
+        let is_apply = matches!(ask, Ask::Apply { .. } | Ask::Scale { .. });
         let is_remove = matches!(ask, Ask::Remove(_));
-        let takes_over = matches!(ask, Ask::Apply { take_over: true, .. });
+        let takes_over =
+            matches!(ask, Ask::Apply { take_over: true, .. } | Ask::Scale { take_over: true, .. });
         let reply = world.ask(ask);
         match &reply {
             Ok(_) if is_apply => {
