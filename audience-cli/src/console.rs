@@ -16,10 +16,11 @@ use std::{
     borrow::Cow,
     env,
     ffi::OsString,
-    io::{self, BufWriter, IsTerminal as _, Write},
+    io::{self, BufWriter, IsTerminal as _, Seek as _, Write},
 };
 
 use orchestra_model::foreign;
+use tempfile::SpooledTempFile;
 
 pub(crate) use answer::Streamed;
 pub(crate) use area::Area;
@@ -78,8 +79,7 @@ impl Console {
         };
         let narrating = io::stderr().is_terminal();
         let answering = style(io::stdout().is_terminal());
-        let mut out = Answer::new(Box::new(io::stdout().lock()), answering);
-        out.json = json;
+        let out = Answer::new(Box::new(io::stdout().lock()), answering);
         Self {
             screen: Screen { out, style: answering, narration: style(narrating) },
             json,
@@ -232,11 +232,27 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 pub(crate) struct Answer {
     out: BufWriter<Box<dyn Write>>,
     style: Style,
-    json: bool,
+    form: Form,
+    /// Whether something was let out that a program reads as a whole: a document, or a line.
+    has_told: bool,
     /// The beginning of a line.
     pending: Vec<u8>,
     closed: bool,
 }
+
+/// What an answer is.
+enum Form {
+    Text,
+    /// Lines of JSON, each whole.
+    Lines,
+    /// A JSON document, which is let out as a whole or not at all: a program that reads half of one
+    /// knows neither what was asked for nor why it is not there. It lies in memory while it is small,
+    /// then in a file that has no name.
+    Document(SpooledTempFile),
+}
+
+/// The largest document that lies in memory, in bytes.
+const DOCUMENT: usize = 1 << 20;
 
 /// Longest beginning of a line that is kept back until the rest of it comes.
 const PENDING: usize = 64 << 10;
@@ -247,7 +263,8 @@ impl Answer {
         Self {
             out: BufWriter::with_capacity(64 << 10, out),
             style,
-            json: false,
+            form: Form::Text,
+            has_told: false,
             pending: Vec::new(),
             closed: false,
         }
@@ -267,9 +284,45 @@ impl Answer {
     fn let_out(&mut self, count: usize) -> io::Result<()> {
         let later = self.pending.split_off(count);
         let now = std::mem::replace(&mut self.pending, later);
-        let safe = if self.json { foreign::json(&now) } else { safe(&now, self.style) };
+        let safe = match self.form {
+            Form::Text => safe(&now, self.style),
+            Form::Lines | Form::Document(_) => foreign::json(&now),
+        };
+        if let Form::Document(document) = &mut self.form {
+            return document.write_all(&safe);
+        }
         let written = self.out.write_all(&safe);
         self.unless_closed(written)
+    }
+
+    /// Begins a document.
+    fn begin_document(&mut self) {
+        self.form = Form::Document(SpooledTempFile::new(DOCUMENT));
+    }
+
+    /// Lets out the document, which is whole now.
+    fn end_document(&mut self) -> io::Result<()> {
+        self.let_out(self.pending.len())?;
+        let Form::Document(mut document) = std::mem::replace(&mut self.form, Form::Text) else {
+            return Ok(());
+        };
+        document.rewind()?;
+        self.has_told = true;
+        let copied = io::copy(&mut document, &mut self.out);
+        self.unless_closed(copied.map(drop))?;
+        self.flush()
+    }
+
+    /// Drops the document, which will never be whole.
+    fn drop_document(&mut self) {
+        self.pending.clear();
+        self.form = Form::Text;
+    }
+
+    /// From now on lines of JSON are written, as they come.
+    pub(crate) fn write_lines(&mut self) {
+        self.form = Form::Lines;
+        self.has_told = true;
     }
 
     /// Moves to the upper left and clears everything.
@@ -318,7 +371,7 @@ impl Write for Answer {
 
     fn flush(&mut self) -> io::Result<()> {
         self.let_out(self.pending.len())?;
-        if self.closed {
+        if self.closed || matches!(self.form, Form::Document(_)) {
             return Ok(());
         }
         let flushed = self.out.flush();
@@ -389,7 +442,7 @@ mod tests {
     /// Returns what comes out of an answer that is written byte by byte.
     fn shown(style: Style, json: bool, text: &[u8]) -> String {
         let shown = written(style, |answer| {
-            answer.json = json;
+            answer.form = if json { Form::Lines } else { Form::Text };
             text.iter().for_each(|byte| answer.write_all(&[*byte]).unwrap());
         });
         String::from_utf8(shown).unwrap()

@@ -9,10 +9,35 @@ use orchestra_client::{
 
 pub(crate) use orchestra_client::Failure;
 
+use crate::view::json::Error;
+
 /// Renders a failure for a person.
 pub(crate) trait Render {
     /// `error: …` with the chain of causes, then `hint: …`; each ends its line.
     fn render(&self) -> String;
+}
+
+/// What a program is told of a failure.
+pub(crate) trait Describe {
+    /// Gives the description to `told`, which may write it.
+    fn describe<T>(&self, told: impl FnOnce(&Error<'_>) -> T) -> T;
+}
+
+impl Describe for Failure {
+    fn describe<T>(&self, told: impl FnOnce(&Error<'_>) -> T) -> T {
+        let (message, hint) = (self.to_string(), self.remedy().map(hint));
+        let request_id = match self.remedy() {
+            Some(Remedy::AskAgain { request, .. }) => Some(request.to_string()),
+            _ => None,
+        };
+        told(&Error {
+            kind: self.exit.kind(),
+            exit: self.exit.code(),
+            message: &message,
+            hint: hint.as_deref(),
+            request_id,
+        })
+    }
 }
 
 impl Render for Failure {

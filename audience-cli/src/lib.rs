@@ -4,7 +4,7 @@
 //! ```text
 //! programs   entry points: environment in, exit code out
 //! orc        the list of orc's nouns
-//! flow, task, player, score, ledger, service, deployment, hosts, conductor, sandbox
+//! flow, task, player, score, ledger, service, deployment, hosts, conductor, manual, sandbox
 //!            a folder a noun, a file a verb: its flags, and what it does
 //! verb       what a verb is; what every verb takes is flattened beside its flags
 //! program    what a verb works with: a console, and the way to a conductor
@@ -37,6 +37,7 @@ mod flow;
 mod hosts;
 mod input;
 mod ledger;
+mod manual;
 pub mod orc;
 mod player;
 mod program;

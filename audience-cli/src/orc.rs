@@ -9,7 +9,7 @@ use crate::{
     error::Failure,
     flow, hosts,
     ledger::Ledger,
-    player, sandbox, score,
+    manual, player, sandbox, score,
     service::Service,
     shared::CONNECTION_HELP,
     task,
@@ -56,6 +56,8 @@ pub(crate) enum Noun {
     Audit(With<Audit>),
     /// Ask or tell the conductor itself
     Conductor(Conductor),
+    #[command(flatten)]
+    Manual(manual::Verbs),
     /// Run a whole fleet on this machine, to try things out
     #[command(subcommand)]
     Sandbox(sandbox::Verbs),
@@ -75,6 +77,7 @@ impl Noun {
             Noun::Hosts(verb) => verb.run(environment),
             Noun::Audit(verb) => audit::run(verb, environment),
             Noun::Conductor(conductor) => conductor.run(environment),
+            Noun::Manual(verb) => verb.run(),
             Noun::Sandbox(verb) => Ok(verb.run()),
         }
     }

@@ -11,8 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     console::Console,
-    error::{Failure, unresolved},
+    error::{Describe as _, Failure, unresolved},
     shared::{ConnectionArgs, Shared},
+    view::json::Error,
 };
 
 /// What a verb works with: a console, and the way to a conductor.
@@ -47,9 +48,24 @@ impl Program {
         result
     }
 
-    /// Writes out the answer before the exit code is returned.
+    /// Writes out the answer before the exit code is returned. A program that asked for a document
+    /// gets one in any case: without an answer it says why there is none.
     pub(crate) fn finish(mut self, exit: Result<Exit, Failure>) -> Result<u8, Failure> {
-        let finished = self.console.finish();
+        let failed = match &exit {
+            Err(failure) => failure.describe(|error| self.console.answer_failure(error)),
+            Ok(exit) => self.console.answer_failure(&Error {
+                kind: exit.kind(),
+                exit: exit.code(),
+                message: match exit {
+                    Exit::WaitTimeout => "the waiting is over, and what is waited for goes on",
+                    Exit::NotOver => "it is not over, and nobody waits for it any more",
+                    _ => "there is no answer; standard error says why",
+                },
+                hint: None,
+                request_id: None,
+            }),
+        };
+        let finished = failed.and_then(|()| self.console.finish());
         let exit = exit?;
         finished.map(|()| exit.code())
     }

@@ -1,16 +1,16 @@
 //! Entry points of the three programs: the environment comes in here, the exit code goes out.
 
-use std::{io, process::ExitCode};
+use std::{env, io, process::ExitCode};
 
 use clap::Parser;
 use orchestra_client::{Exit, config::Environment};
 
 use crate::{
-    console::tell,
+    console::{Colour, Console, tell},
     error::{Failure, Render as _},
     flow::{status::StatusArgs, submit::SubmitArgs},
     orc::OrcArgs,
-    view::Style,
+    view::{Style, json},
 };
 
 /// `submitjob`: submits a score over hosts, or a flow from a file.
@@ -39,6 +39,7 @@ fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -
         },
         Err(error) if error.use_stderr() => {
             tell(&error.to_string(), Style::default());
+            misused(&error.to_string());
             Exit::Usage.code()
         }
         // Help or version, asked for.
@@ -49,4 +50,24 @@ fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -
         },
     };
     ExitCode::from(code)
+}
+
+/// Answers a program that asked for a document with a command line that does not parse. Of the parser's
+/// text the first paragraph says what is wrong, and a tip what may have been meant.
+fn misused(message: &str) {
+    if !env::args_os().take_while(|word| word != "--").any(|word| word == "--json") {
+        return;
+    }
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let (what, rest) = message.split_once("\n\n").unwrap_or((message, ""));
+    let tip = rest.lines().find_map(|line| line.trim_start().strip_prefix("tip: "));
+    let mut console = Console::of_process(Colour::default(), true);
+    // The exit code says the same, if nobody can read it.
+    let _ = console.answer_failure(&json::Error {
+        kind: Exit::Usage.kind(),
+        exit: Exit::Usage.code(),
+        message: what.trim_end(),
+        hint: tip,
+        request_id: None,
+    });
 }

@@ -48,6 +48,27 @@ impl Exit {
         self as u8
     }
 
+    /// Returns the word for it, by which programs tell failures apart that read no exit codes.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Exit::Ok => "ok",
+            Exit::Broken => "broken",
+            Exit::NotOk => "not-ok",
+            Exit::Hosts => "hosts",
+            Exit::Unreachable => "unreachable",
+            Exit::Cancelled => "cancelled",
+            Exit::Denied => "denied",
+            Exit::NotOver => "not-over",
+            Exit::NoSuchFlow => "unknown",
+            Exit::Ended => "ended",
+            Exit::PlanChanged => "plan-changed",
+            Exit::Away => "away",
+            Exit::Held => "held",
+            Exit::Usage => "usage",
+            Exit::WaitTimeout => "wait-timeout",
+        }
+    }
+
     /// Returns the code of a whole flow.
     pub fn of_flow(flow: &FlowStatus) -> Exit {
         match flow.summary.state {
@@ -226,15 +247,17 @@ mod tests {
         assert_eq!(codes, [1, 64, 11, 12, 8, 6, 3, 10, 9, 2, 4, 5, 124, 7, 0]);
     }
 
-    /// The codes of the manual's table, in its order.
+    /// The codes of the manual's table and their kinds, in its order.
     #[test]
     fn the_manual_has_every_code() {
         let manual = include_str!("../../../docs/operating.md");
-        let (_, rest) = manual.split_once("| exit code | meaning |\n|---|---|\n").unwrap();
+        let (_, rest) =
+            manual.split_once("| exit code | kind | meaning |\n|---|---|---|\n").unwrap();
         let rows = rest.lines().take_while(|line| line.starts_with("| "));
-        let told: Vec<u8> =
-            rows.map(|row| row.split('|').nth(1).unwrap().trim().parse().unwrap()).collect();
-        let mut codes = Exit::WORST_FIRST.map(Exit::code);
+        let cell = |row: &str, n| row.split('|').nth(n).unwrap().trim().to_owned();
+        let told: Vec<(u8, String)> =
+            rows.map(|row| (cell(row, 1).parse().unwrap(), cell(row, 2))).collect();
+        let mut codes = Exit::WORST_FIRST.map(|exit| (exit.code(), format!("`{}`", exit.kind())));
         codes.sort_unstable();
         assert_eq!(told, codes);
     }

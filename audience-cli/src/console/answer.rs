@@ -10,7 +10,7 @@ use crate::{
     error::Failure,
     view::{
         Listing, Output,
-        json::{self, List},
+        json::{self, Error, List},
     },
 };
 
@@ -29,18 +29,31 @@ impl Console {
     pub(crate) fn answer(&mut self, answer: impl Output) -> Result<(), Failure> {
         let screen = &mut self.screen;
         if self.json {
+            screen.out.begin_document();
             let noun = answer.noun();
-            return json::document(&mut screen.out, noun, &answer.json()).map_err(unwritten);
+            json::document(&mut screen.out, noun, &answer.json()).map_err(unwritten)?;
+            return screen.out.end_document().map_err(unwritten);
         }
         let remark = answer.remark();
         answer.text(&mut screen.out, screen.style).map_err(unwritten)?;
         screen.remark(remark)
     }
 
-    /// Writes an answer while it comes.
+    /// Writes an answer while it comes. A document reaches standard output once it is whole, and not at
+    /// all if something fails before.
     pub(crate) async fn stream(&mut self, answer: &mut impl Streamed) -> Result<(), Failure> {
         let screen = &mut self.screen;
-        if self.json { answer.json(&mut screen.out).await } else { answer.text(screen).await }
+        if !self.json {
+            return answer.text(screen).await;
+        }
+        screen.out.begin_document();
+        match answer.json(&mut screen.out).await {
+            Ok(()) => screen.out.end_document().map_err(unwritten),
+            Err(failure) => {
+                screen.out.drop_document();
+                Err(failure)
+            }
+        }
     }
 
     /// Writes a list page by page, as the conductor sends it.
@@ -55,10 +68,21 @@ impl Console {
     /// Writes a line of JSON of many, at once: what `--jsonl` asks for.
     pub(crate) fn answer_line(&mut self, line: &impl Serialize) -> Result<(), Failure> {
         let out = &mut self.screen.out;
-        out.json = true;
+        out.write_lines();
         let line = serde_json::to_string(line).map_err(|error| unwritten(error.into()))?;
         writeln!(out, "{line}").map_err(unwritten)?;
         out.finish()
+    }
+
+    /// Writes why there is no answer, where a program waits for a document and has got none.
+    pub(crate) fn answer_failure(&mut self, error: &Error<'_>) -> Result<(), Failure> {
+        if !self.json || self.screen.out.has_told {
+            return Ok(());
+        }
+        let out = &mut self.screen.out;
+        out.begin_document();
+        json::document(out, Error::NOUN, error).map_err(unwritten)?;
+        out.end_document().map_err(unwritten)
     }
 
     /// Writes what is buffered.
@@ -86,7 +110,9 @@ struct Listed<L, P: ListPage> {
 impl<L: Listing, P: ListPage<Item = L::Item>> Listed<L, P> {
     /// The next item that belongs to the answer; `None` at the end.
     async fn next(&mut self) -> Result<Option<L::Item>, Failure> {
-        while let Some(item) = self.pages.next_item().await? {
+        while !self.listing.is_over()
+            && let Some(item) = self.pages.next_item().await?
+        {
             if self.listing.wants(&item) {
                 return Ok(Some(item));
             }

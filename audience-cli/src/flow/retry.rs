@@ -50,7 +50,7 @@ pub(crate) struct Retry {
     /// A parameter of a flow that has ended: JOB/KEY=VALUE, or KEY=VALUE where one job is meant
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Wait for the verdict; the exit code tells it
+    /// Wait for the verdict; -b, -L or --diff then show outputs
     #[arg(short = 'W', long)]
     wait: bool,
     #[command(flatten)]
@@ -121,7 +121,7 @@ async fn retry(again: &Again, client: &mut Client, console: &mut Console) -> Res
         console.narrate(format_args!("flow {new} runs what flow {old} left: {tasks}"));
     }
     let wait = again.wait.as_ref();
-    if !wait.is_some_and(|wait| wait.answers_in_json(console)) {
+    if !wait.is_some_and(|wait| wait.has_an_answer(console)) {
         let retried = Retried { new, old, tasks: answer.tasks };
         let told = console.answer(retried).and_then(|()| console.finish());
         told.map_err(|failure| goes_on(failure, new))?;

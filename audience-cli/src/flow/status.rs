@@ -8,13 +8,14 @@ mod json;
 mod text;
 
 use orchestra_client::{Client, Exit, TaskFilter};
-use orchestra_model::ids::{FlowId, Reference};
+use orchestra_model::ids::{FlowId, Part, Reference};
 
 use super::{
     list::newest,
     wait::{From, Waiting, Watcher},
 };
 use crate::{
+    console::Console,
     error::Failure,
     program::Program,
     shared::CONNECTION_HELP,
@@ -56,23 +57,45 @@ pub(crate) struct Status {
     /// Only tasks that did not end ok
     #[arg(long)]
     failed: bool,
-    /// What tasks wrote, gathered by identical text
-    #[arg(short = 'b', long)]
-    gather: bool,
-    /// What tasks wrote, line by line: host: line
-    #[arg(short = 'L', long, conflicts_with = "gather")]
-    lines: bool,
-    /// How what tasks wrote differs from what most of them wrote
-    #[arg(long, conflicts_with_all = ["gather", "lines"])]
-    diff: bool,
+    /// The hosts of tasks alone, folded: submitjob SCORE -w "$(getstatus last --failed --hosts)"
+    #[arg(long, conflicts_with_all = ["gather", "lines", "diff", "response", "json"])]
+    hosts: bool,
+    #[command(flatten)]
+    written: Written,
     /// What tasks answered: host: KEY=VALUE
     #[arg(long, conflicts_with_all = ["gather", "lines", "diff"])]
     response: bool,
 }
 
+// Flattened into `getstatus`, whose help this is not.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(super) struct Written {
+    /// What tasks wrote, gathered by identical text
+    #[arg(short = 'b', long)]
+    pub(super) gather: bool,
+    /// What tasks wrote, line by line: host: line, and host! line of standard error
+    #[arg(short = 'L', long, conflicts_with = "gather")]
+    pub(super) lines: bool,
+    /// How what tasks wrote differs from what most of them wrote
+    #[arg(long, conflicts_with_all = ["gather", "lines"])]
+    pub(super) diff: bool,
+}
+
+impl Written {
+    /// How it is shown; `None` if it is not asked for.
+    pub(super) fn shape(self) -> Option<Shape> {
+        match (self.gather, self.lines, self.diff) {
+            (true, ..) => Some(Shape::Gathered),
+            (_, true, _) => Some(Shape::Lines),
+            (.., true) => Some(Shape::Differences),
+            _ => None,
+        }
+    }
+}
+
 /// How much is told of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     /// Flows, slots and jobs, and failures folded.
     Summary,
     /// A line a task.
@@ -84,6 +107,8 @@ enum Shape {
     /// Outputs, line by line.
     Lines,
     Responses,
+    /// A host set.
+    Hosts,
 }
 
 impl Verb for Status {
@@ -91,7 +116,7 @@ impl Verb for Status {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         let references = self.references()?;
         if references.is_empty() {
-            return newest(0, false, program);
+            return newest(program);
         }
         program.ask(async |client, console| {
             if self.watch {
@@ -115,6 +140,19 @@ impl Verb for Status {
     }
 }
 
+/// Shows what the tasks of one flow wrote.
+pub(super) async fn written(
+    flow: FlowId,
+    shape: Shape,
+    client: &mut Client,
+    console: &mut Console,
+) -> Result<(), Failure> {
+    let references = [Reference { flow: Some(flow), part: Part::Flow, host: None }];
+    let (only_failed, exit) = (false, Exit::Ok);
+    let mut asking = Asking { client, references: &references, shape, only_failed, exit };
+    console.stream(&mut asking).await
+}
+
 impl Status {
     /// What is asked for; empty for the newest flows.
     fn references(&self) -> Result<Vec<Reference>, Failure> {
@@ -128,12 +166,10 @@ impl Status {
     }
 
     fn shape(&self) -> Shape {
-        if self.gather {
-            Shape::Gathered
-        } else if self.diff {
-            Shape::Differences
-        } else if self.lines {
-            Shape::Lines
+        if let Some(shape) = self.written.shape() {
+            shape
+        } else if self.hosts {
+            Shape::Hosts
         } else if self.response {
             Shape::Responses
         } else if self.tasks || self.failed {

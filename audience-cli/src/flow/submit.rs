@@ -23,7 +23,7 @@ use crate::{
 const EXAMPLES: &str = "
 Examples:
   submitjob restart-apache -w 'fe[1-100]' --parallel 50% --success 95% --wait
-  submitjob --flow deploy.yaml --set version=1.2.3 -W";
+  submitjob --flow deploy.yaml --set version=1.2.3 -Wb";
 
 /// Run a score on hosts, or a flow from a file; prints the flow's id
 #[derive(Debug, clap::Parser)]
@@ -53,7 +53,7 @@ pub(crate) struct Submit {
     /// Submit under this request id; with nothing else, ask what became of it
     #[arg(long, value_name = "ID", value_parser = request_id, conflicts_with = "plan")]
     request_id: Option<RequestId>,
-    /// Wait for the verdict; the exit code tells it
+    /// Wait for the verdict; -b, -L or --diff then show outputs
     #[arg(short = 'W', long)]
     wait: bool,
     #[command(flatten)]
@@ -116,7 +116,7 @@ async fn submit(order: Order, client: &mut Client, console: &mut Console) -> Res
         let head = console.narration().warning("warning:");
         console.narrate(format_args!("{head} {}", one_line(warning)));
     }
-    if wait.is_some_and(|wait| wait.answers_in_json(console)) {
+    if wait.is_some_and(|wait| wait.has_an_answer(console)) {
         console.narrate(format_args!("{flow} submitted"));
     } else {
         let told = console.answer(Accepted(flow)).and_then(|()| console.finish());

@@ -9,7 +9,10 @@ mod watcher;
 use orchestra_client::{Client, Exit};
 use orchestra_model::{ids::FlowId, time::Millis};
 
-use super::several::Several;
+use super::{
+    several::Several,
+    status::{Shape, Written},
+};
 use crate::{
     console::Console, error::Failure, program::Program, verb::Verb, words::ids::whole_flows,
 };
@@ -20,7 +23,12 @@ pub(super) use watcher::Watcher;
 
 /// `orc wait`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc wait last\n  orc wait 42-44 --wait-timeout 10m")]
+#[command(after_help = "\
+-b, -L and --diff then show what tasks wrote, as getstatus does.
+
+Examples:
+  orc wait last -b
+  orc wait 42-44 --wait-timeout 10m")]
 pub(crate) struct Wait {
     /// 42 or last; several: 1,3,5-8
     #[arg(value_name = "ID", required = true)]
@@ -36,8 +44,29 @@ pub(crate) struct Waiting {
     #[arg(long, value_name = "DURATION")]
     pub(super) wait_timeout: Option<Millis>,
     /// While waiting, a line of JSON per change on standard output
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "gather", "lines", "diff"])]
     jsonl: bool,
+    #[command(flatten)]
+    at_end: AtEnd,
+}
+
+/// What is shown of tasks once the flow has ended: the flags of `getstatus`. Hidden, because the help
+/// of `--wait` tells of them.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+struct AtEnd {
+    #[arg(short = 'b', long, hide = true)]
+    gather: bool,
+    #[arg(short = 'L', long, hide = true, conflicts_with = "gather")]
+    lines: bool,
+    #[arg(long, hide = true, conflicts_with_all = ["gather", "lines"])]
+    diff: bool,
+}
+
+impl AtEnd {
+    fn shape(self) -> Option<Shape> {
+        let Self { gather, lines, diff } = self;
+        Written { gather, lines, diff }.shape()
+    }
 }
 
 impl Waiting {
@@ -49,13 +78,17 @@ impl Waiting {
                 Failure::usage("--wait-timeout and --jsonl say how to wait").hint("add --wait")
             );
         }
+        if !wait && self.at_end.shape().is_some() {
+            let what = "-b, -L and --diff show what tasks wrote, once they have ended";
+            return Err(Failure::usage(what).hint("add --wait, or ask later: getstatus last -b"));
+        }
         Ok(wait.then_some(self))
     }
 
-    /// Returns whether standard output gets JSON while waiting, a line for each change or one
-    /// document at the end, so that nothing else may be written there.
-    pub(super) fn answers_in_json(&self, console: &Console) -> bool {
-        self.jsonl || console.answers_in_json()
+    /// Returns whether standard output gets something else than the flow's id: a line of JSON for each
+    /// change, one document at the end, or what tasks wrote.
+    pub(super) fn has_an_answer(&self, console: &Console) -> bool {
+        self.jsonl || console.answers_in_json() || self.at_end.shape().is_some()
     }
 }
 

@@ -3,7 +3,12 @@
 use orchestra_client::Exit;
 use orchestra_model::status::PlayerStatus;
 
-use crate::{error::Failure, program::Program, verb::Verb, view::player::Players};
+use crate::{
+    error::Failure,
+    program::Program,
+    verb::Verb,
+    view::player::{FoldedPlayers, Players},
+};
 
 // Flattened into `orc players`, whose help this is not.
 #[derive(Debug, clap::Args)]
@@ -23,6 +28,9 @@ pub(crate) struct List {
     /// Only those that are quarantined
     #[arg(long)]
     quarantined: bool,
+    /// A line for each, also if nothing tells which ones
+    #[arg(short, long)]
+    lines: bool,
 }
 
 impl Verb for List {
@@ -30,6 +38,11 @@ impl Verb for List {
         program.ask(async |client, console| {
             let hosts = self.hosts.as_deref().unwrap_or_default();
             let pages = client.players(hosts, false).await?;
+            if self.is_folded() && !console.answers_in_json() {
+                let wanted = |player: &PlayerStatus| self.wants(player);
+                console.stream(&mut FoldedPlayers { pages, wanted }).await?;
+                return Ok(Exit::Ok);
+            }
             console.list(Players::those(|player| self.wants(player)), pages).await?;
             Ok(Exit::Ok)
         })
@@ -37,6 +50,12 @@ impl Verb for List {
 }
 
 impl List {
+    /// Whether a person is told states and who is in them. Somebody who asks for some players is told
+    /// all there is to say of each.
+    fn is_folded(&self) -> bool {
+        !self.lines && self.hosts.is_none() && !self.absent && !self.drained && !self.quarantined
+    }
+
     fn wants(&self, player: &PlayerStatus) -> bool {
         (!self.attached || player.attached)
             && (!self.absent || !player.attached)

@@ -9,7 +9,7 @@ use crate::{error::Failure, program::Program, verb::Verb, view::score::Scores};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orc scores restart-apache\n  orc scores --drift -w @frontend")]
 pub(crate) struct List {
-    /// Only this one
+    /// Only this one, with its parameters and an example
     #[arg(value_name = "SCORE")]
     score: Option<ScoreName>,
     /// Only on these hosts
@@ -24,7 +24,10 @@ impl Verb for List {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         program.ask(async |client, console| {
             let mut pages = client.players(self.hosts.as_deref().unwrap_or_default(), true).await?;
-            let mut scores = Scores::default();
+            let mut scores = match self.score {
+                Some(_) => Scores::detailed(),
+                None => Scores::default(),
+            };
             while let Some(player) = pages.next_item().await? {
                 scores.add(player, self.score.as_ref());
             }

@@ -188,6 +188,8 @@ impl Streamed for Reading<'_> {
     }
 
     async fn json(&mut self, out: &mut Answer) -> Result<(), Failure> {
+        // A log has no end: each line is a document of its own.
+        out.write_lines();
         let mut sink = Json { out, lines: LogLines::default() };
         self.until_end(&mut sink).await?;
         sink.lines.end(sink.out)

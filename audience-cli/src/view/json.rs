@@ -19,6 +19,24 @@ pub(crate) fn document(out: &mut dyn Write, noun: &str, value: &impl Serialize) 
     out.write_all(b"}\n")
 }
 
+/// Why there is no answer: `{"schema":1,"error":…}` on standard output, beside the words on standard
+/// error.
+#[derive(Debug, Serialize)]
+pub(crate) struct Error<'a> {
+    /// By which programs tell failures apart: a word for each exit code.
+    pub(crate) kind: &'static str,
+    pub(crate) exit: u8,
+    pub(crate) message: &'a str,
+    /// What can be done, for people.
+    pub(crate) hint: Option<&'a str>,
+    /// The request whose fate is not known, or which is held.
+    pub(crate) request_id: Option<String>,
+}
+
+impl Error<'_> {
+    pub(crate) const NOUN: &'static str = "error";
+}
+
 /// A document whose one member is a list that is written as it comes.
 pub(crate) struct List<'a> {
     out: &'a mut dyn Write,

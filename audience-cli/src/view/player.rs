@@ -1,14 +1,21 @@
 //! Players.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write as _},
+};
 
-use orchestra_client::{Drained, ReleasedPlayers};
-use orchestra_model::{record::Drain, status::PlayerStatus};
+use orchestra_client::{Drained, ListPage, Pages, ReleasedPlayers};
+use orchestra_model::{hostset::HostSet, names::HostName, record::Drain, status::PlayerStatus};
 use serde::Serialize;
 
 use super::{
-    Listing, Output, Page, absence,
+    Listing, Output, Page, absence, json,
     style::{Style, one_line, when, when_about},
+};
+use crate::{
+    console::{Answer, Screen, Streamed, unwritten},
+    error::Failure,
 };
 
 /// Players, and counts of their states.
@@ -54,6 +61,65 @@ impl<W: Fn(&PlayerStatus) -> bool> Listing for Players<W> {
         let quarantined = are(*quarantined, "quarantined");
         Some(format!("{attached} of {all} players are attached{drained}{quarantined}"))
     }
+}
+
+/// Players folded by state: `attached fe[1-480] (480)`.
+pub(crate) struct FoldedPlayers<W, P: ListPage> {
+    pub(crate) pages: Pages<P>,
+    pub(crate) wanted: W,
+}
+
+impl<W, P> Streamed for FoldedPlayers<W, P>
+where
+    W: Fn(&PlayerStatus) -> bool,
+    P: ListPage<Item = PlayerStatus>,
+{
+    async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
+        let mut counted = Players::those(&self.wanted);
+        let mut by_state: BTreeMap<(bool, String), Vec<HostName>> = BTreeMap::new();
+        while let Some(player) = self.pages.next_item().await? {
+            if counted.wants(&player) {
+                let state = (!player.attached, state(&player));
+                by_state.entry(state).or_default().push(player.host);
+            }
+        }
+        for ((_, state), hosts) in by_state {
+            let hosts = HostSet::from_names(hosts);
+            let line = format!("{state:<20} {}", hosts.counted());
+            writeln!(screen.out, "{line}").map_err(unwritten)?;
+        }
+        screen.out.finish()?;
+        counted.remark(0).into_iter().for_each(|remark| screen.narrate(remark));
+        Ok(())
+    }
+
+    async fn json(&mut self, out: &mut Answer) -> Result<(), Failure> {
+        let mut list = json::List::begin(out, "players").map_err(unwritten)?;
+        while let Some(player) = self.pages.next_item().await? {
+            if (self.wanted)(&player) {
+                list.add(&Player::from(&player)).map_err(unwritten)?;
+            }
+        }
+        list.end().map_err(unwritten)
+    }
+}
+
+/// `attached, drained`: all that players may have in common.
+fn state(player: &PlayerStatus) -> String {
+    let mut state = match (player.attached, player.since) {
+        (true, _) => "attached",
+        (false, Some(_)) => "absent",
+        (false, None) => "never seen",
+    }
+    .to_owned();
+    for (is_so, word) in [
+        (player.drained.is_some(), ", drained"),
+        (player.quarantined.is_some(), ", quarantined"),
+        (!player.attached && player.in_flight > 0, ", with tasks"),
+    ] {
+        state.push_str(if is_so { word } else { "" });
+    }
+    state
 }
 
 /// `, 2 are drained`, after how many there are; nothing where there are none.

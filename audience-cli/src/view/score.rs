@@ -1,11 +1,13 @@
 //! Which player holds which score with which hash.
 
+mod usage;
+
 use std::{collections::BTreeMap, io};
 
 use orchestra_model::{
     hostset::HostSet,
     names::{HostName, ParamKey, ScoreName},
-    score::{Interface, ParamSpec, ScoreHash, ScoreSpec},
+    score::{Interface, ParamKind, ParamSpec, ScoreHash, ScoreSpec},
     status::PlayerStatus,
 };
 use serde::Serialize;
@@ -25,6 +27,8 @@ pub(crate) struct Scores {
     /// Players that told their scores. Players that never did count as lacking nothing.
     heard: Vec<HostName>,
     drift: bool,
+    /// Whether parameters are told to people, because one score was asked for.
+    detailed: bool,
 }
 
 struct Variant {
@@ -35,6 +39,11 @@ struct Variant {
 }
 
 impl Scores {
+    /// Scores that are told with their parameters.
+    pub(crate) fn detailed() -> Self {
+        Self { detailed: true, ..Self::default() }
+    }
+
     /// Notes what a player offers, of one name if `only` is given.
     pub(crate) fn add(&mut self, player: PlayerStatus, only: Option<&ScoreName>) {
         if player.attached || !player.scores.is_empty() {
@@ -86,6 +95,9 @@ impl Scores {
                 let hosts = HostSet::from_names(variant.hosts);
                 let line = format!("{name:<24} {hash:<HASH_DIGITS$} {} {about}", hosts.counted());
                 writeln!(out, "{}", line.trim_end())?;
+                if let (true, Ok(spec)) = (self.detailed, &variant.spec) {
+                    usage::write(out, &name, spec, &hosts)?;
+                }
             }
             if self.drift && !missing.is_empty() {
                 let (none, hosts) = (style.warning("missing"), missing.counted());
@@ -172,13 +184,18 @@ struct Spec {
     concurrency: Option<u32>,
     exclusive: bool,
     disruptive: bool,
-    /// Names only; `null` where any parameters pass.
+    /// `null` where any parameters pass.
     params: Option<Vec<Param>>,
 }
 
 #[derive(Serialize)]
 struct Param {
     name: String,
+    r#type: &'static str,
+    /// What it may be, if it is a choice.
+    choices: Option<Vec<String>>,
+    pattern: Option<String>,
+    max_length: Option<u32>,
     required: bool,
     sensitive: bool,
     description: String,
@@ -205,6 +222,13 @@ impl From<(&ParamKey, &ParamSpec)> for Param {
     fn from((key, param): (&ParamKey, &ParamSpec)) -> Self {
         Self {
             name: key.to_string(),
+            r#type: usage::type_of(&param.kind),
+            choices: match &param.kind {
+                ParamKind::Choice(choices) => Some(choices.clone()),
+                _ => None,
+            },
+            pattern: param.pattern.clone(),
+            max_length: param.max_length,
             required: param.required,
             sensitive: param.sensitive,
             description: param.description.clone(),

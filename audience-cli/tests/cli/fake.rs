@@ -82,6 +82,8 @@ pub(crate) struct Tables {
     pub(crate) submitted: Vec<v1::SubmitRequest>,
     /// What submissions fail with, one after the other, before one is accepted.
     pub(crate) refusals: VecDeque<Status>,
+    /// What lists of tasks tell; none left: all tasks that are asked for.
+    pub(crate) task_lists: VecDeque<Vec<Result<v1::TaskPage, Status>>>,
     /// What each call of `watch` tells; none left: the flow's present status, then silence.
     pub(crate) watches: VecDeque<Vec<Result<v1::WatchEvent, Status>>>,
     /// Who watched, and from when on.
@@ -121,8 +123,13 @@ impl Ran {
         }
     }
 
+    /// The document on standard output, which is as `docs/schema.json` has it.
+    #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        let document =
+            serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        crate::schema::check(&document);
+        document
     }
 }
 
@@ -259,4 +266,17 @@ pub(crate) fn finished(mut child: Child) -> Ran {
         pipe.read_to_string(&mut stderr).unwrap();
     }
     Ran { code: child.wait().unwrap().code().unwrap(), stdout, stderr }
+}
+
+/// Compares a text with the file of that name among the snapshots. `ORCHESTRA_SNAPSHOTS=write` writes it
+/// anew, to be looked at before it is committed.
+#[track_caller]
+pub(crate) fn snapshot(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
+    if std::env::var_os("ORCHESTRA_SNAPSHOTS").is_some_and(|it| it == "write") {
+        std::fs::write(&path, text).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(text, wanted, "{}; ORCHESTRA_SNAPSHOTS=write writes it anew", path.display());
 }

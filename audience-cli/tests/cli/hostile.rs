@@ -30,7 +30,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 71] = [
+const LINES: [&str; 75] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -101,6 +101,10 @@ const LINES: [&str; 71] = [
     "orc conductor reload",
     "orc groups",
     "orc audit",
+    "orc completions bash",
+    "orc man /nowhere",
+    "orc scores hello",
+    "orc players -l",
     "orc sandbox ps",
 ];
 

@@ -6,6 +6,8 @@ mod audit;
 #[cfg(test)]
 mod deployment;
 #[cfg(test)]
+mod errors;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod hostile;
@@ -15,6 +17,8 @@ mod ledger;
 mod orc;
 #[cfg(test)]
 mod plan;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod service;
 #[cfg(test)]

@@ -53,6 +53,12 @@ fn flows_can_be_narrowed() {
     assert_eq!(ids("orc flows --json"), [44, 43, 42]);
     assert_eq!(ids("orc flows --json --alive -n 1"), [44]);
     assert_eq!(ids("orc flows --json --alive"), [44, 43]);
+    assert_eq!(ids("orc flows --json --by alice -n 2"), [44, 43]);
+    assert_eq!(ids("orc flows --json --by nobody"), [0; 0]);
+    assert_eq!(ids("orc flows --json --name deploy --state failed,ok"), [42]);
+    assert_eq!(ids("orc flows --json --since 2026-01-01T00:00:00Z"), [0; 0]);
+    assert_eq!(ids("orc flows --json --until 2025-01-01T00:00:00Z"), [0; 0]);
+    fake.run("orc flows --state done").fails(64, &["there are pending, running"]);
 }
 
 #[test]
@@ -60,6 +66,12 @@ fn players_and_scores_are_listed() {
     let fake = Fake::start();
     fake.tables().players =
         vec![player("fe1", true, 0xab), player("fe2", false, 0xab), player("fe3", true, 0xcd)];
+    let folded = fake.run("orc players");
+    assert_eq!(
+        folded.stdout, "attached             fe[1,3] (2)\nabsent               fe2 (1)\n",
+        "{folded:?}"
+    );
+    assert_eq!(fake.run("orc players -l").stdout.lines().count(), 3);
     fake.run("orc players --absent").is(
         0,
         "fe2                      absent since 2025-11-21T08:00:00Z\n",

@@ -103,7 +103,7 @@ fn outputs_are_gathered_or_told_line_by_line() {
     fake.run("getstatus 42 -b").is(
         2,
         "---------------\ndb[1-2,4,6,8,10] (6)\n---------------\ninstalled pkg1 1.2\n\
-         ---------------\ndb[3,7] (2)\n---------------\nE: no such package\n\
+         ---------------\ndb[3,7] (2): failed: exit 3\n---------------\nE: no such package\n\
          ---------------\ndb5 (1)\n---------------\ninstalled pkg1 1.1\n",
         "",
     );
@@ -115,7 +115,7 @@ fn outputs_are_gathered_or_told_line_by_line() {
     fake.run("getstatus 42/pkg1 --diff").is(
         2,
         "--- 42.1.1 db[1-2,4,6,8,10] (6)\n\
-         +++ 42.1.1 db[3,7] (2)\n-installed pkg1 1.2\n+E: no such package\n\
+         +++ 42.1.1 db[3,7] (2): failed: exit 3\n-installed pkg1 1.2\n+E: no such package\n\
          +++ 42.1.1 db5 (1)\n-installed pkg1 1.2\n+installed pkg1 1.1\n",
         "",
     );
@@ -199,7 +199,9 @@ fn each_of_several_flows_is_told_whatever_is_with_the_others() {
     let ran = fake.run("getstatus 42@db77,51");
     assert_eq!(ran.code, 8);
     assert!(ran.stderr.contains("on db77: it has none there"), "{ran:?}");
-    fake.run("getstatus 7 --json").is(8, "", "error: asking for flow 7: there is no such flow\n");
+    let ran = fake.run("getstatus 7 --json");
+    assert_eq!((ran.code, &ran.json()["error"]["kind"]), (8, &"unknown".into()));
+    assert_eq!(ran.stderr, "error: asking for flow 7: there is no such flow\n");
     // Verdicts by their rank.
     assert_eq!(fake.run("getstatus 51,52").code, 7);
     assert_eq!(fake.run("getstatus 51,52,42").code, 2);

@@ -91,7 +91,7 @@ impl Asking<'_> {
             job,
             host: selected.reference.host.clone(),
             states: if self.only_failed { NOT_OK.to_vec() } else { Vec::new() },
-            ends: !matches!(self.shape, Shape::Summary | Shape::Tasks),
+            ends: !matches!(self.shape, Shape::Summary | Shape::Tasks | Shape::Hosts),
             last_lines: false,
         }
     }

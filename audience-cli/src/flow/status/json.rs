@@ -45,7 +45,9 @@ impl Asking<'_> {
                 begin(out).map_err(unwritten)?;
             }
             separated.next(out).map_err(unwritten)?;
-            if let Err(failure) = self.json_flow(&selected, out).await {
+            // What fails within a flow leaves no document.
+            let some = self.json_flow(&selected, out).await?;
+            if let Err(failure) = self.some_on_host(&selected, some) {
                 failures.failed(None, failure)?;
             }
         }
@@ -54,11 +56,12 @@ impl Asking<'_> {
         out.write_all(end).map_err(unwritten)
     }
 
+    /// Writes a flow. Returns whether it has tasks, where they were asked for.
     async fn json_flow(
         &mut self,
         selected: &Selected<'_>,
         out: &mut Answer,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let with_tasks = self.shape != Shape::Summary || selected.reference.host.is_some();
         let mut tasks = None;
         if with_tasks {
@@ -83,7 +86,7 @@ impl Asking<'_> {
                 if let Some(tasks) = &mut tasks {
                     some |= self.json_tasks(selected, job, tasks, out).await?;
                     if out.is_closed() {
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
                 out.write_all(b"}").map_err(unwritten)?;
@@ -96,7 +99,7 @@ impl Asking<'_> {
         {
             return Err(Failure::broken("listing tasks: the conductor told them out of order"));
         }
-        self.some_on_host(selected, some)
+        Ok(some)
     }
 
     /// Adds the next tasks that are of this job to its object. Returns whether there were any.

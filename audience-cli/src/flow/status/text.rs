@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use orchestra_client::TaskFilter;
-use orchestra_model::{ids::Reference, status::TaskStatus, time::Timestamp};
+use orchestra_model::{
+    hostset::HostSet, ids::Reference, names::HostName, status::TaskStatus, time::Timestamp,
+};
 
 use super::{
     Shape,
@@ -29,14 +31,19 @@ impl Asking<'_> {
     pub(super) async fn write_text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let now = now();
         let mut gathered = Gathered::default();
+        let mut hosts = Vec::new();
         let mut several = Several::new("asking for flows", self.references.len());
         for reference in self.references {
-            if let Err(failure) = self.one(reference, &mut gathered, now, screen).await {
+            if let Err(failure) = self.one(reference, &mut gathered, &mut hosts, now, screen).await
+            {
                 several.failed(asked_whole(reference), failure)?;
             }
         }
         self.exit = self.exit.worse(several.finish());
         let written = match self.shape {
+            // An empty line would be an empty host set, which is a mistake wherever it is given.
+            Shape::Hosts if hosts.is_empty() => Ok(()),
+            Shape::Hosts => writeln!(screen.out, "{}", HostSet::from_names(hosts)),
             Shape::Differences => gathered.write_differences(&mut screen.out),
             _ => gathered.write(&mut screen.out),
         };
@@ -48,6 +55,7 @@ impl Asking<'_> {
         &mut self,
         reference: &Reference,
         gathered: &mut Gathered,
+        hosts: &mut Vec<HostName>,
         now: Timestamp,
         screen: &mut Screen,
     ) -> Result<(), Failure> {
@@ -65,7 +73,10 @@ impl Asking<'_> {
         while let Some(task) = tasks.next_item().await? {
             some = true;
             self.judge(&selected, &task);
-            self.task(&task, gathered, out, style)?;
+            match self.shape {
+                Shape::Hosts => hosts.extend(task.host.clone()),
+                _ => self.task(&task, gathered, out, style)?,
+            }
             if out.is_closed() {
                 return Ok(());
             }
@@ -86,6 +97,7 @@ impl Asking<'_> {
             Shape::Gathered | Shape::Differences => return gathered.add(task),
             Shape::Lines => written::lines(out, task),
             Shape::Responses => written::response(out, task),
+            Shape::Hosts => Ok(()),
         };
         written.map_err(unwritten)
     }

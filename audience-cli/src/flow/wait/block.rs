@@ -33,6 +33,7 @@ use crate::{
     view::{
         flow::has_not_ok,
         live::{Frame, Pace, Picture, Wait, layout},
+        one_line,
         task::{Fold, NOT_OK},
     },
 };
@@ -128,7 +129,7 @@ impl Block {
     pub(super) fn lose(&mut self, why: &Failure) {
         // What was asked over that connection has no answer.
         self.open = None;
-        self.note = Some(format!("{why}; trying again"));
+        self.note = Some(format!("{}; trying again", one_line(&why.to_string())));
         self.changed = true;
     }
 

@@ -24,7 +24,7 @@ use super::{Following, From, Waiting};
 use crate::{
     console::Console,
     error::{Failure, Render as _},
-    flow::status::failures,
+    flow::status::{Shape, failures, written},
     view::{
         elapsed,
         flow::{Verdict, counts, has_not_ok, named},
@@ -48,6 +48,8 @@ pub(super) enum Target {
 pub(crate) struct Watcher {
     deadline: Option<Instant>,
     jsonl: bool,
+    /// How what tasks wrote is shown at the end.
+    shape: Option<Shape>,
     from: From,
     interrupts: Signal,
 }
@@ -87,6 +89,7 @@ impl Watcher {
         Ok(Self {
             deadline: waiting.wait_timeout.map(|timeout| Instant::now() + timeout.to_std()),
             jsonl: waiting.jsonl,
+            shape: waiting.at_end.shape(),
             from,
             interrupts,
         })
@@ -104,8 +107,13 @@ impl Watcher {
         }
         match self.follow(client, target.id(), console).await? {
             Left::Ended { status, had_block } => {
-                console.answer(Verdict(&status))?;
+                if self.shape.is_none() {
+                    console.answer(Verdict(&status))?;
+                }
                 tell_end(client, &status, had_block, console).await;
+                if let Some(shape) = self.shape {
+                    written(status.summary.id, shape, client, console).await?;
+                }
                 Ok(Exit::of_flow(&status))
             }
             Left::Before(exit) => Ok(exit),

@@ -8,15 +8,44 @@ use serde::Serialize;
 use super::json;
 use crate::view::{Listing, Page, Style, elapsed, when_about};
 
-/// Flows, a line each.
-pub(crate) struct Flows {
-    pub(crate) now: Timestamp,
+/// Flows, a line each, newest first.
+pub(crate) struct Flows<W> {
+    now: Timestamp,
+    wanted: W,
+    limit: u32,
+    since: Timestamp,
+    told: u32,
+    is_over: bool,
 }
 
-impl Listing for Flows {
+impl<W: Fn(&FlowSummary) -> bool> Flows<W> {
+    /// Those that are wanted, however many and however old.
+    pub(crate) fn new(now: Timestamp, wanted: W) -> Self {
+        Self { now, wanted, limit: u32::MAX, since: Timestamp(0), told: 0, is_over: false }
+    }
+
+    /// At most so many, and none that was submitted before.
+    pub(crate) fn until(self, limit: u32, since: Timestamp) -> Self {
+        Self { limit, since, ..self }
+    }
+}
+
+impl<W: Fn(&FlowSummary) -> bool> Listing for Flows<W> {
     type Item = FlowSummary;
 
     const NOUN: &'static str = "flows";
+
+    fn wants(&mut self, flow: &FlowSummary) -> bool {
+        self.is_over |= flow.submitted_at < self.since;
+        let wanted = !self.is_over && (self.wanted)(flow);
+        self.told += u32::from(wanted);
+        self.is_over |= self.told >= self.limit;
+        wanted
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
+    }
 
     fn json(&self, flow: &FlowSummary) -> impl Serialize {
         json::Flow::from(flow)

@@ -1,16 +1,17 @@
 //! What tasks wrote: gathered by identical text, or line by line, or as responses.
 
-use std::{collections::HashMap, io};
+use std::{cmp::Reverse, collections::HashMap, io};
 
 use orchestra_model::{
     delivery::{EndBytes, Output},
     hostset::HostSet,
     ids::JobId,
     names::HostName,
+    state::TaskState,
     status::TaskStatus,
 };
 
-use super::{diff, end::ReadEnd};
+use super::{Ending, diff, end::ReadEnd};
 use crate::{error::Failure, view::Page};
 
 /// Most bytes of different outputs that are kept while gathering.
@@ -42,16 +43,25 @@ fn end_line(text: &mut Vec<u8>) {
     }
 }
 
-/// Returns standard output and standard error, or why they cannot be read.
-fn both(end: &EndBytes) -> Vec<u8> {
+/// Stands before each line of standard error.
+const MARK: &[u8] = b"! ";
+
+/// Returns standard output and standard error, or in place of the former why they cannot be read.
+fn both(end: &EndBytes) -> (Vec<u8>, Vec<u8>) {
     match ReadEnd::from(end).whole {
-        Ok(end) => {
-            let mut bytes = text(&end.stdout);
-            bytes.extend_from_slice(&text(&end.stderr));
-            bytes
-        }
-        Err(why) => unreadable(&why),
+        Ok(end) => (text(&end.stdout), text(&end.stderr)),
+        Err(why) => (unreadable(&why), Vec::new()),
     }
+}
+
+/// Returns standard output, then standard error with a mark before each line.
+fn marked(end: &EndBytes) -> Vec<u8> {
+    let (mut bytes, errors) = both(end);
+    for line in errors.split_inclusive(|byte| *byte == b'\n') {
+        bytes.extend_from_slice(MARK);
+        bytes.extend_from_slice(line);
+    }
+    bytes
 }
 
 /// Returns the text in place of an output that cannot be read.
@@ -59,11 +69,29 @@ pub(crate) fn unreadable(why: &str) -> Vec<u8> {
     format!("[its output cannot be read: {why}]\n").into_bytes()
 }
 
-/// Gathers tasks by what they wrote, as `clush -b` does.
+/// Gathers tasks by how they ended and what they wrote, as `clush -b` does.
 #[derive(Default)]
 pub(crate) struct Gathered {
-    by_text: HashMap<(JobId, Vec<u8>), Group>,
+    by_text: HashMap<Alike, Group>,
     bytes: usize,
+}
+
+/// What tasks of a group have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Alike {
+    job: JobId,
+    /// How they ended: `failed: exit 3`; empty if they are ok.
+    ending: String,
+    text: Vec<u8>,
+}
+
+impl Alike {
+    /// `db[1,3] (2): failed: exit 3`.
+    fn heading(&self, group: &Group) -> String {
+        let hosts = HostSet::from_names(group.hosts.iter().cloned());
+        let colon = if self.ending.is_empty() { "" } else { ": " };
+        format!("{}{colon}{}", hosts.counted(), self.ending)
+    }
 }
 
 #[derive(Default)]
@@ -77,10 +105,14 @@ impl Gathered {
     /// Adds a task. Tasks that have not ended have no output and are left out.
     pub(crate) fn add(&mut self, task: &TaskStatus) -> Result<(), Failure> {
         let (Some(end), Some(host)) = (&task.end, &task.host) else { return Ok(()) };
-        let text = both(end);
+        let ending = match task.state {
+            TaskState::Ok => String::new(),
+            _ => Ending::of(task).to_string(),
+        };
+        let alike = Alike { job: task.job, ending, text: marked(end) };
         let first = self.by_text.len();
-        let length = text.len();
-        let group = self.by_text.entry((task.job, text)).or_insert_with(|| {
+        let length = alike.text.len();
+        let group = self.by_text.entry(alike).or_insert_with(|| {
             self.bytes += length;
             Group { first, hosts: Vec::new() }
         });
@@ -95,26 +127,24 @@ impl Gathered {
         Ok(())
     }
 
-    /// Jobs in order, and in each the outputs in the order of their first tasks.
-    fn sorted(self) -> Vec<((JobId, Vec<u8>), Group)> {
-        let mut groups: Vec<((JobId, Vec<u8>), Group)> = self.by_text.into_iter().collect();
-        groups.sort_unstable_by_key(|((job, _), group)| (*job, group.first));
+    /// Jobs in order, and in each the largest groups first, then those whose tasks come first.
+    fn sorted(self) -> Vec<(Alike, Group)> {
+        let mut groups: Vec<(Alike, Group)> = self.by_text.into_iter().collect();
+        groups.sort_unstable_by_key(|(alike, group)| {
+            (alike.job, Reverse(group.hosts.len()), group.first)
+        });
         groups
     }
 
     /// Writes, for each job, how the other outputs differ from the most common one.
     pub(crate) fn write_differences(self, out: &mut dyn Page) -> io::Result<()> {
         let groups = self.sorted();
-        for groups in groups.chunk_by(|((a, _), _), ((b, _), _)| a == b) {
-            // The first of the most common ones.
-            let most = groups.iter().rev().max_by_key(|(_, group)| group.hosts.len());
-            let Some(((job, common), most)) = most else { continue };
-            let hosts = HostSet::from_names(most.hosts.iter().cloned());
-            writeln!(out, "--- {job} {}", hosts.counted())?;
-            for ((_, text), group) in groups.iter().filter(|((_, text), _)| text != common) {
-                let hosts = HostSet::from_names(group.hosts.iter().cloned());
-                writeln!(out, "+++ {job} {}", hosts.counted())?;
-                diff::write(out, common, text)?;
+        for groups in groups.chunk_by(|(a, _), (b, _)| a.job == b.job) {
+            let Some(((common, most), others)) = groups.split_first() else { continue };
+            writeln!(out, "--- {} {}", common.job, common.heading(most))?;
+            for (alike, group) in others {
+                writeln!(out, "+++ {} {}", alike.job, alike.heading(group))?;
+                diff::write(out, &common.text, &alike.text)?;
             }
         }
         Ok(())
@@ -123,23 +153,25 @@ impl Gathered {
     /// Writes each output once, under its hosts, folded.
     pub(crate) fn write(self, out: &mut dyn Page) -> io::Result<()> {
         let groups = self.sorted();
-        let several = groups.windows(2).any(|pair| pair[0].0.0 != pair[1].0.0);
-        for ((job, text), group) in groups {
-            let hosts = HostSet::from_names(group.hosts);
-            let job = if several { format!("{job} ") } else { String::new() };
-            writeln!(out, "{RULE}\n{job}{}\n{RULE}", hosts.counted())?;
-            out.foreign(&text)?;
+        let several = groups.windows(2).any(|pair| pair[0].0.job != pair[1].0.job);
+        for (alike, group) in groups {
+            let job = if several { format!("{} ", alike.job) } else { String::new() };
+            writeln!(out, "{RULE}\n{job}{}\n{RULE}", alike.heading(&group))?;
+            out.foreign(&alike.text)?;
         }
         Ok(())
     }
 }
 
-/// Writes a task's output with the host before each line.
+/// Writes a task's output with the host before each line: `db1: …`, and `db1! …` of standard error.
 pub(crate) fn lines(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
     let (Some(end), Some(host)) = (&task.end, &task.host) else { return Ok(()) };
-    for line in both(end).split_inclusive(|b| *b == b'\n') {
-        write!(out, "{host}: ")?;
-        out.foreign(line)?;
+    let (output, errors) = both(end);
+    for (text, mark) in [(output, ": "), (errors, "! ")] {
+        for line in text.split_inclusive(|b| *b == b'\n') {
+            write!(out, "{host}{mark}")?;
+            out.foreign(line)?;
+        }
     }
     Ok(())
 }
@@ -172,6 +204,7 @@ mod tests {
     fn task(host: &str, job: u16, stdout: &str) -> TaskStatus {
         let mut task = failed_task();
         task.host = Some(HostName::new(host).unwrap());
+        task.state = TaskState::Ok;
         task.job = JobId { flow: FlowId(42), slot: 1, job };
         let mut end = decode_end(&task.end.unwrap()).unwrap();
         end.stdout = Output { head: stdout.into(), ..Output::default() };
@@ -200,6 +233,27 @@ mod tests {
         let several = gathered(&[task("db1", 1, "x"), task("db1", 2, "x")]);
         assert!(several.contains("\n42.1.1 db1 (1)\n"), "{several}");
         assert!(several.contains("\n42.1.2 db1 (1)\n"), "{several}");
+    }
+
+    #[test]
+    fn the_largest_group_comes_first_and_says_how_it_ended() {
+        let failed = |host: &str| {
+            let mut task = task(host, 1, "some\n");
+            task.state = TaskState::Failed;
+            let mut end = decode_end(&task.end.unwrap()).unwrap();
+            end.stderr = Output { head: "no such\nfile".into(), ..Output::default() };
+            task.end = Some(encode_end(&end).unwrap());
+            task
+        };
+        let tasks = [task("db1", 1, "some\n"), failed("db2"), failed("db3")];
+        assert_eq!(
+            gathered(&tasks),
+            "---------------\ndb[2-3] (2): failed: exit 3\n---------------\nsome\n! no such\n! file\n\
+             ---------------\ndb1 (1)\n---------------\nsome\n"
+        );
+        let mut out = Vec::new();
+        lines(&mut out, &tasks[1]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "db2: some\ndb2! no such\ndb2! file\n");
     }
 
     #[test]
