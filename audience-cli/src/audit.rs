@@ -10,6 +10,7 @@ use crate::{
     program::Program,
     verb::{Verb, With},
     view,
+    words::number,
 };
 
 /// `orc audit`.
@@ -30,7 +31,7 @@ pub(crate) struct Audit {
     host: Option<HostName>,
     /// Most lines
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100,
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = number(1..=u32::MAX))]
     limit: u32,
 }
 

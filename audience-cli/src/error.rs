@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt::Write as _, path::PathBuf};
 
 use orchestra_client::{
-    Remedy,
+    FailureRemedy,
     config::{Setting, Unresolved},
 };
 
@@ -51,9 +51,9 @@ impl Render for Failure {
 }
 
 /// Returns what helps, as these programs spell it.
-fn hint(remedy: &Remedy) -> Cow<'_, str> {
+fn hint(remedy: &FailureRemedy) -> Cow<'_, str> {
     match remedy {
-        Remedy::AskAgain { request, held } => {
+        FailureRemedy::AskAgain { request, held } => {
             let why = if *held {
                 "it is taken once there is space; ask whether it is"
             } else {
@@ -61,17 +61,17 @@ fn hint(remedy: &Remedy) -> Cow<'_, str> {
             };
             format!("{why}: submitjob --request-id {request}").into()
         }
-        Remedy::CheckAddress => {
+        FailureRemedy::CheckAddress => {
             "is the conductor running, and is this its address? (--conductor HOST:PORT)".into()
         }
-        Remedy::CheckName => {
+        FailureRemedy::CheckName => {
             "is this the conductor that is meant? (--conductor-name, --domain)".into()
         }
-        Remedy::ListHosts => "orc players lists the hosts that the conductor knows".into(),
-        Remedy::CompareVersions => {
+        FailureRemedy::ListHosts => "orc players lists the hosts that the conductor knows".into(),
+        FailureRemedy::CompareVersions => {
             "the conductor is of another version; orc conductor status tells which".into()
         }
-        Remedy::Words(words) => words.into(),
+        FailureRemedy::Words(words) => words.into(),
     }
 }
 

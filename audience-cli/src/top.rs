@@ -11,6 +11,7 @@ use crate::{
     program::Program,
     verb::Verb,
     view::top::{By, TopPlayers, TopUnits},
+    words::number,
 };
 
 /// How often a terminal is written anew: players tell every ten seconds while somebody looks, not
@@ -38,7 +39,7 @@ pub(crate) struct Top {
     #[arg(long, value_name = "WHAT", default_value = "cpu")]
     by: By,
     /// Most lines; 0: all. Without it 20, and with --json all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(0..=usize::MAX))]
     limit: Option<usize>,
     /// Once, also on a terminal
     #[arg(long)]

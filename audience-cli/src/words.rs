@@ -2,9 +2,9 @@
 
 pub(crate) mod ids;
 
-use std::io;
+use std::{fmt::Display, io, ops::RangeInclusive, str::FromStr};
 
-use orchestra_model::limits;
+use orchestra_model::{limits, whole};
 
 use crate::{error::Failure, input::Inputs, targets};
 
@@ -16,6 +16,36 @@ pub(crate) fn hosts(words: &[String]) -> Result<String, Failure> {
     let read = |word: &String| inputs.hosts(word, "the host set", limits::HOSTSET_BYTES);
     let expression = words.iter().map(read).collect::<Result<Vec<_>, _>>()?.join(" ");
     targets::without(&expression, &[])
+}
+
+/// The hosts that an operator does something with, and why.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HostsAndReason {
+    /// Which hosts
+    #[arg(value_name = "HOSTS", required = true)]
+    hosts: Vec<String>,
+    /// Why; others will read it
+    #[arg(long, value_name = "WHY", value_parser = reason)]
+    reason: String,
+}
+
+impl HostsAndReason {
+    /// Returns the expression of the hosts, and the reason.
+    pub(crate) fn read(self) -> Result<(String, String), Failure> {
+        Ok((hosts(&self.hosts)?, self.reason))
+    }
+}
+
+/// Reads a whole number within bounds, as the parser of a flag.
+pub(crate) fn number<T>(bounds: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + Display + PartialOrd + Clone,
+{
+    move |text| {
+        let (least, most) = (bounds.start(), bounds.end());
+        let number = whole(text).filter(|number| bounds.contains(number));
+        number.ok_or_else(|| format!("expected a whole number from {least} to {most}"))
+    }
 }
 
 /// Why an operator does something.

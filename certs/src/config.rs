@@ -5,7 +5,7 @@
 
 use std::{fmt, net::Ipv4Addr, sync::Arc, time::SystemTime};
 
-use orchestra_model::HostName;
+use orchestra_model::{HostName, TlsFiles};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
     ServerConfig, SignatureScheme,
@@ -23,7 +23,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::{
     acceptance::Acceptance,
-    files::{Credentials, Files, LoadError},
+    files::{Credentials, LoadError},
     identity::{Identity, InvalidIdentity, Role, Subject},
     refused::Refused,
 };
@@ -42,12 +42,15 @@ pub struct Expected {
 
 /// Makes the configuration of the conductor's end, which accepts identities of `domain` of every
 /// role.
-pub fn acceptance(files: &Files, domain: &HostName) -> Result<Arc<Acceptance>, LoadError> {
+pub fn acceptance(files: &TlsFiles, domain: &HostName) -> Result<Arc<Acceptance>, LoadError> {
     Credentials::load(files, domain)?.acceptance()
 }
 
 /// Makes the configuration of a player's or a tool's end, which accepts one conductor.
-pub fn client_config(files: &Files, expected: &Expected) -> Result<Arc<ClientConfig>, LoadError> {
+pub fn client_config(
+    files: &TlsFiles,
+    expected: &Expected,
+) -> Result<Arc<ClientConfig>, LoadError> {
     Credentials::load(files, &expected.domain)?.client_config(&expected.conductor_name)
 }
 
@@ -135,6 +138,33 @@ fn refused(error: InvalidIdentity) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
 
+/// The methods of a verifier of either end that are about signatures: its `chain` verifies them.
+macro_rules! signatures_are_the_chains {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.chain.verify_tls12_signature(message, cert, dss)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.chain.verify_tls13_signature(message, cert, dss)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.chain.supported_verify_schemes()
+        }
+    };
+}
+
 /// Accepts a client whose chain verifies and who is an identity of the domain.
 pub(crate) struct AnyOfDomain {
     chain: Arc<dyn ClientCertVerifier>,
@@ -165,27 +195,7 @@ impl ClientCertVerifier for AnyOfDomain {
         self.chain.root_hint_subjects()
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
+    signatures_are_the_chains!();
 }
 
 /// Accepts a server whose chain verifies and who is the expected conductor.
@@ -247,25 +257,5 @@ impl ServerCertVerifier for OneConductor {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
+    signatures_are_the_chains!();
 }

@@ -14,7 +14,7 @@ use std::{
     time::SystemTime,
 };
 
-use orchestra_model::HostName;
+use orchestra_model::{HostName, TlsFiles};
 use rustls::{
     CipherSuite, RootCertStore,
     crypto::{CryptoProvider, ring},
@@ -33,24 +33,11 @@ use crate::{
 /// Largest file that is read, in bytes: a revocation list of a hundred thousand serials fits.
 const FILE_BYTES: u64 = 8 << 20;
 
-/// Where an end's TLS material is. All PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
-    /// The certificates of the CAs that sign our peers; more than one while a CA is replaced.
-    pub ca: PathBuf,
-    /// Our certificate, and intermediate ones if there are any.
-    pub cert: PathBuf,
-    /// Its private key; it must belong to us or root, and be readable by nobody else.
-    pub key: PathBuf,
-    /// Revocation lists, one of each CA in `ca`. `None`: nothing is revoked.
-    pub crl: Option<PathBuf>,
-}
-
-/// The content of [`Files`], which fits together.
+/// The content of [`TlsFiles`], which fits together.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The files that it was read from.
-    pub(crate) files: Files,
+    pub(crate) files: TlsFiles,
     pub(crate) identity: Identity,
     pub(crate) roots: Arc<RootCertStore>,
     /// The certificates of [`Credentials::roots`], as they were read.
@@ -74,14 +61,14 @@ fn provider() -> CryptoProvider {
 
 impl Credentials {
     /// Reads the files; our certificate must be an identity of `domain` and valid now.
-    pub fn load(files: &Files, domain: &HostName) -> Result<Credentials, LoadError> {
+    pub fn load(files: &TlsFiles, domain: &HostName) -> Result<Credentials, LoadError> {
         Self::load_after(files, domain, &NewestLists::default())
     }
 
     /// Reads the files as [`Credentials::load`] does, for a program that has read them before: a
     /// revocation list that is older than the newest one does not replace it.
     pub fn load_after(
-        files: &Files,
+        files: &TlsFiles,
         domain: &HostName,
         newest: &NewestLists,
     ) -> Result<Credentials, LoadError> {

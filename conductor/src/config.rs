@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_certs::{Files, open_regular};
+use orchestra_certs::{TlsFiles, open_regular};
 use orchestra_document::{Fields, Problems, settings};
 use orchestra_model::{ByteSize, HostName, Millis, Quantity, limits};
 
@@ -30,7 +30,7 @@ pub struct Config {
     /// Where the store lies.
     pub state_dir: PathBuf,
     /// Certificates and key.
-    pub tls: Files,
+    pub tls: TlsFiles,
     /// Bounds that a reload may change.
     pub limits: OperatorLimits,
     /// How long ended flows are kept, and how many.
@@ -89,7 +89,7 @@ impl Config {
         let name = fields.host_name("name", problems);
         let domain = fields.host_name("domain", problems);
         let state_dir = read_state_dir(fields, problems);
-        let tls = read_tls(fields, directory, problems);
+        let tls = fields.tls_files(directory, problems);
         let limits = read_limits(fields, problems);
         let retention = read_retention(fields, problems);
         for name in ["listen", "name", "domain", "state_dir"] {
@@ -122,19 +122,6 @@ fn read_state_dir(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Pa
         fields.note("state_dir", "expected an absolute path", problems);
     }
     Some(path)
-}
-
-fn read_tls(fields: &mut Fields<'_>, directory: &Path, problems: &mut Problems) -> Option<Files> {
-    let mut tls = fields.table("tls", problems)?;
-    let ca = tls.path("ca", directory, problems);
-    let cert = tls.path("cert", directory, problems);
-    let key = tls.path("key", directory, problems);
-    let crl = tls.path("crl", directory, problems);
-    for name in ["ca", "cert", "key"] {
-        tls.needed(name, problems);
-    }
-    tls.finish(&[], problems);
-    Some(Files { ca: ca?, cert: cert?, key: key?, crl })
 }
 
 fn read_limits(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<OperatorLimits> {

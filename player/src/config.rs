@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_certs::{Files, NewestLists};
+use orchestra_certs::{NewestLists, TlsFiles};
 use orchestra_document::{Fields, Problems, settings};
 use orchestra_link::{Dialler, Endpoint};
 use orchestra_model::{ByteSize, HostName, Millis, limits};
@@ -79,7 +79,7 @@ pub struct Config {
     /// Where services with `state_dir` have theirs: on a disk that outlives a reboot. Absolute.
     pub services_dir: PathBuf,
     /// The agent's key and certificates, for the agent's user alone (0600). Absolute.
-    pub tls: Files,
+    pub tls: TlsFiles,
 }
 
 /// A user to become.
@@ -182,7 +182,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
     if processes_max.is_some() && cgroup == Some(Cgroup::None) {
         fields.note("processes_max", "it needs cgroups, and cgroup is \"none\"", problems);
     }
-    let tls = read_tls(base, fields, problems);
+    let tls = fields.tls_files(base, problems);
     Some(Config {
         file: file.to_owned(),
         conductors: conductors?,
@@ -252,19 +252,6 @@ fn read_cgroup(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Cgrou
             None
         }
     }
-}
-
-fn read_tls(base: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Files> {
-    let mut tls = fields.table("tls", problems)?;
-    let ca = tls.path("ca", base, problems);
-    let cert = tls.path("cert", base, problems);
-    let key = tls.path("key", base, problems);
-    let crl = tls.path("crl", base, problems);
-    for name in ["ca", "cert", "key"] {
-        tls.needed(name, problems);
-    }
-    tls.finish(&[], problems);
-    Some(Files { ca: ca?, cert: cert?, key: key?, crl })
 }
 
 /// Returns the default of a directory. Users other than root can make nothing in `/run` or

@@ -55,7 +55,7 @@ pub(crate) fn has_few_fields(message: &[u8]) -> bool {
     Fields(message).take(FIELDS + 1).count() <= FIELDS
 }
 
-/// The same of a message within another one, which is decoded by itself.
+/// Checks that a message within another one, which is decoded by itself, has few enough fields.
 pub fn check_fields(message: &'static str, bytes: &[u8]) -> Result<(), Invalid> {
     if has_few_fields(bytes) { Ok(()) } else { Err(Invalid::field(message)) }
 }

@@ -48,7 +48,7 @@ fn a_tool_that_does_not_know_the_ca_refuses_the_conductor() {
 #[test]
 fn a_tool_of_another_domain_is_refused() {
     let fleet = Fleet::new("p1").start();
-    // The same key signs for another domain: an authority that serves two.
+    // Our key signs for another domain: an authority that serves two.
     let stranger = Stranger::of_our_key(&fleet, "other.test");
     let ran = stranger.tool(&fleet, Role::Audience, "mallory").exits(64);
     ran.complains("spiffe://other.test/audience/mallory, and the domain here is e2e.test");

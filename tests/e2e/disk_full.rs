@@ -105,14 +105,7 @@ fn a_player_without_space_refuses_new_orders_and_reports_what_runs() {
     eventually("the start", || (!fleet.record.of("start").is_empty()).then_some(()));
     let sitter = &fleet.player("p1").sitter;
     fill(sitter);
-    // A journal that ends within a block has some space left.
-    let refused = eventually("an order to be refused", || {
-        let ran = fleet.submitjob(&["work", "seconds=0", "-w", "p1", "--wait"]);
-        (ran.code() != Some(0)).then(|| ran.exits(2).id())
-    });
-    let task = fleet.task(refused);
-    assert_eq!(task["state"], "refused", "{task}");
-    assert!(task["detail"].as_str().unwrap().contains("spool"), "{task}");
+    fleet.wait_for_a_refusal("spool");
     fleet.wait_flow(running).exits(0);
     assert_eq!(fleet.task(running)["state"], json!("ok"));
     empty(sitter);

@@ -107,7 +107,7 @@ fn scores_that_differ_from_host_to_host_are_seen() {
     fleet.player("p3").set("scores_dir", &format!("{scores:?}"));
     fleet.start_players();
     let drift = fleet.orc(&["scores", "--drift"]).exits(0).says("hello").says("p[1-2]").says("p3");
-    // The same everywhere is no drift; missing somewhere is.
+    // What is alike everywhere is no drift; what is missing somewhere is.
     assert!(!drift.out.contains("work"), "{drift}");
     drift.says("chatter");
     let same = ["hello", "-w", "@all", "--require-same-score"];

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, mpsc},
 };
 
-use orchestra_certs::{Door, Files, Limits, acceptance, incoming};
+use orchestra_certs::{Door, Limits, TlsFiles, acceptance, incoming};
 use orchestra_model::HostName;
 use orchestra_proto::v1::{
     self,
@@ -187,7 +187,7 @@ impl Impostor {
         let shared =
             Arc::new(Shared { term, queue: Mutex::default(), reports: Mutex::new(reports) });
         let ca = fleet.dir().join("ca");
-        let files = Files {
+        let files = TlsFiles {
             ca: ca.join("ca.pem"),
             cert: ca.join("conductor/conductor.e2e.test.pem"),
             key: ca.join("conductor/conductor.e2e.test.key"),

@@ -107,14 +107,7 @@ fn a_service_goes_on_where_its_player_has_no_space_and_orders_are_refused_with_t
     let (_, pid) = fleet.newest_runs()["p1"];
     let sitter = &fleet.player("p1").sitter;
     fill(sitter);
-    // A journal that ends within a block has some space left.
-    let refused = eventually("an order to be refused", || {
-        let ran = fleet.submitjob(&["work", "seconds=0", "-w", "p1", "--wait"]);
-        (ran.code() != Some(0)).then(|| ran.exits(2).id())
-    });
-    let task = fleet.task(refused);
-    assert_eq!(task["state"], "refused", "{task}");
-    assert!(task["detail"].as_str().unwrap().contains("space"), "{task}");
+    fleet.wait_for_a_refusal("space");
     assert_eq!(fleet.newest_runs()["p1"], (1, pid), "it goes on");
     empty(sitter);
     kill(pid);

@@ -168,7 +168,7 @@ fn no_name_field_takes_a_path_or_a_nul() {
             };
             refused(api.submit(request).await.map(drop), &format!("request id {id:?}"));
         }
-        // The same connection still serves, and nothing was stored.
+        // That connection still serves, and nothing was stored.
         let mut flows = api.list_flows(v1::ListFlowsRequest::default()).await.unwrap().into_inner();
         while let Some(page) = flows.message().await.unwrap() {
             assert_eq!(page.flows, []);

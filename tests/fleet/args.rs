@@ -118,7 +118,7 @@ pub(crate) enum Scenario {
     Ping,
     /// Many short tasks, for a minute
     Throughput,
-    /// The same where every host is in ten cells; beside it, where it is in none
+    /// Many short tasks where every host is in ten cells; beside it, where it is in none
     Constrained,
     /// The conductor is killed; until all are back and reconciled
     Reconnect,

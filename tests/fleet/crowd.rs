@@ -138,7 +138,7 @@ impl Crowd {
         Self::start_again(identities, conductor, manner, now.as_nanos() as u64, &[])
     }
 
-    /// The same for players of an earlier `run`, who remember something, each by its place.
+    /// Starts players of an earlier `run` again, who remember something, each by its place.
     pub(crate) fn start_again(
         identities: &[Identity],
         conductor: SocketAddr,

@@ -42,7 +42,7 @@ impl Running {
         Ok(running)
     }
 
-    /// The same for a program that prints nothing.
+    /// Starts a program that prints nothing, and waits for nothing of it.
     pub(crate) fn start_silent(
         program: &Path,
         arguments: &[&str],

@@ -42,7 +42,7 @@ const WHAT: &str = "writing a store";
 pub(crate) struct Past<'a> {
     pub(crate) flows: usize,
     pub(crate) hosts: &'a HostSet,
-    /// The same as an expression.
+    /// The hosts as an expression.
     pub(crate) targets: &'a str,
     /// What runs.
     pub(crate) score: ScoreName,

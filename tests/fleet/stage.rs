@@ -35,7 +35,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) lifeline: Lifeline,
     pub(crate) authority: Authority,
     pub(crate) hosts: HostSet,
-    /// The same as an expression.
+    /// The hosts as an expression.
     pub(crate) targets: String,
     pub(crate) identities: Vec<Identity>,
     conductor: Whose,
@@ -160,7 +160,7 @@ impl<'a> Stage<'a> {
         self.crowd_of(self.address(), max_tasks, delay).await
     }
 
-    /// The same, of another server.
+    /// Makes a crowd that dials another server.
     pub(crate) async fn crowd_of(
         &self,
         address: SocketAddr,
@@ -187,7 +187,7 @@ impl<'a> Stage<'a> {
         self.check_traces(crowd, flows, &traces).await
     }
 
-    /// The same with traces that were taken before.
+    /// Checks a crowd by its traces, and by traces that were taken before.
     pub(crate) async fn check_traces(
         &mut self,
         crowd: Crowd,

@@ -986,7 +986,7 @@ impl Reference {
                 let flow = self.flows.get(flow);
                 assert!(flow.is_none_or(|flow| flow.cancelled), "a cancel is not on disk");
             }
-            Answer::Released(answer::Released { hosts }) => {
+            Answer::ReleasedHolds(answer::ReleasedHolds { hosts }) => {
                 // A later attempt may have left it down again; that cannot be in the same breath.
                 let down = |host: &HostName| self.hosts[host].down.is_some();
                 let down: Vec<_> = hosts.iter().filter(|host| down(host)).collect();
@@ -1010,7 +1010,7 @@ impl Reference {
                     host.quarantined = None;
                 }
             }
-            Answer::Released(answer::Released { hosts }) => {
+            Answer::ReleasedHolds(answer::ReleasedHolds { hosts }) => {
                 for name in hosts {
                     let host = self.hosts.get_mut(name).unwrap();
                     let gave_up =

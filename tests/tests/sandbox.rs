@@ -193,7 +193,7 @@ fn a_started_sandbox_goes_on_until_it_is_stopped_and_meets_no_other() {
     ];
     assert_eq!(daemons, expected.map(|(name, role)| (Some(name), Some(role))));
 
-    // The same names, another fleet: what is submitted there is not known here.
+    // Another fleet of the same names: what is submitted there is not known here.
     let other = run(&Place::new(), "db[1-2]", "submitjob hello -w @all --wait").output().unwrap();
     assert!(other.status.success(), "{}", String::from_utf8_lossy(&other.stderr));
     let script = format!("{variables}\ntest -z \"$(getstatus 2> /dev/null | grep hello)\"");

@@ -86,6 +86,23 @@ const MAY_NAME_STANDARD_ERROR: [&str; 4] = [
 const UNSAFE: [(&str, &str); 1] =
     [("player/src/sitter/sys.rs", "starting a score's process takes system calls of its own")];
 
+/// Names that several public types may have, and why.
+const SHARED_NAMES: [(&str, &str); 10] = [
+    ("Canonical", "prints the kind of document that its module is about, in its one form"),
+    ("Config", "each daemon has one, in a crate that nobody imports"),
+    ("Effect", "what an engine asks of its driver; each engine has its own"),
+    ("Entry", "one change of an engine's journal"),
+    ("Input", "what happens to an engine; each engine has its own"),
+    ("Rejection", "why an engine does not do what it is asked; each engine has its own"),
+    ("Replayed", "an engine's own form of what `orchestra_model::journal` read"),
+    ("Reply", "an engine's answer, to an address of its own"),
+    ("ReplyId", "the address of an engine's answer; each engine has its own"),
+    ("State", "what an engine's journal adds up to"),
+];
+
+/// What pages name in the form of a path of ours, and is none.
+const NAMES_LIKE_PATHS: [&str; 0] = [];
+
 #[test]
 fn imports_point_downwards() {
     let floor = |name: &str| FLOORS.iter().position(|floor| floor.contains(&name));
@@ -335,6 +352,75 @@ fn comments_cite_what_is_there() {
         }
     }
     assert_none("comments that cite what is not there", &wrong);
+}
+
+/// A page that names a source file, or a path from the top of the repository, names one that is there.
+#[test]
+fn pages_name_files_that_are_there() {
+    let sources: Vec<String> = sources().iter().map(|path| format!("/{}", shown(path))).collect();
+    let tops: Vec<String> = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    let mut wrong = Vec::new();
+    let pages = files_in(&root()).into_iter().chain(files_in(&root().join("docs")));
+    for page in pages.filter(|path| path.extension() == Some(OsStr::new("md"))) {
+        let text = read(&page);
+        for name in text.split('`').skip(1).step_by(2) {
+            if name.contains(|c: char| !c.is_ascii_alphanumeric() && !"/._-".contains(c)) {
+                continue;
+            }
+            let is_source = name.ends_with(".rs");
+            let is_path =
+                name.split_once('/').is_some_and(|(top, _)| tops.iter().any(|it| it == top));
+            let is_there = root().join(name).exists()
+                || (is_source && sources.iter().any(|path| path.ends_with(&format!("/{name}"))));
+            if (is_source || is_path) && !is_there && !NAMES_LIKE_PATHS.contains(&name) {
+                wrong.push(format!("{}: {name}", shown(&page)));
+            }
+        }
+    }
+    assert_none("files that are named and not there", &wrong);
+}
+
+/// One word is one thing: whoever reads a type's name anywhere in the product knows which type it is.
+#[test]
+fn a_public_types_name_is_one_types() {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in sources() {
+        let name = shown(&path);
+        let is_product = !path.components().any(|part| {
+            ["tests", "tests.rs", "benches", "examples", "demo"]
+                .map(OsStr::new)
+                .contains(&part.as_os_str())
+        });
+        for line in read(&path).lines().filter(|_| is_product) {
+            let Some(rest) = line.trim_start().strip_prefix("pub ") else { continue };
+            let Some((kind, rest)) = rest.split_once(' ') else { continue };
+            if ["struct", "enum", "trait", "type", "union"].contains(&kind) {
+                let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+                let word = &rest[..end.unwrap_or(rest.len())];
+                // A macro's pattern has no name.
+                if !word.is_empty() {
+                    found.entry(word.to_owned()).or_default().push(name.clone());
+                }
+            }
+        }
+    }
+    assert!(found.len() > 300, "{}", found.len());
+    let twice = found.iter().filter(|(_, files)| files.len() > 1);
+    let shared = |name: &str| SHARED_NAMES.iter().find(|(shared, _)| *shared == name);
+    let wrong: Vec<String> = twice
+        .clone()
+        .filter(|(name, _)| shared(name).is_none())
+        .map(|(name, files)| format!("{name}: {}", files.join(", ")))
+        .collect();
+    assert_none("names that several public types have", &wrong);
+    for (name, why) in SHARED_NAMES {
+        assert!(twice.clone().any(|(it, _)| it == name), "{name} is one type's ({why})");
+    }
 }
 
 /// A page that names a test names one that is there.

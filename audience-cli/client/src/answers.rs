@@ -64,12 +64,12 @@ impl From<v1::ReleasePlayersResponse> for ReleasedPlayers {
 
 /// Hosts that do not count as down any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Released {
+pub struct ReleasedHolds {
     pub hosts: String,
     pub count: u32,
 }
 
-impl From<v1::ReleaseHoldsResponse> for Released {
+impl From<v1::ReleaseHoldsResponse> for ReleasedHolds {
     fn from(answer: v1::ReleaseHoldsResponse) -> Self {
         Self { hosts: answer.hosts, count: answer.count }
     }

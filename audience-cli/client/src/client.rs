@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use orchestra_certs::{Credentials, NewestLists, OlderList};
 use orchestra_model::{
-    ids::{FlowId, Part},
+    ids::{FlowId, FlowPart},
     limits,
     params::Params,
 };
@@ -69,12 +69,12 @@ pub(crate) fn flow_ref(flow: Option<FlowId>) -> v1::FlowRef {
 
 /// Returns a part of a flow as requests name it: by slot and job, where 0 stands for all, or by the
 /// job's name.
-pub(crate) fn place(part: &Part) -> (u32, u32, String) {
+pub(crate) fn place(part: &FlowPart) -> (u32, u32, String) {
     match part {
-        Part::Flow => (0, 0, String::new()),
-        Part::Slot(slot) => ((*slot).into(), 0, String::new()),
-        Part::Job(slot, job) => ((*slot).into(), (*job).into(), String::new()),
-        Part::Named(name) => (0, 0, name.to_string()),
+        FlowPart::Flow => (0, 0, String::new()),
+        FlowPart::Slot(slot) => ((*slot).into(), 0, String::new()),
+        FlowPart::Job(slot, job) => ((*slot).into(), (*job).into(), String::new()),
+        FlowPart::Named(name) => (0, 0, name.to_string()),
     }
 }
 

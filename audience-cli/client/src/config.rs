@@ -17,7 +17,7 @@ mod file;
 
 use std::{env, ffi::OsString, net::IpAddr, path::PathBuf};
 
-use orchestra_certs::{Expected, Files};
+use orchestra_certs::{Expected, TlsFiles};
 use orchestra_document::Problems;
 use orchestra_model::{names::HostName, time::Millis};
 
@@ -131,7 +131,7 @@ pub struct Connection {
     /// The conductor that we accept.
     pub expected: Expected,
     /// Our certificate and key, and the CA's certificate.
-    pub files: Files,
+    pub files: TlsFiles,
     /// How long to try for the first connection.
     pub connect_timeout: Millis,
 }
@@ -178,7 +178,7 @@ impl Connection {
         Ok(Self {
             conductors: conductors.into_iter().map(with_port).collect(),
             expected: Expected { domain, conductor_name },
-            files: Files { ca, cert, key, crl: layers.file.crl },
+            files: TlsFiles { ca, cert, key, crl: layers.file.crl },
             connect_timeout: given.connect_timeout,
         })
     }

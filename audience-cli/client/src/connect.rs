@@ -10,7 +10,7 @@ use crate::{
     backoff::Backoff,
     config::Connection,
     exit::Exit,
-    failure::{Failure, Remedy},
+    failure::{Failure, FailureRemedy},
 };
 
 /// Longest single attempt to connect.
@@ -60,9 +60,11 @@ fn is_final(error: &ConnectError) -> bool {
 fn dial_failure(error: ConnectError) -> Failure {
     let remedy = match &error {
         ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => {
-            Some(Remedy::CheckAddress)
+            Some(FailureRemedy::CheckAddress)
         }
-        ConnectError::Refused { reason: Refused::Identity(_), .. } => Some(Remedy::CheckName),
+        ConnectError::Refused { reason: Refused::Identity(_), .. } => {
+            Some(FailureRemedy::CheckName)
+        }
         _ => None,
     };
     let exit = if is_final(&error) { Exit::Broken } else { Exit::Away };

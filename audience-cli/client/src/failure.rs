@@ -9,7 +9,7 @@ use crate::exit::Exit;
 
 /// What helps against a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Remedy {
+pub enum FailureRemedy {
     /// Ask what became of a request, which the conductor has taken or may have taken.
     AskAgain {
         request: RequestId,
@@ -38,7 +38,7 @@ pub struct Failure {
     what: String,
     /// Why it did not work.
     cause: Option<Box<dyn Error + Send + Sync>>,
-    remedy: Option<Remedy>,
+    remedy: Option<FailureRemedy>,
 }
 
 impl Failure {
@@ -66,7 +66,7 @@ impl Failure {
 
     /// Adds what helps.
     #[must_use]
-    pub fn with(mut self, remedy: Remedy) -> Self {
+    pub fn with(mut self, remedy: FailureRemedy) -> Self {
         self.remedy = Some(remedy);
         self
     }
@@ -74,11 +74,11 @@ impl Failure {
     /// Adds what helps, in the caller's words.
     #[must_use]
     pub fn hint(self, words: impl Into<String>) -> Self {
-        self.with(Remedy::Words(words.into()))
+        self.with(FailureRemedy::Words(words.into()))
     }
 
     /// Returns what helps, if that is known.
-    pub fn remedy(&self) -> Option<&Remedy> {
+    pub fn remedy(&self) -> Option<&FailureRemedy> {
         self.remedy.as_ref()
     }
 }

@@ -8,7 +8,7 @@
 //!   becomes one flow.
 //! - Lists come page by page and are not collected here.
 //! - It prints nothing, reads no command line and starts no runtime. An error is a [`Failure`]: an
-//!   exit code, a sentence with its causes, and a [`Remedy`] that the caller spells.
+//!   exit code, a sentence with its causes, and a [`FailureRemedy`] that the caller spells.
 //!
 //! Left to callers: what to do when a stream breaks ([`Unheard`]).
 
@@ -34,14 +34,14 @@ mod watch;
 
 pub use answers::{
     DeploymentChanges, DeploymentSummary, Drained, Group, GroupKind, RecoveredStore, RecoveryPlan,
-    Released, ReleasedPlayers, Reloaded, Retried, Submitted,
+    ReleasedHolds, ReleasedPlayers, Reloaded, Retried, Submitted,
 };
 pub use audit::AuditQuery;
 pub use backoff::Backoff;
 pub use client::Client;
 pub use conductor::Allowed;
 pub use exit::Exit;
-pub use failure::{Failure, Remedy};
+pub use failure::{Failure, FailureRemedy};
 pub use flows::{Explained, RetryOf, TaskFilter};
 pub use logs::{LogChunks, ServiceInstance};
 pub use pages::{AttemptLog, Attempts, ListPage, Pages, Tasks};

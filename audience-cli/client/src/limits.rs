@@ -3,7 +3,7 @@
 use orchestra_model::names::DeploymentName;
 use orchestra_proto::v1;
 
-use crate::{Client, Pages, Released, client::answered, failure::Failure};
+use crate::{Client, Pages, ReleasedHolds, client::answered, failure::Failure};
 
 impl Client {
     /// Lists the cells of one deployment or of all; with `busy` only those that hosts hold or wait
@@ -21,7 +21,11 @@ impl Client {
     }
 
     /// Ends holds of hosts that count as down.
-    pub async fn release(&mut self, hosts: String, reason: String) -> Result<Released, Failure> {
+    pub async fn release(
+        &mut self,
+        hosts: String,
+        reason: String,
+    ) -> Result<ReleasedHolds, Failure> {
         let request = v1::ReleaseHoldsRequest { hosts, reason };
         Ok(answered("releasing hosts", self.rpc.release_holds(request)).await?.into())
     }

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::{
     exit::Exit,
-    failure::{Failure, Remedy},
+    failure::{Failure, FailureRemedy},
 };
 
 /// The header beside FAILED_PRECONDITION that says that a host set is `empty` or has `unknown`
@@ -26,9 +26,9 @@ pub(crate) fn failure(what: &str, status: &Status) -> Failure {
         Code::FailedPrecondition
             if status.metadata().get(HOSTS).is_some_and(|kind| kind != "empty") =>
         {
-            failure.with(Remedy::ListHosts)
+            failure.with(FailureRemedy::ListHosts)
         }
-        Code::Unimplemented => failure.with(Remedy::CompareVersions),
+        Code::Unimplemented => failure.with(FailureRemedy::CompareVersions),
         _ => failure,
     }
 }

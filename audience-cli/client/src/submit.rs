@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Response, Status, transport::Channel};
 
 use crate::{
-    Backoff, Client, Remedy, Submitted,
+    Backoff, Client, FailureRemedy, Submitted,
     backoff::random,
     client::{answered, check_size, invalid, params, spec_bytes},
     exit::Exit,
@@ -87,9 +87,8 @@ impl Client {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) if is_lost(&status) => failure(what, &status),
                 Ok(Err(status)) if is_held(&status) => {
-                    return Err(
-                        failure(what, &status).with(Remedy::AskAgain { request, held: true })
-                    );
+                    return Err(failure(what, &status)
+                        .with(FailureRemedy::AskAgain { request, held: true }));
                 }
                 Ok(Err(status)) => return Err(failure(what, &status)),
                 Err(_) => {
@@ -98,7 +97,7 @@ impl Client {
             };
             if !backoff.pause(Some(deadline)).await || self.reconnect(Some(deadline)).await.is_err()
             {
-                return Err(lost.with(Remedy::AskAgain { request, held: false }));
+                return Err(lost.with(FailureRemedy::AskAgain { request, held: false }));
             }
         }
     }

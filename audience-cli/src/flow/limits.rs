@@ -9,7 +9,10 @@ use orchestra_model::{
     flow::{JobSpec, OnDoomed, SequenceOnFailure, Stragglers},
     quantity::Quantity,
     time::Millis,
+    whole,
 };
+
+use crate::words::number;
 
 /// What was asked for; what was not has its default.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -39,7 +42,7 @@ pub(crate) struct JobLimits {
     #[arg(long, value_name = "DURATION", conflicts_with = "flow")]
     pub lost_after: Option<Millis>,
     /// So many extra attempts after a failure [default: 0]
-    #[arg(long, value_name = "N", conflicts_with = "flow")]
+    #[arg(long, value_name = "N", conflicts_with = "flow", value_parser = number(0..=u32::MAX))]
     pub retries: Option<u32>,
     /// … each so long after the one before it [default: 0s]
     #[arg(long, value_name = "DURATION", conflicts_with = "flow")]
@@ -149,6 +152,6 @@ impl std::str::FromStr for Retries {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Retries).map_err(|_| "expected a whole number from 0 on")
+        whole(text).map(Retries).ok_or("expected a whole number from 0 on")
     }
 }

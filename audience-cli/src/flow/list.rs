@@ -9,6 +9,7 @@ use crate::{
     program::{Program, now},
     verb::Verb,
     view::flow::Flows,
+    words::number,
 };
 
 /// How many flows are listed if nobody says.
@@ -39,7 +40,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "TIME", value_parser = since)]
     until: Option<u64>,
     /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = USUAL)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = USUAL, value_parser = number(0..=u32::MAX))]
     limit: u32,
 }
 

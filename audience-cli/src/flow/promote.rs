@@ -2,7 +2,7 @@
 
 use orchestra_client::{Client, Exit};
 use orchestra_model::{
-    ids::{FlowId, Part},
+    ids::{FlowId, FlowPart},
     names::JobName,
 };
 
@@ -38,8 +38,8 @@ impl Promote {
         const WHAT: &str = "orc promote takes a flow or one job of it, like 42 or 42/web";
         let reference = only(&self.id, WHAT)?;
         match (reference.part, reference.host, self.job) {
-            (Part::Flow, None, job) => Ok((reference.flow, job)),
-            (Part::Named(job), None, None) => Ok((reference.flow, Some(job))),
+            (FlowPart::Flow, None, job) => Ok((reference.flow, job)),
+            (FlowPart::Named(job), None, None) => Ok((reference.flow, Some(job))),
             _ => Err(Failure::usage(WHAT)),
         }
     }

@@ -11,7 +11,7 @@ use std::io;
 
 use orchestra_client::{Client, Exit, RetryOf};
 use orchestra_model::{
-    ids::{FlowId, Part},
+    ids::{FlowId, FlowPart},
     limits,
     names::JobName,
     status::FlowStatus,
@@ -85,8 +85,8 @@ impl Retry {
         const WHAT: &str = "orc retry takes a flow, one job of it, or a host: 42, 42/web, 42@fe3";
         let reference = only(&self.id, WHAT)?;
         let job = match (reference.part, self.job) {
-            (Part::Flow, job) => job,
-            (Part::Named(job), None) => Some(job),
+            (FlowPart::Flow, job) => job,
+            (FlowPart::Named(job), None) => Some(job),
             _ => return Err(Failure::usage(WHAT)),
         };
         let hosts = match (&self.hosts, reference.host) {

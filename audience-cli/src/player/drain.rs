@@ -7,7 +7,7 @@ use crate::{
     program::Program,
     verb::Verb,
     view::player::{DrainChange, still_running},
-    words::{hosts, reason},
+    words::HostsAndReason,
 };
 
 /// `orc drain`.
@@ -16,20 +16,16 @@ use crate::{
   orc drain fe3.east.example.com --reason 'disk is replaced'
   orc drain @rack=r7 --reason 'power works, 14 h'")]
 pub(crate) struct Drain {
-    /// Which players
-    #[arg(value_name = "HOSTS", required = true)]
-    hosts: Vec<String>,
-    /// Why; others will read it
-    #[arg(long, value_name = "WHY", value_parser = reason)]
-    reason: String,
+    #[command(flatten)]
+    what: HostsAndReason,
 }
 
 impl Verb for Drain {
     /// Players that were drained before stay so.
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        let hosts = hosts(&self.hosts)?;
+        let (hosts, reason) = self.what.read()?;
         program.ask(async |client, console| {
-            let answer = client.drain(hosts, self.reason).await?;
+            let answer = client.drain(hosts, reason).await?;
             console.answer(DrainChange { what: "drained", answer: &answer })?;
             if let Some(running) = still_running(answer.in_flight) {
                 console.narrate(running);

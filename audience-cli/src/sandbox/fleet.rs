@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use orchestra_model::HostSet;
 
+use crate::words::number;
+
 /// Most players of a sandbox: each is two processes and a directory.
 const PLAYERS: usize = 1_000;
 
@@ -25,7 +27,7 @@ pub(crate) struct Fleet {
     pub(super) deployments: Option<PathBuf>,
     /// How many attempts each player takes at once
     #[arg(long, value_name = "N", default_value_t = 4,
-          value_parser = clap::value_parser!(u32).range(1..=1_024))]
+          value_parser = number(1..=1_024))]
     pub(super) max_tasks: u32,
     /// Leave a daemon that died dead
     #[arg(long)]

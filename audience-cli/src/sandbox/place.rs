@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_certs::{Expected, Files};
+use orchestra_certs::{Expected, TlsFiles};
 use orchestra_client::config::Connection;
 use orchestra_model::{HostName, time::Millis};
 
@@ -101,7 +101,7 @@ impl Place {
         Ok(Connection {
             conductors: vec![address.to_string()],
             expected: Expected { domain: name(DOMAIN)?, conductor_name: name(CONDUCTOR)? },
-            files: Files {
+            files: TlsFiles {
                 ca: self.root.join("ca/ca.pem"),
                 cert: audience.join(format!("{AUDIENCE}.pem")),
                 key: audience.join(format!("{AUDIENCE}.key")),

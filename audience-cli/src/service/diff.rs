@@ -4,7 +4,9 @@ use orchestra_client::{AppliedVersion, Exit};
 use orchestra_model::{names::ServiceName, service::ServiceVersion};
 
 use super::show::{find, version};
-use crate::{error::Failure, program::Program, verb::Verb, view::service::Differences};
+use crate::{
+    error::Failure, program::Program, verb::Verb, view::service::Differences, words::number,
+};
 
 /// `orc service diff`.
 #[derive(Debug, clap::Args)]
@@ -14,10 +16,10 @@ pub(crate) struct Diff {
     #[arg(value_name = "NAME")]
     name: ServiceName,
     /// From this version
-    #[arg(value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_name = "VERSION", value_parser = number(1..=u64::MAX))]
     from: u64,
     /// To this one [default: the one that is wanted]
-    #[arg(value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_name = "VERSION", value_parser = number(1..=u64::MAX))]
     to: Option<u64>,
 }
 

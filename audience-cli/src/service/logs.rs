@@ -11,6 +11,7 @@ use orchestra_model::{
     names::{HostName, ServiceName},
     service::{LogChunk, LogQuery, LogRuns, LogStream, Ordinal, RunNumber},
     time::Timestamp,
+    whole,
 };
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     console::{Answer, Console, Screen, Streamed, narrate},
     error::Failure,
     view::service::{LogLines, LogText},
+    words::number,
 };
 
 /// What is wanted of a service's log.
@@ -28,7 +30,7 @@ pub(crate) struct Wanted {
     #[arg(short, long)]
     follow: bool,
     /// Of this run, instead of the newest
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+    #[arg(long, value_name = "N", value_parser = number(1..=u64::MAX),
           conflicts_with_all = ["previous", "all"])]
     run: Option<u64>,
     /// Of the run before the newest
@@ -44,7 +46,7 @@ pub(crate) struct Wanted {
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<u64>,
     /// Only the last lines of what there is
-    #[arg(long, value_name = "LINES")]
+    #[arg(long, value_name = "LINES", value_parser = number(0..=u64::MAX))]
     tail: Option<u64>,
 }
 
@@ -81,7 +83,7 @@ pub(crate) fn instance(text: &str) -> Option<Result<(ServiceName, ServiceInstanc
     let wrong = |what: &str| Failure::usage(format!("reading {text:?}: {what}"));
     let (name, instance) = match text.find(['/', '@']).map(|at| text.split_at(at)) {
         Some((name, rest)) if rest.starts_with('/') => {
-            (name, rest[1..].parse().map(|n| ServiceInstance::Ordinal(Ordinal(n))).ok())
+            (name, whole(&rest[1..]).map(|n| ServiceInstance::Ordinal(Ordinal(n))))
         }
         Some((name, rest)) => (name, HostName::new(&rest[1..]).map(ServiceInstance::Host).ok()),
         None => (text, None),

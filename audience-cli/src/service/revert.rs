@@ -4,7 +4,7 @@ use orchestra_client::{Exit, ServiceAsk};
 use orchestra_model::{names::ServiceName, service::ServiceVersion};
 
 use super::change::change;
-use crate::{error::Failure, program::Program, verb::Verb};
+use crate::{error::Failure, program::Program, verb::Verb, words::number};
 
 /// `orc service revert`.
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ pub(crate) struct Revert {
     #[arg(value_name = "NAME")]
     name: ServiceName,
     /// To this version [default: the newest that was ready everywhere]
-    #[arg(value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_name = "VERSION", value_parser = number(1..=u64::MAX))]
     version: Option<u64>,
 }
 

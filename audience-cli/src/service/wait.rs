@@ -4,7 +4,7 @@ use orchestra_client::Exit;
 use orchestra_model::{names::ServiceName, service::ServiceVersion};
 
 use super::waiting::{Patience, until_ready};
-use crate::{error::Failure, flow::wait::From, program::Program, verb::Verb};
+use crate::{error::Failure, flow::wait::From, program::Program, verb::Verb, words::number};
 
 /// `orc service wait`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(crate) struct Wait {
     #[arg(value_name = "NAME")]
     name: ServiceName,
     /// For this version [default: the one that is wanted]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number(1..=u64::MAX))]
     version: Option<u64>,
     #[command(flatten)]
     patience: Patience,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use orchestra_client::Released;
+use orchestra_client::ReleasedHolds;
 use orchestra_model::{
     hostset::HostSet,
     ids::{FlowId, JobId},
@@ -73,7 +73,7 @@ impl Listing for Cells {
 }
 
 /// Hosts that do not hold their cells any more.
-impl Output for Released {
+impl Output for ReleasedHolds {
     fn noun(&self) -> &'static str {
         "released"
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use orchestra_model::ids::{FlowId, Part, Reference};
+use orchestra_model::{
+    ids::{FlowId, FlowPart, Reference},
+    whole,
+};
 
 use crate::error::Failure;
 
@@ -21,7 +24,7 @@ pub(crate) fn references(words: &[String]) -> Result<Vec<Reference>, Failure> {
             }
             all.extend((first..=last).map(|id| Reference {
                 flow: Some(FlowId(id)),
-                part: Part::Flow,
+                part: FlowPart::Flow,
                 host: None,
             }));
         } else {
@@ -43,19 +46,14 @@ pub(crate) fn references(words: &[String]) -> Result<Vec<Reference>, Failure> {
 /// Reads a range, like `5-8`. A name with a `-` follows a `/`, so it is no range.
 fn range(id: &str) -> Option<(u64, u64)> {
     let (first, last) = id.split_once('-')?;
-    Some((number(first)?, number(last)?))
-}
-
-fn number(text: &str) -> Option<u64> {
-    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if is_number { text.parse().ok() } else { None }
+    Some((whole(first)?, whole(last)?))
 }
 
 /// Returns the flows that the words name, for verbs about whole flows; `None` is `last`.
 pub(crate) fn whole_flows(words: &[String], verb: &str) -> Result<Vec<Option<FlowId>>, Failure> {
     let mut flows = Vec::new();
     for reference in references(words)? {
-        let Reference { flow, part: Part::Flow, host: None } = reference else {
+        let Reference { flow, part: FlowPart::Flow, host: None } = reference else {
             return Err(Failure::usage(format!("{verb} takes whole flows, like 42 or last")));
         };
         flows.push(flow);
@@ -118,7 +116,9 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_refused() {
-        for bad in ["", "x", "8-5", "0-3", "1-99999", "1,,2", "42.1", "42@db1"] {
+        for bad in
+            ["", "x", "01", "-0", "1-03", "01-3", "8-5", "0-3", "1-99999", "1,,2", "42.1", "42@db1"]
+        {
             assert!(flows(&[bad]).is_err(), "{bad}");
         }
     }

@@ -147,7 +147,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
     }
 }
 
-/// The same, with these instances instead of some of its own.
+/// A service whose instances are ready, but for these, which stand instead of its own.
 fn with(count: u32, others: Vec<InstanceStatus>) -> ServiceStatus {
     let mut status = ready(count);
     for other in others {
@@ -157,7 +157,7 @@ fn with(count: u32, others: Vec<InstanceStatus>) -> ServiceStatus {
     status
 }
 
-/// The same, while flow 43 brings version 7.
+/// This service while flow 43 brings version 7.
 fn changing(mut status: ServiceStatus) -> ServiceStatus {
     status.record.living = Some(LivingChange {
         flow: FlowId(43),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use orchestra_certs::{Files, Identity, Role, Subject, read_certificates, read_private_key};
+use orchestra_certs::{Identity, Role, Subject, TlsFiles, read_certificates, read_private_key};
 use orchestra_model::HostName;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -137,10 +137,10 @@ impl Ca {
     }
 
     /// Where [`Ca::save`] puts what is issued to this subject, with the CA's certificate.
-    pub fn files(&self, subject: &Subject) -> Files {
+    pub fn files(&self, subject: &Subject) -> TlsFiles {
         // The name was checked: it holds no slash and does not start with a dot.
         let place = self.role_directory(subject.role());
-        Files {
+        TlsFiles {
             ca: self.directory.join(CA_CERT),
             cert: place.join(format!("{}.pem", subject.name())),
             key: place.join(format!("{}.key", subject.name())),

@@ -8,11 +8,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Instant};
 
 use common::{CONDUCTOR, DOMAIN, Fleet, domain, mode};
 use orchestra_ca::{AltName, Ca, CaError, LEAF_DAYS, Terms};
-use orchestra_certs::{Credentials, Files, LoadError, Role, Subject, read_certificates};
+use orchestra_certs::{Credentials, LoadError, Role, Subject, TlsFiles, read_certificates};
 use orchestra_model::HostName;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
-fn load(files: &Files) -> Result<Credentials, LoadError> {
+fn load(files: &TlsFiles) -> Result<Credentials, LoadError> {
     Credentials::load(files, &domain())
 }
 
@@ -144,7 +144,7 @@ fn wrong_files_are_named() {
     private(&broken, "-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----\n");
     let missing = fleet.path("missing");
 
-    let error = load(&Files { key: other.key, ..files.clone() }).unwrap_err();
+    let error = load(&TlsFiles { key: other.key, ..files.clone() }).unwrap_err();
     assert!(matches!(error, LoadError::Mismatch { .. }), "{error}");
     for what in ["ca", "cert", "key", "crl"] {
         let with = |path: &Path| {

@@ -17,8 +17,8 @@ use common::{
     san_uri,
 };
 use orchestra_certs::{
-    ConnectError, Door, Expected, Files, InvalidIdentity, Limits, Peer, Refused, Role, acceptance,
-    channel, client_config, connect,
+    ConnectError, Door, Expected, InvalidIdentity, Limits, Peer, Refused, Role, TlsFiles,
+    acceptance, channel, client_config, connect,
 };
 use orchestra_model::HostName;
 use rcgen::ExtendedKeyUsagePurpose;
@@ -59,7 +59,7 @@ async fn a_certificate_of_another_ca_is_refused_by_either_end() {
     let mut listener = Listener::new(fleet.server()).await;
     let stranger = other.files(Role::Player, "db1");
 
-    let files = Files { ca: fleet.files(Role::Player, "db1").ca, ..stranger.clone() };
+    let files = TlsFiles { ca: fleet.files(Role::Player, "db1").ca, ..stranger.clone() };
     let told = listener.refuses(client_config(&files, &expected()).unwrap()).await;
     assert_eq!(told, Refused::ByPeer(AlertDescription::UnknownCA));
     listener.logged("the peer's certificate is not of our CA").await;

@@ -15,7 +15,7 @@ use std::{
 use common::{CONDUCTOR, DOMAIN, Fleet, List, Listener, PATIENCE, Pair, domain, expected, san_uri};
 use orchestra_ca::{LIST_DAYS, Serial};
 use orchestra_certs::{
-    ConnectError, Credentials, Door, Files, Limits, NewestLists, Refused, Role, acceptance,
+    ConnectError, Credentials, Door, Limits, NewestLists, Refused, Role, TlsFiles, acceptance,
     channel, channel_to, client_config, connect,
 };
 use rcgen::{Issuer, KeyPair};
@@ -36,7 +36,7 @@ async fn a_revoked_certificate_is_refused_once_the_list_is_loaded() {
     let serial = listener.accepts(Arc::clone(&bad)).await.serial;
 
     let crl = Some(fleet.revoke(&[&serial]));
-    let files = Files { crl, ..fleet.files(Role::Conductor, CONDUCTOR) };
+    let files = TlsFiles { crl, ..fleet.files(Role::Conductor, CONDUCTOR) };
     listener.door.replace(&acceptance(&files, &domain()).unwrap());
     let told = listener.refuses(bad).await;
     assert_eq!(told, Refused::ByPeer(AlertDescription::CertificateRevoked));
@@ -70,7 +70,7 @@ fn conductor_subject() -> orchestra_certs::Subject {
 async fn a_channel_ends_once_the_conductor_is_on_a_list_that_came_later() {
     let fleet = Fleet::new();
     let (address, server) = serve(&fleet).await;
-    let files = Files { crl: Some(fleet.revoke(&[])), ..fleet.files(Role::Audience, "alice") };
+    let files = TlsFiles { crl: Some(fleet.revoke(&[])), ..fleet.files(Role::Audience, "alice") };
     let credentials = Credentials::load(&files, &domain()).unwrap();
     let name = expected().conductor_name;
     let channel = channel_to(&name, &address, &credentials, PATIENCE).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_client_with_a_list_refuses_a_revoked_conductor() {
     let mut listener = Listener::new(acceptance(&conductor, &domain()).unwrap()).await;
     let player = fleet.files(Role::Player, "db1");
     let with = |serials: &[&str]| {
-        let files = Files { crl: Some(fleet.revoke(serials)), ..player.clone() };
+        let files = TlsFiles { crl: Some(fleet.revoke(serials)), ..player.clone() };
         client_config(&files, &expected()).unwrap()
     };
     let serial = listener.accepts(with(&[])).await.serial;
@@ -127,7 +127,7 @@ async fn a_client_with_a_list_refuses_a_revoked_conductor() {
 fn a_revocation_list_of_another_ca_is_refused_at_once() {
     let (fleet, other) = (Fleet::new(), Fleet::new());
     let crl = Some(other.revoke(&[]));
-    let files = Files { crl, ..fleet.files(Role::Conductor, CONDUCTOR) };
+    let files = TlsFiles { crl, ..fleet.files(Role::Conductor, CONDUCTOR) };
     let error = acceptance(&files, &domain()).unwrap_err().to_string();
     assert!(error.contains("of another CA"), "{error}");
 }
@@ -168,7 +168,7 @@ async fn who_is_revoked_while_connected_goes_at_once_and_nobody_else() {
     assert!(is_open(&mut other).await);
     listener.logged("connection closed peer=spiffe://example.com/player/db1").await;
     listener.logged("reason=the peer's certificate is revoked").await;
-    // The same list again has nobody left to close.
+    // When the list comes again, nobody is left to close.
     assert_eq!(listener.door.replace(&acceptance(&files, &domain()).unwrap()), 0);
     drop(other);
     while listener.door.connections() > 0 {
@@ -183,7 +183,7 @@ async fn who_is_connected_by_a_ca_that_is_no_longer_trusted_goes() {
     let mut stream = stays(&listener, before.client(Role::Player, "db1")).await;
     // While a CA is replaced, both are trusted.
     let files = after.files(Role::Conductor, CONDUCTOR);
-    let files = Files { ca: both(&before, &after), ..files };
+    let files = TlsFiles { ca: both(&before, &after), ..files };
     assert_eq!(listener.door.replace(&acceptance(&files, &domain()).unwrap()), 0);
     assert!(is_open(&mut stream).await);
     assert_eq!(listener.door.replace(&after.server()), 1);
@@ -308,7 +308,7 @@ fn each_ca_has_one_list() {
     let told = refused(&fleet, &lists[0].repeat(2));
     assert!(told.contains("two lists of the CA"), "{told}");
     let ca = both(&fleet, &other);
-    let with = |lists: &str| Files { ca: ca.clone(), ..fleet.with_list(lists) };
+    let with = |lists: &str| TlsFiles { ca: ca.clone(), ..fleet.with_list(lists) };
     let told = acceptance(&with(&lists[0]), &domain()).unwrap_err().to_string();
     assert!(told.contains("it has no list of our CA"), "{told}");
     assert!(acceptance(&with(&lists.concat()), &domain()).is_ok());
@@ -342,7 +342,7 @@ fn a_list_that_is_older_than_the_one_before_does_not_replace_it() {
     };
     let ours = fleet.issuer();
     let crl = Some(write(7, now, &ours));
-    let files = Files { crl, ..fleet.files(Role::Player, "db1") };
+    let files = TlsFiles { crl, ..fleet.files(Role::Player, "db1") };
     let newest = NewestLists::default();
     let load = || Credentials::load_after(&files, &domain(), &newest).unwrap();
     let number = |credentials: &Credentials| {
@@ -368,7 +368,7 @@ async fn a_channel_and_the_next_one_know_the_newest_list_that_either_has_read() 
     let fleet = Fleet::new();
     let (address, server) = serve(&fleet).await;
     let write = |number| fleet.list(&List { number, ..List::of(&[]) }.signed_by(&fleet.issuer()));
-    let files = Files { crl: Some(write(3)), ..fleet.files(Role::Player, "db1") };
+    let files = TlsFiles { crl: Some(write(3)), ..fleet.files(Role::Player, "db1") };
     let newest = NewestLists::default();
     let load = || Credentials::load_after(&files, &domain(), &newest).unwrap();
     let name = expected().conductor_name;
@@ -405,7 +405,7 @@ async fn what_the_ca_revokes_is_refused_and_its_list_grows() {
     let serial = listener.accepts(Arc::clone(&one)).await.serial;
     let first = fleet.ca.revoke(&[Serial::read(&serial).unwrap()], LIST_DAYS).unwrap();
     assert_eq!((first.added, first.all), (1, 1));
-    let files = Files { crl: Some(first.path), ..fleet.files(Role::Conductor, CONDUCTOR) };
+    let files = TlsFiles { crl: Some(first.path), ..fleet.files(Role::Conductor, CONDUCTOR) };
     let before = acceptance(&files, &domain()).unwrap();
     listener.door.replace(&before);
     listener.refuses(Arc::clone(&one)).await;

@@ -125,7 +125,7 @@ answers! {
         in_flight: u32,
     }
     /// Hosts count as down no more.
-    Released {
+    ReleasedHolds {
         /// The hosts among those asked for that had counted as down.
         hosts: HostSet,
     }

@@ -59,7 +59,7 @@ pub enum Input {
     /// down, nor for units that gave up. It holds until something else is told of such a host or
     /// unit.
     ReleaseRequested {
-        reply: ReplyTo<answer::Released>,
+        reply: ReplyTo<answer::ReleasedHolds>,
         /// Hosts among these that are not down stay as they are.
         hosts: HostSet,
     },

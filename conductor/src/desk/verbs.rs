@@ -121,7 +121,7 @@ impl Desk {
         hosts: String,
         reason: &str,
         by: AudienceName,
-    ) -> Result<answer::Released, Declined> {
+    ) -> Result<answer::ReleasedHolds, Declined> {
         let reason = read_reason(reason)?;
         let once = |reader: &dyn Reader| {
             let players = reader.players()?.into_iter().map(|player| player.host);
@@ -132,7 +132,7 @@ impl Desk {
         let hosts = some(self.hosts(hosts, Others::Some(once)).await?)?;
         let make = move |reply| Input::ReleaseRequested { reply, hosts };
         let asked = Asked::by(&by, Verb::ReleaseHolds).because(&reason);
-        let released: answer::Released = self.change(asked, make).await?;
+        let released: answer::ReleasedHolds = self.change(asked, make).await?;
         tracing::info!(hosts = %released.hosts, audience = %by, %reason, "holds released");
         Ok(released)
     }

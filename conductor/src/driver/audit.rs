@@ -85,7 +85,7 @@ fn outcome(answer: &Answer) -> Option<(Object, String)> {
         Answer::Drained(answer::Drained { hosts, in_flight }) => {
             (folded(hosts), format!("{} hosts, {in_flight} orders out", hosts.len()))
         }
-        Answer::Released(answer::Released { hosts }) => {
+        Answer::ReleasedHolds(answer::ReleasedHolds { hosts }) => {
             (folded(hosts), format!("{} hosts", hosts.len()))
         }
         Answer::ReleasedPlayers(answer::ReleasedPlayers { hosts, lost }) => {

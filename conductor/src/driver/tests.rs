@@ -361,7 +361,7 @@ web:
   constraints: {cluster: {concurrency: {first: 1}, sequence: [[first, second]]}}
 ";
 
-/// The same hosts, each in both apps: a job that has both in one slot would wait for ever.
+/// Each host is in both apps: a job that has both in one slot would wait for ever.
 const CIRCLE: &str = "\
 web:
   apps: {first: \"db[1-2]\", second: \"db[1-2]\"}

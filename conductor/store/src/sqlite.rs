@@ -65,7 +65,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The log is brought into the database after so many pages (16 MiB): rarely enough that pages
 /// written again and again are moved once, often enough that opening after a crash is quick.
 const CHECKPOINT_PAGES: u32 = 4_096;
-/// The same while sweeping, where what counts is that each step is short.
+/// So many pages while sweeping, where what counts is that each step is short.
 const SWEEP_CHECKPOINT_PAGES: u32 = 512;
 /// What a burst leaves of the log is cut to this (64 MiB).
 const LOG_BYTES: u32 = 64 << 20;

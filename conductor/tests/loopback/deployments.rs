@@ -165,7 +165,7 @@ async fn they_change_with_a_hangup() {
     conductor.logged("configuration reloaded").await;
 }
 
-/// The same hosts in both apps of a sequence: whoever has them in one slot would wait for ever.
+/// Both apps of a sequence have these hosts: whoever has them in one slot would wait for ever.
 const CIRCLE: &str = "\
 circle:
   apps: {first: \"be[1-2].east\", second: \"be[1-2].east\"}

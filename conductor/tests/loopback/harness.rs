@@ -15,7 +15,7 @@ use std::{
 use hyper_util::rt::TokioIo;
 
 use orchestra_ca::{Ca, Terms};
-use orchestra_certs::{Expected, Files, Role, Subject, client_config};
+use orchestra_certs::{Expected, Role, Subject, TlsFiles, client_config};
 use orchestra_harness::{Config, Names};
 pub(crate) use orchestra_harness::{
     PATIENCE,
@@ -86,7 +86,7 @@ impl Place {
         self.configure_with("127.0.0.1:0", CONDUCTOR, tables);
     }
 
-    /// The same with another address and name.
+    /// Configures a conductor with another address and name.
     pub(crate) fn configure_with(&self, listen: &str, name: &str, tables: &str) {
         let names = Names { conductor: name, domain: DOMAIN };
         let own = |ending: &str| format!("ca/conductor/{CONDUCTOR}.{ending}");
@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// Makes a certificate where there is none yet.
-    pub(crate) fn issue(&self, role: Role, name: &str) -> Files {
+    pub(crate) fn issue(&self, role: Role, name: &str) -> TlsFiles {
         let subject = Subject::new(role, name).unwrap();
         let files = self.ca.files(&subject);
         if !files.cert.exists() {
@@ -112,7 +112,7 @@ impl Place {
         self.try_connect(address, role, name).await.unwrap()
     }
 
-    /// The same, to be read a few bytes at a time: what is not read is not even on its way.
+    /// Connects, to be read a few bytes at a time: what is not read is not even on its way.
     pub(crate) async fn connect_narrow(&self, address: &str, role: Role, name: &str) -> Channel {
         const WINDOW: u32 = 4_096;
         let tls = self.client_config(role, name);
@@ -130,7 +130,7 @@ impl Place {
             .unwrap()
     }
 
-    /// The same, where it may fail.
+    /// Connects where it may fail.
     pub(crate) async fn try_connect(
         &self,
         address: &str,

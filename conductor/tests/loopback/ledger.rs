@@ -65,7 +65,7 @@ async fn a_failure_holds_until_somebody_releases_it() {
     assert!(told.starts_with("failed with exit code 3; be1.east counts as down"), "{told}");
     assert_eq!(alice.explain(ask("fe1.east", failing)).await.unwrap_err().code(), Code::NotFound);
 
-    // The same after a restart.
+    // All of it still holds after a restart.
     conductor.kill();
     let conductor = Conductor::start(&place);
     let alice = Audience::new(&place, &conductor.address).await;

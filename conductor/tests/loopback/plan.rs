@@ -93,7 +93,7 @@ async fn a_submission_can_be_held_to_its_plan() {
     let first = alice.try_submit(wanted.clone()).await.unwrap();
     assert!(!first.repeated);
     session.order().await;
-    // The same request is the same flow, although its own plan is another one by now.
+    // A repeated request is the same flow, although its own plan is another one by now.
     let again = alice.try_submit(wanted).await.unwrap();
     assert_eq!((again.flow, again.repeated), (first.flow, true));
 }

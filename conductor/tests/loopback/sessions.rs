@@ -58,7 +58,7 @@ async fn a_session_that_keeps_silent_is_superseded() {
     let mut silent = player.attach().await;
     let flow = alice.submit([job("db1")]).await;
     let order = silent.order().await;
-    // The same player, whose connection died without a word; it has the order.
+    // This player's connection died without a word; it has the order.
     player.mark(&silent, order.number);
     player.snapshot.live = vec![v1::LiveAttempt {
         key: order.key.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use orchestra_certs::{Credentials, Files, NewestLists, Subject};
+use orchestra_certs::{Credentials, NewestLists, Subject, TlsFiles};
 use orchestra_model::HostName;
 use tonic::transport::Channel;
 
@@ -34,7 +34,7 @@ pub struct Dialler {
     /// The only domain whose certificates are accepted.
     pub domain: HostName,
     /// The player's certificate and key, and its authority's.
-    pub files: Files,
+    pub files: TlsFiles,
     /// The newest revocation lists that the player has applied.
     pub newest: NewestLists,
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use orchestra_model::HostName;
+use orchestra_model::{HostName, whole};
 
 /// `HOST:PORT` to dial: a host name, an IPv4 address, or an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,10 +28,9 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (host, port) = text.rsplit_once(':').ok_or("expected HOST:PORT, as in db1:2258")?;
-        let port = match port.parse() {
-            Ok(port) if port > 0 && port_is_plain(text) => port,
-            _ => return Err("expected a port from 1 to 65535 after the last ':'"),
-        };
+        let port = whole(port)
+            .filter(|port| *port > 0)
+            .ok_or("expected a port from 1 to 65535 after the last ':'")?;
         if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             let address: std::net::Ipv6Addr =
                 inner.parse().map_err(|_| "expected an IPv6 address between the brackets")?;
@@ -45,10 +44,6 @@ impl FromStr for Endpoint {
             .map_err(|_| "expected a host name or address before the ':'")?;
         Ok(Endpoint { host: name.to_string(), port })
     }
-}
-
-fn port_is_plain(text: &str) -> bool {
-    text.rsplit(':').next().is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
 }
 
 impl fmt::Display for Endpoint {

@@ -135,7 +135,7 @@ impl Spool {
         }
         self.keep_proof(key, order, proof);
         if self.state().live().contains_key(&key) || self.state().settled().contains_key(&key) {
-            // The same attempt under a further number is a duplicate too. The mark rises to that
+            // A known attempt under a further number is a duplicate too. The mark rises to that
             // number, which otherwise would count as news once the attempt is forgotten.
             self.raise_mark(key.store, order);
             return self.repeat(key);

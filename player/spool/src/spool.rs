@@ -8,7 +8,7 @@ use orchestra_model::{
         AgentSession, AttemptKey, EndBytes, LiveAttempt, OrderNumber, Refusal, Report,
         SettledAttempt, SpoolId, StoreId, StoreMark, Term,
     },
-    journal::{Contradiction, require},
+    journal::{Contradiction, JournalState, require},
     limits,
     proof::{Evidence, Proof},
 };

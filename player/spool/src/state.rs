@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId, Term},
-    journal::{Contradiction, require},
+    journal::{Contradiction, JournalFormat, JournalState, require},
     limits,
     proof::{Evidence, Proof},
 };
@@ -104,8 +104,78 @@ impl State {
         self.settled_bytes >= bounds::SETTLED_BYTES
     }
 
-    /// Returns about how many bytes a fresh journal of the state has.
-    pub(crate) fn weight(&self) -> usize {
+    pub(crate) fn is_cancelled_ahead(&self, store: StoreId, order: OrderNumber) -> bool {
+        self.stores.get(&store).is_some_and(|known| known.ahead.contains(&order))
+    }
+
+    fn settle(
+        &mut self,
+        key: AttemptKey,
+        order: OrderNumber,
+        proof: Option<Proof>,
+        settlement: &Settlement,
+    ) -> Result<(), Contradiction> {
+        require(!self.settled.contains_key(&key), || format!("{key} settles again"))?;
+        let known = order <= self.mark(key.store) || self.is_cancelled_ahead(key.store, order);
+        require(known, || format!("{key} settles for order {order}, which never came"))?;
+        if let Some(live) = self.live.get(&key) {
+            require(live.order == order, || format!("{key} settles for another order"))?;
+            self.live.remove(&key);
+        }
+        self.settled_bytes += settlement.weight();
+        self.settled.insert(key, Settled { order, proof, settlement: settlement.clone() });
+        Ok(())
+    }
+
+    /// Checks every rule over the whole state. Tests call it after each step.
+    pub fn audit(&self) -> Result<(), Contradiction> {
+        require(self.stores.len() <= bounds::STORES, || "too many stores".to_owned())?;
+        for (store, known) in &self.stores {
+            let ahead = &known.ahead;
+            require(ahead.len() <= bounds::CANCELLED_AHEAD, || {
+                format!("{store}: too many orders cancelled ahead")
+            })?;
+            require(ahead.iter().all(|order| *order > known.mark), || {
+                format!("{store}: an order cancelled ahead is not above the mark")
+            })?;
+        }
+        let most = limits::MAX_TASKS as usize;
+        require(self.live.len() <= most, || "too many live attempts".to_owned())?;
+        let mut orders = BTreeSet::new();
+        for (key, live) in &self.live {
+            require(!self.settled.contains_key(key), || format!("{key} is live and settled"))?;
+            let marked = live.order > OrderNumber(0) && live.order <= self.mark(key.store);
+            require(marked, || format!("{key} lives by an order above the mark"))?;
+            require(orders.insert((key.store, live.order)), || {
+                format!("{key} lives by the order of another attempt")
+            })?;
+        }
+        require(self.settled.len() <= bounds::SETTLED + most, || {
+            "too many settled attempts".to_owned()
+        })?;
+        for (key, settled) in &self.settled {
+            let known = settled.order <= self.mark(key.store)
+                || self.is_cancelled_ahead(key.store, settled.order);
+            require(known, || format!("{key} settled for an order that never came"))?;
+        }
+        let bytes: usize = self.settled.values().map(|settled| settled.settlement.weight()).sum();
+        require(bytes == self.settled_bytes, || "settled bytes are miscounted".to_owned())
+    }
+}
+
+impl JournalState for State {
+    type Entry = Entry;
+    const FORMAT: JournalFormat = JournalFormat { magic: *b"ORCSPOOL", version: 1 };
+
+    fn new(spool: SpoolId) -> Self {
+        State::new(spool)
+    }
+
+    fn id(&self) -> SpoolId {
+        self.id
+    }
+
+    fn weight(&self) -> usize {
         let ahead: usize = self.stores.values().map(|store| store.ahead.len()).sum();
         160 * self.stores.len()
             + 32 * ahead
@@ -114,8 +184,35 @@ impl State {
             + self.settled_bytes
     }
 
-    /// Makes one change. A contradiction changes nothing.
-    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), Contradiction> {
+    fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (&store, known) in &self.stores {
+            if known.term > Term(0) {
+                entries.push(Entry::Term { store, term: known.term });
+            }
+            if known.mark > OrderNumber(0) {
+                entries.push(Entry::Mark { store, mark: known.mark });
+            }
+            entries.extend(known.evidence.map(|evidence| Entry::Evidence { store, evidence }));
+            let ahead = known.ahead.iter();
+            entries.extend(ahead.map(|&order| Entry::CancelledAhead { store, order }));
+        }
+        for (&key, live) in &self.live {
+            let Live { order, proof, .. } = *live;
+            entries.push(Entry::Starting { key, order, proof, plan: live.plan.clone() });
+            entries.extend(live.process.map(|process| Entry::Started { key, process }));
+            if live.cancelling {
+                entries.push(Entry::Cancelling { key });
+            }
+        }
+        for (&key, Settled { order, proof, settlement }) in &self.settled {
+            let (order, proof, settlement) = (*order, *proof, settlement.clone());
+            entries.push(Entry::Settled { key, order, proof, settlement });
+        }
+        entries
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), Contradiction> {
         match entry {
             Entry::Term { store, term } => {
                 require(*term > self.term(*store), || format!("term {} does not rise", term.0))?;
@@ -171,93 +268,6 @@ impl State {
             },
         }
         Ok(())
-    }
-
-    pub(crate) fn is_cancelled_ahead(&self, store: StoreId, order: OrderNumber) -> bool {
-        self.stores.get(&store).is_some_and(|known| known.ahead.contains(&order))
-    }
-
-    fn settle(
-        &mut self,
-        key: AttemptKey,
-        order: OrderNumber,
-        proof: Option<Proof>,
-        settlement: &Settlement,
-    ) -> Result<(), Contradiction> {
-        require(!self.settled.contains_key(&key), || format!("{key} settles again"))?;
-        let known = order <= self.mark(key.store) || self.is_cancelled_ahead(key.store, order);
-        require(known, || format!("{key} settles for order {order}, which never came"))?;
-        if let Some(live) = self.live.get(&key) {
-            require(live.order == order, || format!("{key} settles for another order"))?;
-            self.live.remove(&key);
-        }
-        self.settled_bytes += settlement.weight();
-        self.settled.insert(key, Settled { order, proof, settlement: settlement.clone() });
-        Ok(())
-    }
-
-    /// The shortest list of entries that leads from a new spool to this state.
-    pub(crate) fn entries(&self) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        for (&store, known) in &self.stores {
-            if known.term > Term(0) {
-                entries.push(Entry::Term { store, term: known.term });
-            }
-            if known.mark > OrderNumber(0) {
-                entries.push(Entry::Mark { store, mark: known.mark });
-            }
-            entries.extend(known.evidence.map(|evidence| Entry::Evidence { store, evidence }));
-            let ahead = known.ahead.iter();
-            entries.extend(ahead.map(|&order| Entry::CancelledAhead { store, order }));
-        }
-        for (&key, live) in &self.live {
-            let Live { order, proof, .. } = *live;
-            entries.push(Entry::Starting { key, order, proof, plan: live.plan.clone() });
-            entries.extend(live.process.map(|process| Entry::Started { key, process }));
-            if live.cancelling {
-                entries.push(Entry::Cancelling { key });
-            }
-        }
-        for (&key, Settled { order, proof, settlement }) in &self.settled {
-            let (order, proof, settlement) = (*order, *proof, settlement.clone());
-            entries.push(Entry::Settled { key, order, proof, settlement });
-        }
-        entries
-    }
-
-    /// Checks every rule over the whole state. Tests call it after each step.
-    pub fn audit(&self) -> Result<(), Contradiction> {
-        require(self.stores.len() <= bounds::STORES, || "too many stores".to_owned())?;
-        for (store, known) in &self.stores {
-            let ahead = &known.ahead;
-            require(ahead.len() <= bounds::CANCELLED_AHEAD, || {
-                format!("{store}: too many orders cancelled ahead")
-            })?;
-            require(ahead.iter().all(|order| *order > known.mark), || {
-                format!("{store}: an order cancelled ahead is not above the mark")
-            })?;
-        }
-        let most = limits::MAX_TASKS as usize;
-        require(self.live.len() <= most, || "too many live attempts".to_owned())?;
-        let mut orders = BTreeSet::new();
-        for (key, live) in &self.live {
-            require(!self.settled.contains_key(key), || format!("{key} is live and settled"))?;
-            let marked = live.order > OrderNumber(0) && live.order <= self.mark(key.store);
-            require(marked, || format!("{key} lives by an order above the mark"))?;
-            require(orders.insert((key.store, live.order)), || {
-                format!("{key} lives by the order of another attempt")
-            })?;
-        }
-        require(self.settled.len() <= bounds::SETTLED + most, || {
-            "too many settled attempts".to_owned()
-        })?;
-        for (key, settled) in &self.settled {
-            let known = settled.order <= self.mark(key.store)
-                || self.is_cancelled_ahead(key.store, settled.order);
-            require(known, || format!("{key} settled for an order that never came"))?;
-        }
-        let bytes: usize = self.settled.values().map(|settled| settled.settlement.weight()).sum();
-        require(bytes == self.settled_bytes, || "settled bytes are miscounted".to_owned())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Journals on a real disk: append and sync, replace as a whole.
 //!
-//! A spool has two journals, of attempts and of units ([`Kept`]). `orchestra_spool::journal` and
-//! `orchestra_units::journal` define their bytes. A batch is one write and one `fdatasync`. A whole
+//! A spool has two journals, of attempts and of units ([`Kept`]). `orchestra_model::journal` defines
+//! their bytes. A batch is one write and one `fdatasync`. A whole
 //! journal is written and synced under another name, renamed, and the directory is synced, so that
 //! the name always leads to a whole journal.
 
@@ -14,7 +14,7 @@ use std::{
 
 use orchestra_model::{
     delivery::SpoolId,
-    journal::{InvalidJournal, Replayed},
+    journal::{self, InvalidJournal, JournalState},
 };
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -24,56 +24,19 @@ use rustix::{
 
 use super::spool_dir::remove_file;
 
-/// A state that a journal keeps.
-pub(crate) trait Kept: Sized {
-    /// One change of the state.
-    type Entry;
+/// A state that a journal in a spool's directory keeps.
+pub(crate) trait Kept: JournalState {
     /// The names of its journal, and of a journal that is being written.
     const NAMES: (&str, &str);
-    /// Returns the state of a new spool.
-    fn new(spool: SpoolId) -> Self;
-    /// Reads the state that a journal adds up to.
-    fn replay(bytes: &[u8]) -> Result<Replayed<Self>, InvalidJournal>;
-    /// Returns the bytes of a batch of changes, for a journal of `at` bytes.
-    fn frame(at: u64, entries: &[Self::Entry]) -> Vec<u8>;
-    /// Returns a fresh journal of the state.
-    fn compacted(&self) -> Vec<u8>;
-    /// Returns whether a journal of `len` bytes had better be replaced by a fresh one.
-    fn should_compact(&self, len: u64) -> bool;
 }
 
-/// Implements [`Kept`] by an engine's module `journal`.
-macro_rules! kept {
-    ($engine:ident, $name:literal, $new_name:literal) => {
-        impl Kept for $engine::State {
-            type Entry = $engine::Entry;
-            const NAMES: (&str, &str) = ($name, $new_name);
-
-            fn new(spool: SpoolId) -> Self {
-                $engine::State::new(spool)
-            }
-
-            fn replay(bytes: &[u8]) -> Result<Replayed<Self>, InvalidJournal> {
-                $engine::journal::replay(bytes)
-            }
-
-            fn frame(at: u64, entries: &[Self::Entry]) -> Vec<u8> {
-                $engine::journal::frame(at, entries)
-            }
-
-            fn compacted(&self) -> Vec<u8> {
-                $engine::journal::compacted(self)
-            }
-
-            fn should_compact(&self, len: u64) -> bool {
-                $engine::journal::should_compact(self, len)
-            }
-        }
-    };
+impl Kept for orchestra_spool::State {
+    const NAMES: (&str, &str) = ("journal", "journal.new");
 }
 
-kept!(orchestra_spool, "journal", "journal.new");
-kept!(orchestra_units, "units", "units.new");
+impl Kept for orchestra_units::State {
+    const NAMES: (&str, &str) = ("units", "units.new");
+}
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +113,7 @@ impl<T: Kept> Journal<T> {
     fn read(dir: OwnedFd, mut file: File) -> Result<Opened<T>, JournalError> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(JournalError::Io)?;
-        let replayed = T::replay(&bytes).map_err(JournalError::Invalid)?;
+        let replayed = journal::replay(&bytes).map_err(JournalError::Invalid)?;
         if replayed.torn {
             tracing::warn!(
                 bytes = bytes.len() as u64 - replayed.valid_len,
@@ -176,7 +139,7 @@ impl<T: Kept> Journal<T> {
     /// Makes entries durable. After an error the file's end is unknown, and only
     /// [`Journal::rewrite`] helps.
     pub(crate) fn append(&mut self, entries: &[T::Entry]) -> io::Result<()> {
-        let frame = T::frame(self.len, entries);
+        let frame = journal::frame(self.len, entries);
         let at = self.len;
         std::os::unix::fs::FileExt::write_all_at(&self.file, &frame, at)?;
         self.file.sync_data()?;
@@ -216,7 +179,7 @@ impl<T: Kept> Journal<T> {
 
     /// Returns whether rewriting would make the journal much smaller.
     pub(crate) fn should_compact(&self, state: &T) -> bool {
-        self.len >= self.compact_from && state.should_compact(self.len)
+        self.len >= self.compact_from && journal::should_compact(state, self.len)
     }
 
     /// Rewrites the journal to make it smaller. If a fresh one cannot be written, the old one is
@@ -243,7 +206,7 @@ impl<T: Kept> Journal<T> {
 /// Writes a journal under the other name, durably.
 fn write_new<T: Kept>(dir: &OwnedFd, state: &T) -> io::Result<(File, u64)> {
     let new_name = T::NAMES.1;
-    let written = write_and_sync(dir, new_name, &state.compacted());
+    let written = write_and_sync(dir, new_name, &journal::compacted(state));
     if written.is_err() {
         // The file takes space, which may be what is missing.
         let _ = remove_file(dir.as_fd(), new_name);

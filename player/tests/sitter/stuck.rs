@@ -41,8 +41,8 @@ const PROMPT: Duration = Duration::from_secs(5);
 /// Longest that somebody may be waited for who is stuck: `SLOW` and twice `LOOK` of launchers, and as
 /// much again as a busy machine may take.
 const BOUND: Duration = Duration::from_secs(20);
-/// The same for somebody whom only the watch over launchers finds: it looks once in `WATCH` and then
-/// at the next moment of `Beat`, 15 s at most; it kills what its next look, 10 s later, finds unmoved.
+/// How long somebody is stuck whom only the watch over launchers finds: it looks once in `WATCH` and
+/// then at the next moment of `Beat`, 15 s at most; it kills what its next look, 10 s later, finds unmoved.
 const WATCHED: Duration = Duration::from_secs(25 + 10);
 
 /// Is a score: moves the file that its parameter names into its standard output.

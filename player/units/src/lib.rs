@@ -3,7 +3,7 @@
 //!
 //! The sitter runs this over a real disk, tests over a pretended one. [`Units`] takes inputs (past
 //! tense: what happened) and gives entries to make durable and effects (imperative: what to do).
-//! The same inputs give the same entries and effects, byte for byte: chance is a seed.
+//! Equal inputs give equal entries and effects, byte for byte: chance is a seed.
 //!
 //! ```text
 //!               order                             Emptied, the rule asks for another run

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use orchestra_model::{
     delivery::{AttemptKey, SpoolId},
-    journal::{Contradiction, require},
+    journal::{Contradiction, JournalFormat, JournalState, require},
     process::BootId,
 };
 
@@ -93,38 +93,6 @@ impl State {
         &self.tombstones
     }
 
-    /// Makes one change. A contradiction changes nothing.
-    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), Contradiction> {
-        match entry {
-            Entry::Clock(clock) => {
-                let runs_on = clock.last >= self.clock.last && clock.base <= clock.last;
-                require(runs_on, || "the clock runs back".to_owned())?;
-                self.clock = *clock;
-            }
-            Entry::Passed { at } => {
-                require(*at > self.clock.last, || "time runs back".to_owned())?;
-                self.clock.last = *at;
-            }
-            Entry::Ordered { .. } => self.apply_order(entry)?,
-            Entry::Status { unit, status } => {
-                let known = self.unit_mut(unit)?;
-                status.check_follows(&known.status)?;
-                known.status = (**status).clone();
-            }
-            Entry::Watch { key, watch } => self.apply_watch(*key, watch)?,
-            Entry::WatchForgotten { key } => {
-                let Some(watch) = self.watches.remove(key) else {
-                    return Err(Contradiction(format!("{key} is not watched for")));
-                };
-                if let Some(unit) = self.units.get_mut(&watch.unit) {
-                    unit.watch.take_if(|watch| watch == key);
-                }
-            }
-            Entry::Forgotten { unit, tombstone } => self.bury(unit, *tombstone)?,
-        }
-        Ok(())
-    }
-
     fn unit_mut(&mut self, unit: &UnitKey) -> Result<&mut Unit, Contradiction> {
         self.units.get_mut(unit).ok_or_else(|| Contradiction(format!("there is no unit {unit}")))
     }
@@ -191,9 +159,29 @@ impl State {
         }
         Ok(())
     }
+}
 
-    /// The shortest list of entries that leads from a new file to this state.
-    pub(crate) fn entries(&self) -> Vec<Entry> {
+impl JournalState for State {
+    type Entry = Entry;
+    const FORMAT: JournalFormat = JournalFormat { magic: *b"ORCUNITS", version: 1 };
+
+    fn new(spool: SpoolId) -> Self {
+        State::new(spool)
+    }
+
+    fn id(&self) -> SpoolId {
+        self.id
+    }
+
+    fn weight(&self) -> usize {
+        let params = |unit: &Unit| {
+            unit.asked.params.iter().map(|(key, value)| 8 + key.as_str().len() + value.len()).sum()
+        };
+        let params: usize = self.units.values().map(|unit| -> usize { params(unit) }).sum();
+        512 * self.units.len() + params + 160 * self.watches.len() + 128 * self.tombstones.len()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
         let mut entries = vec![Entry::Clock(self.clock)];
         let buried = self.buried.iter().filter_map(|unit| Some((unit, self.tombstones.get(unit)?)));
         entries.extend(buried.map(|(unit, tombstone)| Entry::Forgotten {
@@ -217,12 +205,34 @@ impl State {
         entries
     }
 
-    /// Returns about how many bytes a fresh journal of the state has.
-    pub(crate) fn weight(&self) -> usize {
-        let params = |unit: &Unit| {
-            unit.asked.params.iter().map(|(key, value)| 8 + key.as_str().len() + value.len()).sum()
-        };
-        let params: usize = self.units.values().map(|unit| -> usize { params(unit) }).sum();
-        512 * self.units.len() + params + 160 * self.watches.len() + 128 * self.tombstones.len()
+    fn apply(&mut self, entry: &Entry) -> Result<(), Contradiction> {
+        match entry {
+            Entry::Clock(clock) => {
+                let runs_on = clock.last >= self.clock.last && clock.base <= clock.last;
+                require(runs_on, || "the clock runs back".to_owned())?;
+                self.clock = *clock;
+            }
+            Entry::Passed { at } => {
+                require(*at > self.clock.last, || "time runs back".to_owned())?;
+                self.clock.last = *at;
+            }
+            Entry::Ordered { .. } => self.apply_order(entry)?,
+            Entry::Status { unit, status } => {
+                let known = self.unit_mut(unit)?;
+                status.check_follows(&known.status)?;
+                known.status = (**status).clone();
+            }
+            Entry::Watch { key, watch } => self.apply_watch(*key, watch)?,
+            Entry::WatchForgotten { key } => {
+                let Some(watch) = self.watches.remove(key) else {
+                    return Err(Contradiction(format!("{key} is not watched for")));
+                };
+                if let Some(unit) = self.units.get_mut(&watch.unit) {
+                    unit.watch.take_if(|watch| watch == key);
+                }
+            }
+            Entry::Forgotten { unit, tombstone } => self.bury(unit, *tombstone)?,
+        }
+        Ok(())
     }
 }

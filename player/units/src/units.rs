@@ -8,7 +8,7 @@ use std::{
 
 use orchestra_model::{
     delivery::{AttemptKey, SpoolId, StoreId},
-    journal::{Contradiction, require},
+    journal::{Contradiction, JournalState, require},
     process::BootId,
     service::{UnitOrder, UnitReport},
 };

@@ -4,8 +4,11 @@
 #![expect(clippy::panic, reason = "a test says so by failing")]
 
 mod common;
+#[path = "common/ends.rs"]
+mod ends;
 
 use common::*;
+use ends::spelled;
 use orchestra_model::{
     Millis,
     service::{
@@ -260,19 +263,4 @@ fn order_of(cell: &Cell) -> Ordered {
         upkeep.health = Some(HealthRule::new(Probe::Tcp(Target::Port(80))));
     }
     order
-}
-
-fn spelled(end: &RunEnd) -> String {
-    match end {
-        RunEnd::Exited(code) => code.to_string(),
-        RunEnd::Signalled(signal) => signal.to_string(),
-        RunEnd::OutOfMemory(_) => "m".to_owned(),
-        RunEnd::Watchdog => "w".to_owned(),
-        RunEnd::NeverReady => "n".to_owned(),
-        RunEnd::Asked => "a".to_owned(),
-        RunEnd::HostRestarted => "h".to_owned(),
-        RunEnd::Unknown => "?".to_owned(),
-        RunEnd::Linked => panic!("it is linked to none"),
-        RunEnd::NotSpawned(why) => panic!("{why}"),
-    }
 }

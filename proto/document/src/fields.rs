@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use orchestra_model::{HostName, nearest};
+use orchestra_model::{HostName, TlsFiles, nearest};
 
 use crate::{
     node::{Key, Node},
@@ -196,6 +196,21 @@ impl<'a> Fields<'a> {
         problems: &mut Problems,
     ) -> Option<PathBuf> {
         self.text(name, problems).map(|text| base.join(text))
+    }
+
+    /// The table `tls`, which every daemon has: where its certificates and its key are. Relative
+    /// paths start at `base`.
+    pub fn tls_files(&mut self, base: &Path, problems: &mut Problems) -> Option<TlsFiles> {
+        let mut tls = self.table("tls", problems)?;
+        let ca = tls.path("ca", base, problems);
+        let cert = tls.path("cert", base, problems);
+        let key = tls.path("key", base, problems);
+        let crl = tls.path("crl", base, problems);
+        for name in ["ca", "cert", "key"] {
+            tls.needed(name, problems);
+        }
+        tls.finish(&[], problems);
+        Some(TlsFiles { ca: ca?, cert: cert?, key: key?, crl })
     }
 
     fn parse<T>(&self, name: &'static str, node: &Node, problems: &mut Problems) -> Option<T>

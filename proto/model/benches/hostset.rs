@@ -117,7 +117,7 @@ fn names(name: impl Fn(&mut Chance) -> String) -> Vec<String> {
     names
 }
 
-/// The same numbers each time (splitmix64).
+/// Numbers that are the same each time (splitmix64).
 struct Chance(u64);
 
 impl Chance {

@@ -18,7 +18,7 @@ pub enum Remedy {
     Resume(FlowId),
     /// To give tasks of this flow that ended without being ok a further attempt.
     Retry(FlowId),
-    /// The same of flows that the text names elsewhere.
+    /// To give a further attempt to such tasks of flows that the text names elsewhere.
     RetryTheirFlow,
     /// To let the tasks behind a job's canary go on.
     Promote(FlowId, JobName),
@@ -61,11 +61,11 @@ impl Display for Remedy {
 
 /// A text for people in which remedies stand as values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Advice(Vec<Part>);
+pub struct Advice(Vec<AdvicePart>);
 
 /// A part of an [`Advice`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum AdvicePart {
     /// Words, as they are.
     Words(String),
     /// What would help.
@@ -76,13 +76,13 @@ impl Advice {
     /// Goes on in words.
     #[must_use]
     pub fn say(mut self, words: impl Display) -> Self {
-        if let Some(Part::Words(text)) = self.0.last_mut() {
+        if let Some(AdvicePart::Words(text)) = self.0.last_mut() {
             // A String takes whatever is written into it.
             let _ = write!(text, "{words}");
         } else {
             let words = words.to_string();
             if !words.is_empty() {
-                self.0.push(Part::Words(words));
+                self.0.push(AdvicePart::Words(words));
             }
         }
         self
@@ -91,7 +91,7 @@ impl Advice {
     /// Names what would help.
     #[must_use]
     pub fn name(mut self, remedy: Remedy) -> Self {
-        self.0.push(Part::Remedy(remedy));
+        self.0.push(AdvicePart::Remedy(remedy));
         self
     }
 
@@ -99,13 +99,13 @@ impl Advice {
     #[must_use]
     pub fn then(self, other: Advice) -> Self {
         other.0.into_iter().fold(self, |text, part| match part {
-            Part::Words(words) => text.say(words),
-            Part::Remedy(remedy) => text.name(remedy),
+            AdvicePart::Words(words) => text.say(words),
+            AdvicePart::Remedy(remedy) => text.name(remedy),
         })
     }
 
     /// Its parts, in order.
-    pub fn parts(&self) -> &[Part] {
+    pub fn parts(&self) -> &[AdvicePart] {
         &self.0
     }
 
@@ -114,8 +114,8 @@ impl Advice {
         self.0
             .iter()
             .map(|part| match part {
-                Part::Words(words) => words.clone(),
-                Part::Remedy(remedy) => spell(remedy),
+                AdvicePart::Words(words) => words.clone(),
+                AdvicePart::Remedy(remedy) => spell(remedy),
             })
             .collect()
     }
@@ -150,9 +150,9 @@ mod tests {
         let text = Advice::from("it was paused").then(end);
         assert_eq!(text.to_string(), "it was paused; <cancel 7> ends it");
         assert_eq!(text.spelt(|_| "a button".to_owned()), "it was paused; a button ends it");
-        let words = |words: &str| Part::Words(words.to_owned());
+        let words = |words: &str| AdvicePart::Words(words.to_owned());
         let parts =
-            [words("it was paused; "), Part::Remedy(Remedy::Cancel(flow)), words(" ends it")];
+            [words("it was paused; "), AdvicePart::Remedy(Remedy::Cancel(flow)), words(" ends it")];
         assert_eq!(text.parts(), parts);
         assert_eq!(Advice::from(""), Advice::default());
     }

@@ -367,7 +367,7 @@ pub enum Report<End> {
 }
 
 impl<End> Report<End> {
-    /// The same report, with its end read by `read`.
+    /// This report, with its end read by `read`.
     pub fn try_map<Read, Error>(
         self,
         read: impl FnOnce(End) -> Result<Read, Error>,

@@ -1,9 +1,12 @@
 //! Ids: a flow is `42`, its second slot `42.2`, a job `42.1.2`, a task `42.1.2@db3`, an attempt
 //! `42.1.2@db3#2`. Counting starts at 1.
 
-use std::{fmt, num::ParseIntError, str::FromStr};
+use std::{fmt, str::FromStr};
 
-use crate::names::{HostName, InvalidName, JobName};
+use crate::{
+    names::{HostName, InvalidName, JobName},
+    whole,
+};
 
 /// The number of a flow: grows, at most 2^53 so that every JSON reader keeps it whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -62,14 +65,14 @@ pub struct Reference {
     /// The flow; `None` is `last`, the newest of this audience.
     pub flow: Option<FlowId>,
     /// Which part of it.
-    pub part: Part,
+    pub part: FlowPart,
     /// Which host, after `@`.
     pub host: Option<HostName>,
 }
 
 /// A part of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum FlowPart {
     /// All of it.
     Flow,
     /// One slot, from 1.
@@ -84,7 +87,7 @@ pub enum Part {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
     /// A number is missing, zero, or too large.
-    #[error("id {0:?}: not a number from 1 on")]
+    #[error("id {0:?}: not a number from 1 on, written without leading zeros")]
     Number(String),
     /// More than three numbers.
     #[error("id {0:?}: an id is FLOW, FLOW.SLOT, FLOW.SLOT.JOB or FLOW/NAME")]
@@ -107,11 +110,8 @@ impl FromStr for Reference {
             None => (text, None),
         };
         let number = |digits: &str| -> Result<u64, InvalidReference> {
-            let parsed: Result<u64, ParseIntError> = digits.parse();
-            match parsed {
-                Ok(n) if n >= 1 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(n),
-                _ => Err(InvalidReference::Number(digits.chars().take(40).collect())),
-            }
+            let number = whole(digits).filter(|n| *n >= 1);
+            number.ok_or_else(|| InvalidReference::Number(digits.chars().take(40).collect()))
         };
         let flow = |digits: &str| match digits {
             "last" => Ok(None),
@@ -124,13 +124,13 @@ impl FromStr for Reference {
             u16::try_from(number(digits)?).map_err(|_| InvalidReference::Number(digits.to_owned()))
         };
         let (id, part) = if let Some((id, name)) = place.split_once('/') {
-            (flow(id)?, Part::Named(JobName::new(name).map_err(InvalidReference::Name)?))
+            (flow(id)?, FlowPart::Named(JobName::new(name).map_err(InvalidReference::Name)?))
         } else {
             let parts: Vec<&str> = place.split('.').collect();
             match parts[..] {
-                [id] => (flow(id)?, Part::Flow),
-                [id, slot] => (flow(id)?, Part::Slot(small(slot)?)),
-                [id, slot, job] => (flow(id)?, Part::Job(small(slot)?, small(job)?)),
+                [id] => (flow(id)?, FlowPart::Flow),
+                [id, slot] => (flow(id)?, FlowPart::Slot(small(slot)?)),
+                [id, slot, job] => (flow(id)?, FlowPart::Job(small(slot)?, small(job)?)),
                 _ => return Err(InvalidReference::Parts(text.chars().take(40).collect())),
             }
         };
@@ -150,18 +150,18 @@ mod tests {
     fn every_form_of_contracts_is_read() {
         let host = Some(HostName::new("db3").unwrap());
         let flow = Some(FlowId(42));
-        assert_eq!(parse("42"), Ok(Reference { flow, part: Part::Flow, host: None }));
-        assert_eq!(parse("last"), Ok(Reference { flow: None, part: Part::Flow, host: None }));
-        assert_eq!(parse("42.1"), Ok(Reference { flow, part: Part::Slot(1), host: None }));
+        assert_eq!(parse("42"), Ok(Reference { flow, part: FlowPart::Flow, host: None }));
+        assert_eq!(parse("last"), Ok(Reference { flow: None, part: FlowPart::Flow, host: None }));
+        assert_eq!(parse("42.1"), Ok(Reference { flow, part: FlowPart::Slot(1), host: None }));
         assert_eq!(
             parse("42.1.2@db3"),
-            Ok(Reference { flow, part: Part::Job(1, 2), host: host.clone() })
+            Ok(Reference { flow, part: FlowPart::Job(1, 2), host: host.clone() })
         );
-        let pkg1 = Part::Named(JobName::new("pkg1").unwrap());
+        let pkg1 = FlowPart::Named(JobName::new("pkg1").unwrap());
         assert_eq!(parse("42/pkg1@db3"), Ok(Reference { flow, part: pkg1, host: host.clone() }));
         for text in ["last@db3", "last@DB3"] {
             let host = host.clone();
-            assert_eq!(parse(text), Ok(Reference { flow: None, part: Part::Flow, host }));
+            assert_eq!(parse(text), Ok(Reference { flow: None, part: FlowPart::Flow, host }));
         }
     }
 
@@ -172,6 +172,11 @@ mod tests {
             "0",
             "+1",
             "-1",
+            "-0",
+            "01",
+            "1.01",
+            "1.1.02",
+            "01/x",
             "1.0",
             "1.2.3.4",
             "1.70000",

@@ -1,5 +1,6 @@
 //! Journal files of a player's engines: how changes of a state are spelled in bytes, and read back.
-//! What the entries are is each engine's own; what surrounds them is here.
+//! What the entries are is each engine's own ([`JournalEntry`], [`JournalState`]); what surrounds them
+//! is here.
 //!
 //! ```text
 //! file   = header base frame*
@@ -20,7 +21,7 @@
 use std::fmt;
 
 use crate::{
-    delivery::{AttemptKey, OrderNumber, StoreId},
+    delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
     ids::{FlowId, JobId},
     process::{BootId, ProcessMark},
     time::Timestamp,
@@ -28,6 +29,36 @@ use crate::{
 
 const HEADER_BYTES: usize = 32;
 const HEAD_BYTES: usize = 16;
+
+/// Journals below this many bytes are not worth compacting.
+const COMPACT_FROM: u64 = 1 << 20;
+
+/// One change of a state that a journal keeps. In bytes it is a byte for its kind, then its fields.
+pub trait JournalEntry: Sized {
+    /// Appends the entry.
+    fn push(&self, out: &mut Vec<u8>);
+    /// Takes one entry off the front.
+    fn read(reader: &mut ByteReader<'_>) -> Result<Self, InvalidEntry>;
+}
+
+/// A state that a journal keeps. The engine that owns it changes it by its own rules; what is applied
+/// to a copy changes nothing of the engine.
+pub trait JournalState: Sized {
+    /// One change of the state.
+    type Entry: JournalEntry;
+    /// What its journals begin with.
+    const FORMAT: JournalFormat;
+    /// The state of a journal that has just been made, of the spool with this id.
+    fn new(spool: SpoolId) -> Self;
+    /// The id of the spool.
+    fn id(&self) -> SpoolId;
+    /// About how many bytes a fresh journal of the state has.
+    fn weight(&self) -> usize;
+    /// The shortest list of entries that leads from a new state to this one.
+    fn entries(&self) -> Vec<Self::Entry>;
+    /// Makes one change. A contradiction changes nothing.
+    fn apply(&mut self, entry: &Self::Entry) -> Result<(), Contradiction>;
+}
 
 /// What tells one kind of journal from the others.
 #[derive(Clone, Copy, Debug)]
@@ -133,51 +164,62 @@ impl InvalidEntry {
     }
 }
 
+/// Returns the bytes of a batch of entries, to be appended to a journal of `at` bytes. They are
+/// none for no entries.
+pub fn frame<Entry: JournalEntry>(at: u64, entries: &[Entry]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if !entries.is_empty() {
+        push_frame(&mut bytes, at, entries);
+    }
+    bytes
+}
+
+/// Returns a fresh journal of a state: header, and a base. It must be durable under another name
+/// before it replaces the old one.
+pub fn compacted<State: JournalState>(state: &State) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + HEAD_BYTES + state.weight());
+    bytes.extend(State::FORMAT.magic);
+    bytes.extend(State::FORMAT.version.to_le_bytes());
+    bytes.extend(state.id().0);
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    push_frame(&mut bytes, HEADER_BYTES as u64, &state.entries());
+    bytes
+}
+
+/// Whether a journal of `len` bytes has grown far beyond the state it holds.
+pub fn should_compact<State: JournalState>(state: &State, len: u64) -> bool {
+    len >= COMPACT_FROM && len / 4 >= state.weight() as u64
+}
+
+/// Reads a whole journal. A torn batch at its end is left out; anything else that is not right is
+/// an error, and nothing of the journal may be used.
+pub fn replay<State: JournalState>(bytes: &[u8]) -> Result<Replayed<State>, InvalidJournal> {
+    let mut state = State::new(SpoolId(State::FORMAT.read_header(bytes)?));
+    let mut apply_body = |body: &[u8], at: usize| {
+        let mut reader = ByteReader::new(body);
+        while !reader.is_empty() {
+            State::Entry::read(&mut reader)
+                .and_then(|entry| state.apply(&entry).map_err(InvalidEntry::Contradiction))
+                .map_err(|invalid| invalid.at(at))?;
+        }
+        Ok(())
+    };
+    let mut at = HEADER_BYTES;
+    let base = body_at(bytes, at).ok_or(InvalidJournal::Damaged { offset: at as u64 })?;
+    apply_body(base, at)?;
+    at += HEAD_BYTES + base.len();
+    while let Some(body) = batch_at(bytes, at) {
+        apply_body(body, at)?;
+        at += HEAD_BYTES + body.len();
+    }
+    let torn = at < bytes.len();
+    if torn && (at + 1..bytes.len()).any(|later| batch_at(bytes, later).is_some()) {
+        return Err(InvalidJournal::Damaged { offset: at as u64 });
+    }
+    Ok(Replayed { state, valid_len: at as u64, torn })
+}
+
 impl JournalFormat {
-    /// A fresh journal: header, and a base of the entries that `push_entries` appends. It has to be
-    /// durable under another name before it gets its own.
-    pub fn begin(&self, id: [u8; 16], push_entries: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend(self.magic);
-        bytes.extend(self.version.to_le_bytes());
-        bytes.extend(id);
-        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-        push_frame(&mut bytes, HEADER_BYTES as u64, push_entries);
-        bytes
-    }
-
-    /// Reads a whole journal. A torn batch at its end is left out; anything else that is not right
-    /// is an error, and nothing of the journal may be used. `apply` takes one entry off the front
-    /// and makes its change.
-    pub fn replay<State>(
-        &self,
-        bytes: &[u8],
-        begin: impl FnOnce([u8; 16]) -> State,
-        mut apply: impl FnMut(&mut State, &mut ByteReader<'_>) -> Result<(), InvalidEntry>,
-    ) -> Result<Replayed<State>, InvalidJournal> {
-        let mut state = begin(self.read_header(bytes)?);
-        let mut apply_body = |body: &[u8], at: usize| {
-            let mut reader = ByteReader::new(body);
-            while !reader.is_empty() {
-                apply(&mut state, &mut reader).map_err(|invalid| invalid.at(at))?;
-            }
-            Ok(())
-        };
-        let mut at = HEADER_BYTES;
-        let base = body_at(bytes, at).ok_or(InvalidJournal::Damaged { offset: at as u64 })?;
-        apply_body(base, at)?;
-        at += HEAD_BYTES + base.len();
-        while let Some(body) = batch_at(bytes, at) {
-            apply_body(body, at)?;
-            at += HEAD_BYTES + body.len();
-        }
-        let torn = at < bytes.len();
-        if torn && (at + 1..bytes.len()).any(|later| batch_at(bytes, later).is_some()) {
-            return Err(InvalidJournal::Damaged { offset: at as u64 });
-        }
-        Ok(Replayed { state, valid_len: at as u64, torn })
-    }
-
     fn read_header(&self, bytes: &[u8]) -> Result<[u8; 16], InvalidJournal> {
         let header = bytes.get(..HEADER_BYTES).ok_or(InvalidJournal::NotAJournal)?;
         let mut reader = ByteReader::new(header);
@@ -201,10 +243,12 @@ impl JournalFormat {
 }
 
 /// Appends one batch of entries, for a journal of `at` bytes.
-pub fn push_frame(bytes: &mut Vec<u8>, at: u64, push_entries: impl FnOnce(&mut Vec<u8>)) {
+fn push_frame<Entry: JournalEntry>(bytes: &mut Vec<u8>, at: u64, entries: &[Entry]) {
     let head = bytes.len();
     bytes.resize(head + HEAD_BYTES, 0);
-    push_entries(bytes);
+    for entry in entries {
+        entry.push(bytes);
+    }
     let body = &bytes[head + HEAD_BYTES..];
     let length = (body.len() as u64).to_le_bytes();
     let body_crc = crc_of(at, body).to_le_bytes();
@@ -224,7 +268,7 @@ fn body_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
     (body_crc == crc_of(at as u64, body)).then_some(body)
 }
 
-/// The same for frames after the base, which are never empty.
+/// The body of a whole frame after the base, which is never empty.
 fn batch_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
     body_at(bytes, at).filter(|body| !body.is_empty())
 }

@@ -32,7 +32,9 @@ pub mod state;
 pub mod status;
 pub mod thresholds;
 pub mod time;
+pub mod tls;
 pub mod vitals;
+mod whole;
 
 pub use audit::Asker;
 pub use deployment::{Deployment, Deployments};
@@ -47,3 +49,5 @@ pub use size::ByteSize;
 pub use state::{FlowState, JobState, TaskState, Verdict, WaitReason};
 pub use thresholds::Thresholds;
 pub use time::{Millis, Timestamp};
+pub use tls::TlsFiles;
+pub use whole::whole;

@@ -238,8 +238,8 @@ fn explain_host(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The same rule in one pass, for whole fleets of names: without branches on what the bytes are,
-/// which nobody can foretell.
+/// Whether these bytes are a host's name, in one pass, for whole fleets of names: without branches on
+/// what the bytes are, which nobody can foretell.
 fn is_host(name: &[u8]) -> bool {
     const NONE: u8 = 0;
     const ALPHANUMERIC: u8 = 1;

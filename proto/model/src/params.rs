@@ -22,7 +22,7 @@ pub enum InvalidParams {
     /// A key is not one.
     #[error("a parameter's key is wrong")]
     Key(#[source] InvalidName),
-    /// The same key twice.
+    /// A key stands twice.
     #[error("parameter {0} is given twice")]
     Duplicate(ParamKey),
     /// The value holds a NUL byte, which no environment can carry.

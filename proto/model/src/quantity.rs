@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::whole;
+
 /// A number of hosts, or a share of them in whole percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Quantity {
@@ -61,10 +63,7 @@ impl FromStr for Quantity {
             Some(digits) => (digits, true),
             None => (text, false),
         };
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(invalid());
-        }
-        let n: u32 = digits.parse().map_err(|_| invalid())?;
+        let n: u32 = whole(digits).ok_or_else(invalid)?;
         if !percent {
             return Ok(Quantity::Count(n));
         }
@@ -149,7 +148,21 @@ mod tests {
     fn only_whole_numbers_are_read() {
         assert_eq!("5".parse(), Ok(Quantity::Count(5)));
         assert_eq!("50%".parse(), Ok(Quantity::Percent(50)));
-        for bad in ["", "%", "-1", "+1", "1.5%", "101%", "5 %", "4294967296", "x"] {
+        for bad in [
+            "",
+            "%",
+            "-1",
+            "+1",
+            "1.5%",
+            "101%",
+            "5 %",
+            "05",
+            "-0",
+            "00",
+            "020%",
+            "4294967296",
+            "x",
+        ] {
             assert!(bad.parse::<Quantity>().is_err(), "{bad}");
         }
     }

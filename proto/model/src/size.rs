@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
+use crate::whole;
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
@@ -22,8 +24,7 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, InvalidByteSize> {
         let read = UNITS.iter().find_map(|(unit, bytes)| {
             let digits = text.strip_suffix(unit)?;
-            let is_plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-            digits.parse::<u64>().ok().filter(|_| is_plain)?.checked_mul(*bytes)
+            whole::<u64>(digits)?.checked_mul(*bytes)
         });
         read.map(ByteSize).ok_or_else(|| InvalidByteSize(text.chars().take(40).collect()))
     }
@@ -94,7 +95,9 @@ mod tests {
         }
         assert_eq!(ByteSize((64 << 20) - 1).rounded().to_string(), "63.9MiB");
         assert_eq!(ByteSize(u64::MAX).rounded().to_string(), "17179869183GiB");
-        for bad in ["", "5", "MiB", "-1KiB", "+1KiB", "4MB", "1.5GiB", "99999999999GiB"] {
+        for bad in
+            ["", "5", "MiB", "-1KiB", "+1KiB", "-0B", "01KiB", "4MB", "1.5GiB", "99999999999GiB"]
+        {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::limits;
+use crate::{limits, whole};
 
 /// A moment: milliseconds since the Unix epoch, as told by whoever owns a clock. Engines are
 /// given one that never runs back.
@@ -49,7 +49,7 @@ impl Millis {
         Millis(n * 60_000)
     }
 
-    /// The same as a standard duration.
+    /// This time as a standard duration.
     pub fn to_std(self) -> std::time::Duration {
         std::time::Duration::from_millis(self.0)
     }
@@ -101,7 +101,7 @@ impl FromStr for Millis {
         }
         while !rest.is_empty() {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let n: u64 = rest[..digits].parse().map_err(|_| invalid())?;
+            let n: u64 = whole(&rest[..digits]).ok_or_else(invalid)?;
             rest = &rest[digits..];
             let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
             let (_, length) =
@@ -151,6 +151,9 @@ mod tests {
             "5",
             "s",
             "-1s",
+            "-0s",
+            "01s",
+            "1h05m",
             "1.5s",
             "1 s",
             "1w",

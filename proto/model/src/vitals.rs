@@ -77,9 +77,9 @@ pub struct HostVitals {
     pub disk: Option<Filled>,
     /// How much of the last ten seconds some task waited for a processor.
     pub cpu_pressure: Option<Permille>,
-    /// The same for memory.
+    /// How much of the last ten seconds some task waited for memory.
     pub memory_pressure: Option<Permille>,
-    /// The same for disks.
+    /// How much of the last ten seconds some task waited for a disk.
     pub io_pressure: Option<Permille>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orchestra_certs::{Expected, Files, channel, client_config};
+use orchestra_certs::{Expected, TlsFiles, channel, client_config};
 use orchestra_model::HostName;
 use orchestra_proto::v1::audience_client::AudienceClient;
 use tonic::transport::Channel;
@@ -19,7 +19,7 @@ impl Fleet {
     /// Runs calls as alice, and returns what they return.
     pub(crate) fn call<T>(&self, calls: impl AsyncFnOnce(Api) -> T) -> T {
         let ca = self.dir().join("ca");
-        let files = Files {
+        let files = TlsFiles {
             ca: ca.join("ca.pem"),
             cert: ca.join("audience/alice.pem"),
             key: ca.join("audience/alice.key"),

@@ -117,6 +117,19 @@ impl Fleet {
         tasks.remove(0)
     }
 
+    /// Submits to `p1`, whose disk has just been filled, until it refuses for a reason with this word:
+    /// a journal that ends within a block has some space left.
+    #[track_caller]
+    pub(crate) fn wait_for_a_refusal(&self, word: &str) {
+        let refused = eventually("an order to be refused", || {
+            let ran = self.submitjob(&["work", "seconds=0", "-w", "p1", "--wait"]);
+            (ran.code() != Some(0)).then(|| ran.exits(2).id())
+        });
+        let task = self.task(refused);
+        assert_eq!(task["state"], "refused", "{task}");
+        assert!(task["detail"].as_str().unwrap().contains(word), "{task}");
+    }
+
     /// Waits until the only task of a flow is in `state`.
     pub(crate) fn wait_state(&self, flow: u64, state: &str) {
         eventually(&format!("the task of flow {flow} to be {state}"), || {

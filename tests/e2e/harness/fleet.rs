@@ -237,7 +237,7 @@ impl Fleet {
         self.start_conductor_with(&[]);
     }
 
-    /// The same with further arguments.
+    /// Starts the conductor with further arguments.
     pub(crate) fn start_conductor_with(&self, arguments: &[&str]) {
         let dir = self.dir().join("conductor");
         let ca = self.dir().join("ca");

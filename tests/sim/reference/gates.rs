@@ -99,7 +99,7 @@ impl Reference {
         ended.is_some_and(|ended| self.now < ended.after(job.spec.retry_delay))
     }
 
-    /// The same for a task that waits: empty where it could start on one of its hosts, if nothing
+    /// What stops a task that waits: nothing where it could start on one of its hosts, if nothing
     /// else comes first there.
     pub(crate) fn stopped_by(&self, id: JobId, index: usize) -> BTreeSet<WaitReason> {
         let job = self.job(id).unwrap();

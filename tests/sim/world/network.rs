@@ -130,7 +130,7 @@ impl Network {
         self.links.iter().filter(|(_, link)| is_heard(link)).map(|(id, _)| *id).collect()
     }
 
-    /// The same for players.
+    /// Sessions of which their player has something to hear.
     pub(crate) fn heard_by_players(&self) -> Vec<SessionId> {
         let is_heard = |link: &Link| {
             link.player_open

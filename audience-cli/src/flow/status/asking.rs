@@ -2,7 +2,7 @@
 
 use orchestra_client::{Client, Exit, TaskFilter};
 use orchestra_model::{
-    ids::{FlowId, Part, Reference},
+    ids::{FlowId, FlowPart, Reference},
     status::{FlowStatus, JobStatus, TaskStatus},
 };
 
@@ -32,10 +32,10 @@ pub(super) struct Selected<'a> {
 impl Selected<'_> {
     pub(super) fn wants(&self, job: &JobStatus) -> bool {
         match &self.reference.part {
-            Part::Flow => true,
-            Part::Slot(slot) => job.id.slot == *slot,
-            Part::Job(slot, number) => (job.id.slot, job.id.job) == (*slot, *number),
-            Part::Named(name) => job.name == *name,
+            FlowPart::Flow => true,
+            FlowPart::Slot(slot) => job.id.slot == *slot,
+            FlowPart::Job(slot, number) => (job.id.slot, job.id.job) == (*slot, *number),
+            FlowPart::Named(name) => job.name == *name,
         }
     }
 
@@ -44,7 +44,7 @@ impl Selected<'_> {
     }
 
     fn is_whole(&self) -> bool {
-        self.reference.part == Part::Flow
+        self.reference.part == FlowPart::Flow
     }
 }
 
@@ -78,11 +78,11 @@ impl Asking<'_> {
     /// Returns the filter by which the conductor lists the selected tasks.
     pub(super) fn filter(&self, selected: &Selected<'_>) -> TaskFilter {
         let (slot, job) = match &selected.reference.part {
-            Part::Flow => (0, 0),
-            Part::Slot(slot) => (*slot, 0),
-            Part::Job(slot, job) => (*slot, *job),
+            FlowPart::Flow => (0, 0),
+            FlowPart::Slot(slot) => (*slot, 0),
+            FlowPart::Job(slot, job) => (*slot, *job),
             // Names are unique in a flow, and the named job exists, because it was selected.
-            Part::Named(_) => {
+            FlowPart::Named(_) => {
                 selected.jobs().next().map_or((0, 0), |job| (job.id.slot, job.id.job))
             }
         };
@@ -119,7 +119,7 @@ impl Asking<'_> {
 
 /// Returns the flow if a whole one is asked for: then it is the flow that does not exist.
 pub(super) fn asked_whole(reference: &Reference) -> Option<FlowId> {
-    let is_whole = reference.part == Part::Flow && reference.host.is_none();
+    let is_whole = reference.part == FlowPart::Flow && reference.host.is_none();
     reference.flow.filter(|_| is_whole)
 }
 

@@ -18,8 +18,8 @@ use std::{
 
 use orchestra_ca::{Ca, Terms};
 use orchestra_certs::{
-    Acceptance, ConnectError, Door, Expected, Files, Incoming, Limits, Peer, Refused, Role,
-    Subject, acceptance, client_config, connect, incoming,
+    Acceptance, ConnectError, Door, Expected, Incoming, Limits, Peer, Refused, Role, Subject,
+    TlsFiles, acceptance, client_config, connect, incoming,
 };
 use orchestra_harness::credulous;
 use orchestra_model::HostName;
@@ -73,7 +73,7 @@ impl Fleet {
     }
 
     /// Issues a certificate and gives its files.
-    pub fn files(&self, role: Role, name: &str) -> Files {
+    pub fn files(&self, role: Role, name: &str) -> TlsFiles {
         let subject = Subject::new(role, name).unwrap();
         let issued = self.ca.issue(&subject, &Terms::default()).unwrap();
         self.ca.save(&[issued], true).unwrap();
@@ -101,8 +101,8 @@ impl Fleet {
     }
 
     /// The conductor's files with a revocation list.
-    pub fn with_list(&self, pem: &str) -> Files {
-        Files { crl: Some(self.list(pem)), ..self.files(Role::Conductor, CONDUCTOR) }
+    pub fn with_list(&self, pem: &str) -> TlsFiles {
+        TlsFiles { crl: Some(self.list(pem)), ..self.files(Role::Conductor, CONDUCTOR) }
     }
 
     /// The CA's key and name, to sign with whatever a test wants.
@@ -182,7 +182,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub fn read(files: &Files) -> Pair {
+    pub fn read(files: &TlsFiles) -> Pair {
         Pair {
             chain: vec![CertificateDer::from_pem_file(&files.cert).unwrap()],
             key: PrivateKeyDer::from_pem_file(&files.key).unwrap(),

@@ -162,7 +162,7 @@ impl Engine {
 
     /// Ends the holds of hosts that count as down. Holds for units that may become well by
     /// themselves stay.
-    pub(crate) fn release_holds(&mut self, reply: ReplyTo<answer::Released>, hosts: &HostSet) {
+    pub(crate) fn release_holds(&mut self, reply: ReplyTo<answer::ReleasedHolds>, hosts: &HostSet) {
         // Removed players can be named as well, but nobody else.
         let unknown = hosts.unknown(|host| self.roster.known(host).is_some());
         if !unknown.is_empty() {
@@ -180,7 +180,7 @@ impl Engine {
             }
         }
         self.note_returning();
-        self.answer(reply, answer::Released { hosts: HostSet::from_names(released) });
+        self.answer(reply, answer::ReleasedHolds { hosts: HostSet::from_names(released) });
     }
 
     /// Makes the hosts that an ended flow left down count as left down by another flow, which

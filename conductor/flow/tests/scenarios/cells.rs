@@ -110,7 +110,7 @@ fn an_operator_ends_the_hold_of_a_host_that_is_down() {
     assert_eq!(world.status(id).unwrap().summary.state, FlowState::Stalled);
     let released = world
         .ask(Input::ReleaseRequested { reply: ReplyTo::new(ReplyId(0)), hosts: hosts("fe[1-6]") });
-    assert_eq!(released, Answer::Released(answer::Released { hosts: hosts("fe1") }));
+    assert_eq!(released, Answer::ReleasedHolds(answer::ReleasedHolds { hosts: hosts("fe1") }));
     assert_eq!(world.states(id, 1, 1), "running waiting");
     assert_eq!(world.status(id).unwrap().summary.state, FlowState::Running);
 }

@@ -249,7 +249,10 @@ fn a_player_that_is_removed_keeps_its_hold() {
     check_held(&mut world);
     // And a host that the players file does not name may be released.
     world.load("fe[2-3]");
-    assert_eq!(world.release("fe1"), Answer::Released(answer::Released { hosts: hosts("fe1") }));
+    assert_eq!(
+        world.release("fe1"),
+        Answer::ReleasedHolds(answer::ReleasedHolds { hosts: hosts("fe1") })
+    );
     check_free(&mut world);
 }
 
@@ -288,11 +291,17 @@ fn what_is_abandoned_is_only_what_is_away() {
 fn only_who_is_down_is_released() {
     let mut world = one_of_three();
     let id = world.submit(flow([vec![job("fe[1-2]")]]));
-    assert_eq!(world.release("fe[1-3]"), Answer::Released(answer::Released { hosts: hosts("") }));
+    assert_eq!(
+        world.release("fe[1-3]"),
+        Answer::ReleasedHolds(answer::ReleasedHolds { hosts: hosts("") })
+    );
     assert_eq!(world.holders(), "fe1", "what runs there holds on");
     let again = world.submit(flow([vec![job("fe1")]]));
     world.fail("fe1", id);
-    assert_eq!(world.release("fe1"), Answer::Released(answer::Released { hosts: hosts("fe1") }));
+    assert_eq!(
+        world.release("fe1"),
+        Answer::ReleasedHolds(answer::ReleasedHolds { hosts: hosts("fe1") })
+    );
     assert_eq!(world.holders(), "fe1", "something else runs there");
     world.ok("fe1", again);
     check_free(&mut world);

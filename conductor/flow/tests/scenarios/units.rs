@@ -384,7 +384,7 @@ fn who_waits_for_a_unit_that_gave_up_is_told_what_helps() {
 fn a_release_ends_what_attempts_left_and_a_unit_that_gave_up_until_its_next_run() {
     let mut world = world("h[1-2]", 1);
     let released = |world: &mut World| match world.release("h[1-2]") {
-        Answer::Released(answer::Released { hosts }) => hosts.to_string(),
+        Answer::ReleasedHolds(answer::ReleasedHolds { hosts }) => hosts.to_string(),
         answer => panic!("{answer:?}"),
     };
     let both = [("cache", Unready::NotReady), ("web", Unready::GaveUp)];

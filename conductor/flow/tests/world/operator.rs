@@ -74,7 +74,7 @@ impl World {
         self.ask(Input::RetryRequested { reply: ReplyTo::new(REPLY), flow, job: None, hosts: None })
     }
 
-    /// The same for these hosts.
+    /// Retries the tasks on these hosts.
     pub fn retry_on(&mut self, flow: FlowId, job: Option<JobId>, expression: &str) -> Answer {
         self.disk.may_retry = true;
         let hosts = Some(hosts(expression));

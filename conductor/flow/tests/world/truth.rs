@@ -166,7 +166,10 @@ impl World {
                 let newest = self.truth.ordered.entry(host).or_default();
                 *newest = order.number.max(*newest);
             }
-            Effect::Answer { answer: Answer::Released(answer::Released { hosts }), .. } => {
+            Effect::Answer {
+                answer: Answer::ReleasedHolds(answer::ReleasedHolds { hosts }),
+                ..
+            } => {
                 for host in hosts {
                     let newest = self.truth.ordered.get(host).copied().unwrap_or_default();
                     self.truth.released.insert(host.clone(), newest);

@@ -70,7 +70,7 @@ fn it_stops_and_starts_with_the_other() {
     assert_eq!(status(&world).record.goal, Goal::Running, "nobody asked for it");
     let unready: Vec<_> = status(&world).instances.iter().map(|it| it.unready).collect();
     assert_eq!(unready, [None; 3], "what is to be stopped is not down");
-    // The same after a crash.
+    // So it is after a crash.
     world.restart();
     world.attach("db[1-3]");
     assert!(world.flows.is_empty());

@@ -36,7 +36,7 @@ impl Conductor {
         Self::start_with(place, &[])
     }
 
-    /// The same with further arguments.
+    /// Starts a conductor with further arguments.
     pub(crate) fn start_with(place: &Place, arguments: &[&str]) -> Conductor {
         match Self::try_start(place, arguments) {
             RunsAs::Listening(conductor) => conductor,

@@ -56,7 +56,7 @@ impl Player {
         }
     }
 
-    /// The same player on a new connection, as after a restart of the conductor.
+    /// Puts the player on a new connection, as after a restart of the conductor.
     pub(crate) async fn reconnect(&mut self, place: &Place, address: &str) {
         self.channel = place.connect(address, Role::Player, &self.name).await;
     }

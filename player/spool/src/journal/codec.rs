@@ -4,7 +4,9 @@
 use orchestra_model::{
     FlowId, JobId, Millis, ScoreName,
     delivery::{EndBytes, Refusal, StoreId, Term},
-    journal::{ByteReader, InvalidEntry, push_bytes, push_job, push_key, push_process},
+    journal::{
+        ByteReader, InvalidEntry, JournalEntry, push_bytes, push_job, push_key, push_process,
+    },
     limits,
     proof::{Attempted, Evidence, Mac, Proof},
     score::Interface,
@@ -31,96 +33,99 @@ const PROVEN_STARTING: u8 = 11;
 const PROVEN_ENDED: u8 = 12;
 const PROVEN_REFUSED: u8 = 13;
 
-/// Appends an entry.
-pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
-    match entry {
-        Entry::Term { store, term } => {
-            out.push(TERM);
-            out.extend(store.0);
-            out.extend(term.0.to_le_bytes());
-        }
-        Entry::Mark { store, mark } => {
-            out.push(MARK);
-            out.extend(store.0);
-            out.extend(mark.0.to_le_bytes());
-        }
-        Entry::Evidence { store, evidence: Evidence { order, attempt, proof } } => {
-            out.push(EVIDENCE);
-            out.extend(store.0);
-            out.extend(order.0.to_le_bytes());
-            // Evidence of a hello is about no attempt; no attempt has the number 0.
-            let none = Attempted { job: JobId { flow: FlowId(0), slot: 0, job: 0 }, attempt: 0 };
-            let Attempted { job, attempt } = attempt.unwrap_or(none);
-            push_job(out, job);
-            out.extend(attempt.to_le_bytes());
-            push_proof(out, proof);
-        }
-        Entry::CancelledAhead { store, order } => {
-            out.push(CANCELLED_AHEAD);
-            out.extend(store.0);
-            out.extend(order.0.to_le_bytes());
-        }
-        Entry::Starting { key, order, proof, plan } => {
-            out.push(if proof.is_some() { PROVEN_STARTING } else { STARTING });
-            push_key(out, key);
-            out.extend(order.0.to_le_bytes());
-            proof.iter().for_each(|proof| push_proof(out, proof));
-            push_plan(out, plan);
-        }
-        Entry::Started { key, process } => {
-            out.push(STARTED);
-            push_key(out, key);
-            push_process(out, process);
-        }
-        Entry::Cancelling { key } => {
-            out.push(CANCELLING);
-            push_key(out, key);
-        }
-        Entry::Settled { key, order, proof, settlement } => {
-            out.push(match (settlement, proof) {
-                (Settlement::Ended(_), None) => ENDED,
-                (Settlement::Ended(_), Some(_)) => PROVEN_ENDED,
-                (Settlement::Refused(_), None) => REFUSED,
-                (Settlement::Refused(_), Some(_)) => PROVEN_REFUSED,
-            });
-            push_key(out, key);
-            out.extend(order.0.to_le_bytes());
-            proof.iter().for_each(|proof| push_proof(out, proof));
-            match settlement {
-                Settlement::Ended(end) => push_bytes(out, end.as_slice()),
-                Settlement::Refused(refusal) => push_refusal(out, refusal),
+impl JournalEntry for Entry {
+    fn push(&self, out: &mut Vec<u8>) {
+        match self {
+            Entry::Term { store, term } => {
+                out.push(TERM);
+                out.extend(store.0);
+                out.extend(term.0.to_le_bytes());
+            }
+            Entry::Mark { store, mark } => {
+                out.push(MARK);
+                out.extend(store.0);
+                out.extend(mark.0.to_le_bytes());
+            }
+            Entry::Evidence { store, evidence: Evidence { order, attempt, proof } } => {
+                out.push(EVIDENCE);
+                out.extend(store.0);
+                out.extend(order.0.to_le_bytes());
+                // Evidence of a hello is about no attempt; no attempt has the number 0.
+                let none =
+                    Attempted { job: JobId { flow: FlowId(0), slot: 0, job: 0 }, attempt: 0 };
+                let Attempted { job, attempt } = attempt.unwrap_or(none);
+                push_job(out, job);
+                out.extend(attempt.to_le_bytes());
+                push_proof(out, proof);
+            }
+            Entry::CancelledAhead { store, order } => {
+                out.push(CANCELLED_AHEAD);
+                out.extend(store.0);
+                out.extend(order.0.to_le_bytes());
+            }
+            Entry::Starting { key, order, proof, plan } => {
+                out.push(if proof.is_some() { PROVEN_STARTING } else { STARTING });
+                push_key(out, key);
+                out.extend(order.0.to_le_bytes());
+                proof.iter().for_each(|proof| push_proof(out, proof));
+                push_plan(out, plan);
+            }
+            Entry::Started { key, process } => {
+                out.push(STARTED);
+                push_key(out, key);
+                push_process(out, process);
+            }
+            Entry::Cancelling { key } => {
+                out.push(CANCELLING);
+                push_key(out, key);
+            }
+            Entry::Settled { key, order, proof, settlement } => {
+                out.push(match (settlement, proof) {
+                    (Settlement::Ended(_), None) => ENDED,
+                    (Settlement::Ended(_), Some(_)) => PROVEN_ENDED,
+                    (Settlement::Refused(_), None) => REFUSED,
+                    (Settlement::Refused(_), Some(_)) => PROVEN_REFUSED,
+                });
+                push_key(out, key);
+                out.extend(order.0.to_le_bytes());
+                proof.iter().for_each(|proof| push_proof(out, proof));
+                match settlement {
+                    Settlement::Ended(end) => push_bytes(out, end.as_slice()),
+                    Settlement::Refused(refusal) => push_refusal(out, refusal),
+                }
+            }
+            Entry::Acknowledged { key } => {
+                out.push(ACKNOWLEDGED);
+                push_key(out, key);
             }
         }
-        Entry::Acknowledged { key } => {
-            out.push(ACKNOWLEDGED);
-            push_key(out, key);
-        }
     }
-}
 
-/// Takes one entry off the front.
-pub(super) fn read_entry(reader: &mut ByteReader<'_>) -> Result<Entry, InvalidEntry> {
-    let kind = reader.u8().ok_or(InvalidEntry::Malformed("kind"))?;
-    let entry = match kind {
-        TERM => read_term(reader).ok_or("term"),
-        MARK => read_mark(reader).ok_or("mark"),
-        CANCELLED_AHEAD => read_cancelled_ahead(reader).ok_or("cancelled order"),
-        EVIDENCE => read_evidence(reader).ok_or("evidence"),
-        STARTING | PROVEN_STARTING => {
-            read_starting(reader, kind == PROVEN_STARTING).ok_or("starting attempt")
-        }
-        STARTED => read_started(reader).ok_or("started attempt"),
-        CANCELLING => reader.key().map(|key| Entry::Cancelling { key }).ok_or("cancelled attempt"),
-        ENDED => read_settled(reader, true, false).ok_or("settled attempt"),
-        REFUSED => read_settled(reader, false, false).ok_or("settled attempt"),
-        PROVEN_ENDED => read_settled(reader, true, true).ok_or("settled attempt"),
-        PROVEN_REFUSED => read_settled(reader, false, true).ok_or("settled attempt"),
-        ACKNOWLEDGED => {
-            reader.key().map(|key| Entry::Acknowledged { key }).ok_or("acknowledged attempt")
-        }
-        unknown => return Err(InvalidEntry::UnknownKind(unknown)),
-    };
-    entry.map_err(InvalidEntry::Malformed)
+    fn read(reader: &mut ByteReader<'_>) -> Result<Entry, InvalidEntry> {
+        let kind = reader.u8().ok_or(InvalidEntry::Malformed("kind"))?;
+        let entry = match kind {
+            TERM => read_term(reader).ok_or("term"),
+            MARK => read_mark(reader).ok_or("mark"),
+            CANCELLED_AHEAD => read_cancelled_ahead(reader).ok_or("cancelled order"),
+            EVIDENCE => read_evidence(reader).ok_or("evidence"),
+            STARTING | PROVEN_STARTING => {
+                read_starting(reader, kind == PROVEN_STARTING).ok_or("starting attempt")
+            }
+            STARTED => read_started(reader).ok_or("started attempt"),
+            CANCELLING => {
+                reader.key().map(|key| Entry::Cancelling { key }).ok_or("cancelled attempt")
+            }
+            ENDED => read_settled(reader, true, false).ok_or("settled attempt"),
+            REFUSED => read_settled(reader, false, false).ok_or("settled attempt"),
+            PROVEN_ENDED => read_settled(reader, true, true).ok_or("settled attempt"),
+            PROVEN_REFUSED => read_settled(reader, false, true).ok_or("settled attempt"),
+            ACKNOWLEDGED => {
+                reader.key().map(|key| Entry::Acknowledged { key }).ok_or("acknowledged attempt")
+            }
+            unknown => return Err(InvalidEntry::UnknownKind(unknown)),
+        };
+        entry.map_err(InvalidEntry::Malformed)
+    }
 }
 
 fn read_term(reader: &mut ByteReader<'_>) -> Option<Entry> {

@@ -1,4 +1,4 @@
-//! The same with other supervisors, where they are installed: one that is killed, and many at once. Each
+//! Other supervisors, where they are installed, measured as ours is: one that is killed, and many at once. Each
 //! is started as a plain process in a directory of its own, by no system's init, and is gone afterwards.
 
 use std::{

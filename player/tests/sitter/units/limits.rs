@@ -13,7 +13,9 @@ use orchestra_model::{
     service::{Exhausted, MilliCores, Resources, RunEnd, UnitState, Upkeep, Wanted},
 };
 
-use super::{Asked, RECORD, ask, ends_well, gone, kill, known, prepared, run, without_cgroups};
+use super::{
+    Asked, Line, RECORD, ask, ends_well, gone, kill, known, prepared, run, without_cgroups,
+};
 use crate::{
     Test,
     world::{World, eventually, is_root},
@@ -90,6 +92,15 @@ fn first_end(world: &World) -> (u32, RunEnd) {
     }
 }
 
+/// Waits for the second run. The first one has gone, and was out of [`LITTLE`] memory.
+fn assert_first_had_little(world: &World, first: Line) {
+    run(world, 2);
+    gone(first.pid);
+    let (restarts, end) = first_end(world);
+    assert_eq!(restarts, 1);
+    assert_had_little(Some(&end));
+}
+
 fn a_run_without_memory() {
     if !can_limit("memory") {
         return;
@@ -99,11 +110,7 @@ fn a_run_without_memory() {
     world.start();
     ends_well(&world, ask(&world, &limited(LITTLE)));
     let first = run(&world, 1);
-    run(&world, 2);
-    gone(first.pid);
-    let (restarts, end) = first_end(&world);
-    assert_eq!(restarts, 1);
-    assert_had_little(Some(&end));
+    assert_first_had_little(&world, first);
     world.logged("a run was out of memory unit=web run=1 peak_bytes=");
 }
 
@@ -120,11 +127,7 @@ fn a_child_without_memory() {
     world.start();
     ends_well(&world, ask(&world, &limited(LITTLE)));
     let first = run(&world, 1);
-    run(&world, 2);
-    gone(first.pid);
-    let (restarts, end) = first_end(&world);
-    assert_eq!(restarts, 1);
-    assert_had_little(Some(&end));
+    assert_first_had_little(&world, first);
 }
 
 fn a_rollout_fails() {
@@ -166,11 +169,7 @@ fn memory_is_watched_by_the_next_sitter() {
     world.crash();
     world.start();
     world.open_gate("eat");
-    run(&world, 2);
-    gone(first.pid);
-    let (restarts, end) = first_end(&world);
-    assert_eq!(restarts, 1);
-    assert_had_little(Some(&end));
+    assert_first_had_little(&world, first);
 }
 
 fn memory_while_nobody_was_there() {

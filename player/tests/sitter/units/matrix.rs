@@ -14,11 +14,16 @@ use std::{
 use orchestra_model::{
     ByteSize, Millis,
     service::{
-        HealthRule, Probe, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, RunEnd,
-        StopRule, Target, UnitReport, UnitState, Upkeep, Wanted,
+        HealthRule, Probe, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, StopRule,
+        Target, UnitReport, UnitState, Upkeep, Wanted,
     },
 };
 use rustix::process::{Pid, Signal, kill_process};
+
+#[path = "../../../units/tests/common/ends.rs"]
+mod ends;
+
+use ends::spelled;
 
 use super::{
     Asked, RECORD, ask, gone, health::listen, known, ready::say_in_shell, record, without_cgroups,
@@ -422,20 +427,5 @@ fn what_the_first_does(row: Row) -> String {
              echo $! >> $OUT/left; exit 1'"
         ),
         other => panic!("{other}"),
-    }
-}
-
-fn spelled(end: &RunEnd) -> String {
-    match end {
-        RunEnd::Exited(code) => code.to_string(),
-        RunEnd::Signalled(signal) => signal.to_string(),
-        RunEnd::OutOfMemory(_) => "m".to_owned(),
-        RunEnd::Watchdog => "w".to_owned(),
-        RunEnd::NeverReady => "n".to_owned(),
-        RunEnd::Asked => "a".to_owned(),
-        RunEnd::HostRestarted => "h".to_owned(),
-        RunEnd::Unknown => "?".to_owned(),
-        RunEnd::Linked => panic!("it is linked to none"),
-        RunEnd::NotSpawned(why) => panic!("{why}"),
     }
 }

@@ -125,8 +125,8 @@ pub(crate) fn run(world: &World, number: u64) -> Line {
     eventually(&what, || record(world).into_iter().find(|line| line.run == number))
 }
 
-/// The same, and waits until the sitter has written down that it runs: before that the next sitter would
-/// not know of its process, and end it.
+/// Finds this run, and waits until the sitter has written down that it runs: before that the next
+/// sitter would not know of its process, and end it.
 pub(super) fn known(world: &World, number: u64) -> Line {
     world.logged(&format!("started a run unit=web run={number} "));
     world.attach_again();

@@ -100,7 +100,7 @@ fn a_version_takes_the_place_of_another() {
     let world = started();
     ends_well(&world, ask(&world, &Asked::default()));
     let first = run(&world, 1);
-    // The same again needs no further run.
+    // An order that asks for nothing new needs no further run.
     ends_well(&world, ask(&world, &Asked::default()));
     assert_eq!(record(&world).len(), 1);
     ends_well(&world, ask(&world, &Asked { version: 2, ..Asked::default() }));

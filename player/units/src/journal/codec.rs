@@ -6,7 +6,7 @@ use std::sync::Arc;
 use orchestra_model::{
     ServiceName,
     delivery::StoreId,
-    journal::{ByteReader, InvalidEntry, push_bytes, push_key},
+    journal::{ByteReader, InvalidEntry, JournalEntry, push_bytes, push_key},
     limits,
     process::BootId,
 };
@@ -30,70 +30,70 @@ const WATCH: u8 = 5;
 const WATCH_FORGOTTEN: u8 = 6;
 const FORGOTTEN: u8 = 7;
 
-/// Appends an entry.
-pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
-    match entry {
-        Entry::Clock(Clock { boot, base, last }) => {
-            out.push(CLOCK);
-            out.extend(boot.0);
-            out.extend(base.to_le_bytes());
-            out.extend(last.to_le_bytes());
-        }
-        Entry::Passed { at } => {
-            out.push(PASSED);
-            out.extend(at.to_le_bytes());
-        }
-        Entry::Ordered { unit, order, attempt, asked, keeps_params } => {
-            out.push(ORDERED);
-            push_unit(out, unit);
-            out.extend(order.0.to_le_bytes());
-            push_key(out, attempt);
-            out.push((*keeps_params).into());
-            push_order(out, asked);
-        }
-        Entry::Status { unit, status } => {
-            out.push(STATUS);
-            push_unit(out, unit);
-            push_status(out, status);
-        }
-        Entry::Watch { key, watch } => {
-            out.push(WATCH);
-            push_key(out, key);
-            push_unit(out, &watch.unit);
-            out.extend(watch.order.0.to_le_bytes());
-            out.extend(watch.accepted.to_le_bytes());
-            push_watch_end(out, watch.end.as_ref());
-        }
-        Entry::WatchForgotten { key } => {
-            out.push(WATCH_FORGOTTEN);
-            push_key(out, key);
-        }
-        Entry::Forgotten { unit, tombstone } => {
-            out.push(FORGOTTEN);
-            push_unit(out, unit);
-            out.extend(tombstone.order.0.to_le_bytes());
-            push_key(out, &tombstone.attempt);
-            push_run_id(out, tombstone.last);
+impl JournalEntry for Entry {
+    fn push(&self, out: &mut Vec<u8>) {
+        match self {
+            Entry::Clock(Clock { boot, base, last }) => {
+                out.push(CLOCK);
+                out.extend(boot.0);
+                out.extend(base.to_le_bytes());
+                out.extend(last.to_le_bytes());
+            }
+            Entry::Passed { at } => {
+                out.push(PASSED);
+                out.extend(at.to_le_bytes());
+            }
+            Entry::Ordered { unit, order, attempt, asked, keeps_params } => {
+                out.push(ORDERED);
+                push_unit(out, unit);
+                out.extend(order.0.to_le_bytes());
+                push_key(out, attempt);
+                out.push((*keeps_params).into());
+                push_order(out, asked);
+            }
+            Entry::Status { unit, status } => {
+                out.push(STATUS);
+                push_unit(out, unit);
+                push_status(out, status);
+            }
+            Entry::Watch { key, watch } => {
+                out.push(WATCH);
+                push_key(out, key);
+                push_unit(out, &watch.unit);
+                out.extend(watch.order.0.to_le_bytes());
+                out.extend(watch.accepted.to_le_bytes());
+                push_watch_end(out, watch.end.as_ref());
+            }
+            Entry::WatchForgotten { key } => {
+                out.push(WATCH_FORGOTTEN);
+                push_key(out, key);
+            }
+            Entry::Forgotten { unit, tombstone } => {
+                out.push(FORGOTTEN);
+                push_unit(out, unit);
+                out.extend(tombstone.order.0.to_le_bytes());
+                push_key(out, &tombstone.attempt);
+                push_run_id(out, tombstone.last);
+            }
         }
     }
-}
 
-/// Takes one entry off the front.
-pub(super) fn read_entry(reader: &mut ByteReader<'_>) -> Result<Entry, InvalidEntry> {
-    let kind = reader.u8().ok_or(InvalidEntry::Malformed("kind"))?;
-    let entry = match kind {
-        CLOCK => read_clock(reader).ok_or("clock"),
-        PASSED => read_moment(reader).map(|at| Entry::Passed { at }).ok_or("moment"),
-        ORDERED => read_ordered(reader).ok_or("order"),
-        STATUS => read_unit_status(reader).ok_or("status"),
-        WATCH => read_watch(reader).ok_or("watch"),
-        WATCH_FORGOTTEN => {
-            reader.key().map(|key| Entry::WatchForgotten { key }).ok_or("watched attempt")
-        }
-        FORGOTTEN => read_forgotten(reader).ok_or("forgotten unit"),
-        unknown => return Err(InvalidEntry::UnknownKind(unknown)),
-    };
-    entry.map_err(InvalidEntry::Malformed)
+    fn read(reader: &mut ByteReader<'_>) -> Result<Entry, InvalidEntry> {
+        let kind = reader.u8().ok_or(InvalidEntry::Malformed("kind"))?;
+        let entry = match kind {
+            CLOCK => read_clock(reader).ok_or("clock"),
+            PASSED => read_moment(reader).map(|at| Entry::Passed { at }).ok_or("moment"),
+            ORDERED => read_ordered(reader).ok_or("order"),
+            STATUS => read_unit_status(reader).ok_or("status"),
+            WATCH => read_watch(reader).ok_or("watch"),
+            WATCH_FORGOTTEN => {
+                reader.key().map(|key| Entry::WatchForgotten { key }).ok_or("watched attempt")
+            }
+            FORGOTTEN => read_forgotten(reader).ok_or("forgotten unit"),
+            unknown => return Err(InvalidEntry::UnknownKind(unknown)),
+        };
+        entry.map_err(InvalidEntry::Malformed)
+    }
 }
 
 fn read_clock(reader: &mut ByteReader<'_>) -> Option<Entry> {

@@ -7,6 +7,7 @@ use orchestra_model::{
     service::{
         HealthRule, InvalidProbe, Judgement, OnUnhealthy, Probe, ReadyRule, ReadySign, Target,
     },
+    whole,
 };
 
 use super::names;
@@ -144,7 +145,7 @@ impl FromStr for Count {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Count).map_err(|_| "expected a whole number from 1 to 1000")
+        whole(text).map(Count).ok_or("expected a whole number from 1 to 1000")
     }
 }
 
@@ -155,6 +156,6 @@ impl FromStr for Descriptor {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Descriptor).map_err(|_| "expected a descriptor from 3 to 9")
+        whole(text).map(Descriptor).ok_or("expected a descriptor from 3 to 9")
     }
 }

@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use orchestra_model::service::{PortName, PortRule, Ports, ProcessRule};
+use orchestra_model::{
+    service::{PortName, PortRule, Ports, ProcessRule},
+    whole,
+};
 
 use crate::{Fields, Node, Problems, node::Key};
 
@@ -51,6 +54,6 @@ impl<T: FromStr> FromStr for Number<T> {
     fn from_str(text: &str) -> Result<Self, String> {
         let shown =
             || format!("{:?}: expected a whole number", text.chars().take(40).collect::<String>());
-        text.parse().map(Number).map_err(|_| shown())
+        whole(text).map(Number).ok_or_else(shown)
     }
 }

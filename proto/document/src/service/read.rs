@@ -8,6 +8,7 @@ use orchestra_model::{
         InvalidService, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, StopRule,
         UpdateRule, Upkeep,
     },
+    whole,
 };
 
 use super::{
@@ -209,10 +210,9 @@ impl FromStr for Attempts {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "unlimited" => Ok(Attempts(None)),
-            count => count
-                .parse()
+            count => whole(count)
                 .map(|count| Attempts(Some(count)))
-                .map_err(|_| "expected a whole number from 0 on, or unlimited"),
+                .ok_or("expected a whole number from 0 on, or unlimited"),
         }
     }
 }

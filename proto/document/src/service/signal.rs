@@ -1,6 +1,6 @@
 //! Signals by name.
 
-use orchestra_model::service::is_message;
+use orchestra_model::{service::is_message, whole};
 
 /// Names of the signals from 1 on, as signal(7) numbers them on x86 and ARM.
 const NAMES: [&str; 31] = [
@@ -23,14 +23,10 @@ impl std::str::FromStr for Signal {
         if let Some((number, _)) = by_name {
             return Ok(Signal(number));
         }
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse() {
-            Ok(number) if is_number && (1..=31).contains(&number) => Ok(Signal(number)),
-            _ => {
-                let shown: String = text.chars().take(40).collect();
-                Err(format!("{shown:?}: expected a signal like TERM, or its number from 1 to 31"))
-            }
-        }
+        whole(text).filter(|number| (1..=31).contains(number)).map(Signal).ok_or_else(|| {
+            let shown: String = text.chars().take(40).collect();
+            format!("{shown:?}: expected a signal like TERM, or its number from 1 to 31")
+        })
     }
 }
 

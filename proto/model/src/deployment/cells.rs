@@ -182,7 +182,7 @@ impl Cells {
         self.of_host.get(host).map_or(&[], |cells| cells)
     }
 
-    /// The same, for those who keep it: hosts that share their cells share the list.
+    /// The cells of a host, for those who keep the list: hosts that share their cells share it.
     pub fn shared_of_host(&self, host: &HostName) -> Arc<[CellId]> {
         self.of_host.get(host).cloned().unwrap_or_default()
     }

@@ -11,6 +11,7 @@ use crate::{
     names::{HostName, ParamKey},
     nearest::nearest,
     params::Params,
+    whole,
 };
 
 /// Everything that is wrong with the parameters of one job: at least one problem.
@@ -171,9 +172,7 @@ impl ParamKind {
     fn admits(&self, value: &str) -> bool {
         match self {
             Self::String => true,
-            Self::Integer => {
-                is_plain_number(value) && value != "-0" && value.parse::<i64>().is_ok()
-            }
+            Self::Integer => whole::<i64>(value).is_some(),
             Self::Number => is_plain_number(value) && value.parse().is_ok_and(f64::is_finite),
             Self::Boolean => matches!(value, "true" | "false"),
             Self::Choice(choices) => choices.iter().any(|choice| choice == value),

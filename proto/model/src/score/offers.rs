@@ -25,7 +25,7 @@ impl Offers {
         self.0.get(at)
     }
 
-    /// The same list, not kept.
+    /// This list, without keeping it in memory.
     pub fn downgrade(&self) -> WeakOffers {
         WeakOffers(Arc::downgrade(&self.0))
     }

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{InvalidPort, Ordinal, PortName, Ports};
-use crate::{names::ScoreName, service::InvalidUpkeep, time::Millis};
+use crate::{names::ScoreName, service::InvalidUpkeep, time::Millis, whole};
 
 /// Longest name of a socket in a run directory, in bytes: its whole path has to fit into the 107 that
 /// an address of a UNIX socket has.
@@ -179,7 +179,7 @@ impl Probe {
         }
     }
 
-    /// The same with the number of an instance's port in the place of its name.
+    /// The probe of one instance: it has the number of the instance's port in the place of its name.
     pub(super) fn of(&self, ports: &Ports, ordinal: Ordinal) -> Result<Self, InvalidPort> {
         let numbered = |target: &Target| match target {
             Target::Named(name) => ports.of(name, ordinal).map(Target::Port),
@@ -204,8 +204,7 @@ impl FromStr for Target {
         if let Some(name) = text.strip_prefix("{port.").and_then(|rest| rest.strip_suffix('}')) {
             return PortName::new(name).map(Target::Named).map_err(|_| InvalidProbe::Port);
         }
-        let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let port = text.parse().ok().filter(|port| plain && *port > 0);
+        let port = whole(text).filter(|port| *port > 0);
         port.map(Target::Port).ok_or(InvalidProbe::Port)
     }
 }

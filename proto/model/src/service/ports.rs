@@ -6,6 +6,7 @@ use super::{Ordinal, upkeep::InvalidUpkeep};
 use crate::{
     names::{HostName, ParamKey},
     params::{InvalidParams, Params},
+    whole,
 };
 
 /// Longest name of a port, in bytes.
@@ -109,8 +110,7 @@ impl FromStr for PortRule {
     fn from_str(text: &str) -> Result<Self, InvalidPort> {
         let before = text.strip_suffix(BY_ORDINAL);
         let number = before.unwrap_or(text);
-        let is_plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        let number = number.parse().ok().filter(|number| is_plain && *number > 0);
+        let number = whole(number).filter(|number| *number > 0);
         let rule = number.map(|number| PortRule { number, by_ordinal: before.is_some() });
         rule.ok_or(InvalidPort::Rule)
     }

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::upkeep::InvalidUpkeep;
-use crate::size::ByteSize;
+use crate::{size::ByteSize, whole};
 
 /// How much of its host a run may have, over all of its processes, and how much is kept for it. At least
 /// one of these is named.
@@ -110,12 +110,13 @@ impl FromStr for MilliCores {
     type Err = InvalidMilliCores;
 
     fn from_str(text: &str) -> Result<Self, InvalidMilliCores> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let (cores, fraction) = text.split_once('.').unwrap_or((text, "0"));
         let read = || {
-            let is_plain = is_number(whole) && is_number(fraction) && fraction.len() <= 3;
-            let thousandths = format!("{fraction:0<3}").parse::<u32>().ok().filter(|_| is_plain)?;
-            whole.parse::<u32>().ok()?.checked_mul(1_000)?.checked_add(thousandths)
+            let is_fraction =
+                (1..=3).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit());
+            let thousandths =
+                format!("{fraction:0<3}").parse::<u32>().ok().filter(|_| is_fraction)?;
+            whole::<u32>(cores)?.checked_mul(1_000)?.checked_add(thousandths)
         };
         read().map(MilliCores).ok_or_else(|| InvalidMilliCores(text.chars().take(40).collect()))
     }

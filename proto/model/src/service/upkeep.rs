@@ -196,7 +196,7 @@ impl Upkeep {
         health.probe.check("health", ports)
     }
 
-    /// The same for one instance: probes ask at the numbers of its ports, each of which there has to
+    /// The upkeep of one instance: probes ask at the numbers of its ports, each of which there has to
     /// be.
     pub fn of(&self, ordinal: Ordinal) -> Result<Upkeep, InvalidPort> {
         self.ports.iter().try_for_each(|(name, _)| self.ports.of(name, ordinal).map(drop))?;

@@ -32,7 +32,7 @@ impl World {
         let order = match again {
             Some(mut order) => {
                 if self.dice.happens(20) {
-                    // The same attempt by a further number.
+                    // This attempt comes by a further number.
                     self.orders += 1;
                     order.order = OrderNumber(self.orders);
                     self.sent.push(order.clone());

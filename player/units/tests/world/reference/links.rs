@@ -10,7 +10,7 @@ use super::{RefUnit, Reference};
 pub(crate) struct Around {
     /// What a run may begin beside, by the other's order; `None` in it: it is linked to none.
     pub(crate) beside: Option<Option<u64>>,
-    /// The same a moment ago: before something else that happened at this moment.
+    /// What it might begin beside a moment ago: before something else that happened at this moment.
     pub(crate) had_beside: Option<Option<u64>>,
     /// Its run began beside what is no longer.
     pub(crate) is_stale: bool,
