@@ -42,7 +42,6 @@ use orchestra_model::{
     proof::{Mac, Proof},
     record::{InForce, Op},
     status::{Event, PlayerStatus},
-    time::believed,
 };
 use orchestra_proto::v1;
 use orchestra_service::Services;
@@ -54,7 +53,7 @@ use tokio::{
 
 pub(crate) use self::{
     audit::Asked,
-    clock::Clock,
+    clock::{Clock, clock_error},
     held::{held, other_submission},
     mailbox::{
         Attach, Attached, FromSession, Handle, Health, LoadTerms, Mailboxes, Removal, Reply,
@@ -319,22 +318,28 @@ impl Driver {
         }
     }
 
-    /// Logs, once a session, that a player's clock is wrong: then its times are not believed.
+    /// Logs, once a session, that a player's clock is wrong: what is shown of its times is then no more
+    /// than what can be true.
     fn note_clock(&mut self, player: PlayerIx, session: SessionId, report: &Report<KnownEnd>) {
         let now = self.clock.now();
-        let told = match report {
-            Report::Started { at, .. } => *at,
-            Report::Ended { end, .. } => end.summary.ended_at,
+        let (key, told) = match report {
+            Report::Started { key, at, .. } => (key, *at),
+            Report::Ended { key, end, .. } => (key, end.summary.ended_at),
             Report::Refused { .. } => return,
         };
-        // An end may have waited for long, but no end is from the future.
         let Some(known) = self.sessions.get_mut(&session) else { return };
-        if believed(told, Timestamp(0), now) != told && !known.clock_was_told {
+        if known.clock_was_told {
+            return;
+        }
+        // A report may have waited for long, but nothing is from before its flow, or from the future.
+        let submitted = self.engine.submitted_at(key.job.flow).unwrap_or_default();
+        if let Some(error) = clock_error(told, submitted, now) {
             known.clock_was_told = true;
             let host = self.engine.roster().host(player);
             tracing::warn!(
                 player = %host, told_ms = told.0, now_ms = now.0,
-                "the player's clock is more than a day ahead: its times are not believed"
+                "the player's clock, or ours, is wrong: it is at least {error}; its times are shown \
+                 as far as they can be true"
             );
         }
     }

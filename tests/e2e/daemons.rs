@@ -3,12 +3,13 @@
 use std::{
     fs,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{Chance, Fleet, eventually};
+use crate::harness::{Chance, Fleet, eventually, within};
 
 #[test]
 fn a_second_conductor_on_the_same_store_is_refused() {
@@ -58,6 +59,23 @@ fn of_two_live_sessions_of_one_name_the_older_stays() {
         double.sitter.log().contains("started an attempt").then_some(())
     });
     assert_eq!(fleet.record.of("start").len(), 2);
+}
+
+/// It closes nothing, and its host's kernel takes what it is sent: it answers no ping.
+#[test]
+fn a_player_whose_agent_is_stopped_counts_as_absent() {
+    let fleet = Fleet::new("p1").start();
+    let player = fleet.player("p1");
+    player.signal_agent(Signal::STOP);
+    let flow = fleet.submitjob(&["work", "seconds=0", "-w", "p1"]).exits(0).id();
+    // Twice the time of the rule, which a busy machine may need.
+    within(Duration::from_secs(90), "p1 to be absent", || {
+        fleet.orc(&["players", "--absent"]).out.contains("p1 ").then_some(())
+    });
+    assert!(fleet.getstatus(&[&flow.to_string()]).out.contains("absent p1"));
+    player.signal_agent(Signal::CONT);
+    fleet.wait_flow(flow).exits(0);
+    assert_eq!(fleet.record.of("start").len(), 1);
 }
 
 #[test]

@@ -14,10 +14,10 @@ use super::{
 use crate::{desk::Desk, lines::PlayerLines};
 
 /// How often a ping is sent over each connection, and how long its answer may take. It finds a peer
-/// that does nothing any more although its host lives. It is rare because each ping costs an idle
-/// connection; clients ping more often, and the kernel notices a host that is gone
-/// (`orchestra_certs`).
-const PING_INTERVAL: Duration = Duration::from_secs(60);
+/// that does nothing any more although its host lives, within the time in which the kernel notices a
+/// host that is gone (`orchestra_certs`). It is no more often than that because each ping costs an
+/// idle connection.
+const PING_INTERVAL: Duration = Duration::from_secs(35);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most calls at once on one connection: a tool has two, a player one.
 const CALLS: u32 = 128;

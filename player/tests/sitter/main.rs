@@ -4,7 +4,7 @@
 //! This program has many faces, because a sitter starts agent, launchers and prober from its own file:
 //! called with `--config` it is the sitter; with `launcher` one of its launchers; with `prober` its
 //! prober; with `agent` it hands its socket to the test that listens beside the configuration; with
-//! `mover` it is what a score of `stuck.rs` executes; with `say` what units say, with `answer` one that
+//! `mover` it is what a score of `stuck.rs` executes; with `lurk` what a score of `lurking.rs` leaves behind; with `say` what units say, with `answer` one that
 //! answers probes, with `pour` one that writes what `flood.rs` reads, and with nothing, as a unit, one
 //! that says when it began; with `measure` it tells what units cost; with anything else it runs tests,
 //! several at a time, those whose names contain the argument. No test waits for time: each waits for
@@ -43,6 +43,7 @@ mod flood;
 mod hung;
 mod killing;
 mod logs;
+mod lurking;
 mod measure;
 mod newborns;
 mod running;
@@ -54,7 +55,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 24] = [
+const ALL: [(&str, &[Test]); 25] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -70,6 +71,7 @@ const ALL: [(&str, &[Test]); 24] = [
     ("units::given", units::given::TESTS),
     ("logs", logs::TESTS),
     ("flood", flood::TESTS),
+    ("lurking", lurking::TESTS),
     ("units::health", units::health::TESTS),
     ("units::checks", units::checks::TESTS),
     ("units::signals", units::signals::TESTS),
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         Some("--config") => be_sitter(&path(1), arguments.get(3)),
         Some("agent") => be_agent(&path(2)),
         Some("mover") => stuck::be_mover(),
+        Some("lurk") => lurking::be_lurker(),
         Some("prober") => match player::prober::run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

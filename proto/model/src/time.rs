@@ -22,15 +22,10 @@ impl Timestamp {
     }
 }
 
-/// Most that a player's clock is believed to differ from the conductor's: a day, more than any wrong
-/// time zone.
-const CLOCKS_DIFFER: Millis = Millis::minutes(24 * 60);
-
 /// A moment of a player's clock, which may be set to anything, as far as it can be true of something
 /// that happened between two moments of ours.
 pub fn believed(told: Timestamp, from: Timestamp, until: Timestamp) -> Timestamp {
-    let earliest = Timestamp(from.0.saturating_sub(CLOCKS_DIFFER.0));
-    told.clamp(earliest, until.after(CLOCKS_DIFFER).max(earliest))
+    told.clamp(from, until.max(from))
 }
 
 /// A length of time in milliseconds, at most [`limits::DURATION_MS`] where it was read from a

@@ -105,6 +105,10 @@ impl Flow {
         self.id
     }
 
+    pub(crate) fn submitted_at(&self) -> Timestamp {
+        self.submitted_at
+    }
+
     pub(crate) fn audience(&self) -> &Asker {
         &self.audience
     }

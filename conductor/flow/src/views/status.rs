@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    Asker, FlowId, JobId, TaskState, WaitReason,
+    Asker, FlowId, JobId, TaskState, Timestamp, WaitReason,
     status::{FlowStatus, FlowSummary, JobStatus, TaskStatus},
 };
 
@@ -152,6 +152,11 @@ impl Engine {
     /// How many flows have not ended.
     pub fn alive_count(&self) -> usize {
         self.flows.len()
+    }
+
+    /// When a flow was submitted; `None` if the flow is not alive.
+    pub fn submitted_at(&self, id: FlowId) -> Option<Timestamp> {
+        self.flows.get(id).map(Flow::submitted_at)
     }
 
     /// The audience of a flow; `None` if the flow is not alive.

@@ -2,7 +2,7 @@
 
 use orchestra_flow::{Command, Input};
 use orchestra_model::{
-    FlowId, FlowState, JobId, Timestamp,
+    FlowId, FlowState, JobId, Millis, Timestamp,
     delivery::{AttemptKey, OrderNumber, Outcome, Report},
 };
 
@@ -293,9 +293,11 @@ use crate::world;
 #[test]
 fn times_that_cannot_be_are_not_believed() {
     for (told, believed) in [
-        (Timestamp(u64::MAX), Timestamp(1_000_000 + 86_400_000)),
-        (Timestamp(0), Timestamp(0)),
+        (Timestamp(u64::MAX), Timestamp(1_001_000)),
+        (Timestamp(1_001_001), Timestamp(1_001_000)),
         (Timestamp(1_000_500), Timestamp(1_000_500)),
+        (Timestamp(999_999), Timestamp(1_000_000)),
+        (Timestamp(0), Timestamp(1_000_000)),
     ] {
         let mut world = ordered();
         let player = world.engine.roster().member(&host("h1")).unwrap();
@@ -303,6 +305,7 @@ fn times_that_cannot_be_are_not_believed() {
         let key = AttemptKey { store: crate::world::disk::STORE, job: JOB, attempt: 1 };
         let order = OrderNumber(1);
         let report = Box::new(Report::Started { key, order, at: told });
+        world.now = world.now.after(Millis::seconds(1));
         world.input(Input::Reported { player, session, report });
         assert_eq!(world.tasks(FLOW, 1, 1)[0].started_at, Some(believed), "{told:?}");
     }
