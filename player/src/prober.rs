@@ -51,7 +51,7 @@ pub(crate) use self::one::too_late;
 
 use self::{
     one::One,
-    wire::{Inbox, Question},
+    wire::{Answers, Inbox, Question},
 };
 
 /// The descriptor at which a prober finds its socket.
@@ -61,6 +61,9 @@ pub(crate) const SOCKET: i32 = 3;
 const AT_ONCE: usize = 512;
 /// Most questions that are taken in one turn, so that answers are not kept waiting.
 const TURN: usize = 64;
+/// How long an answer waits for others that go along with it, while questions are open, in
+/// milliseconds: far less than any timeout. Each message wakes the sitter.
+const GATHERED: u64 = 5;
 /// The token of the socket; other tokens are of questions.
 const SITTER: Token = Token(0);
 
@@ -96,6 +99,9 @@ struct Prober {
     /// Open questions, by token.
     open: BTreeMap<u64, One>,
     tokens: u64,
+    /// Answers that are to be sent, and when at the latest.
+    answers: Answers,
+    give_at: Option<BootMillis>,
     /// Most questions that may be open.
     at_once: usize,
 }
@@ -106,13 +112,14 @@ impl Prober {
         let poller = Poller::new()?;
         poller.add(&socket, SITTER, Interest::Read)?;
         let (inbox, open, tokens) = (Inbox::new(), BTreeMap::new(), SITTER.0);
-        Ok(Self { socket, poller, inbox, open, tokens, at_once })
+        let (answers, give_at) = (Answers::default(), None);
+        Ok(Self { socket, poller, inbox, open, tokens, answers, give_at, at_once })
     }
 
     /// Waits, and does what is to be done. Returns `false` if the sitter is gone.
     fn turn(&mut self) -> Result<bool, ProberError> {
-        let next = self.open.values().map(|one| one.deadline).min();
-        let ready = self.poller.wait(next);
+        let next = self.open.values().map(|one| one.deadline);
+        let ready = self.poller.wait(next.chain(self.give_at).min());
         let ready = ready.map_err(|error| ProberError::Failed("waiting", error))?;
         // Answers that came in time are taken before deadlines are checked.
         for token in ready.iter().map(|ready| ready.token).filter(|token| *token != SITTER) {
@@ -128,8 +135,12 @@ impl Prober {
             let outcome = one.too_late(now);
             self.answer(token, &outcome)?;
         }
-        if ready.iter().any(|ready| ready.token == SITTER) {
-            return self.hear();
+        if ready.iter().any(|ready| ready.token == SITTER) && !self.hear()? {
+            return Ok(false);
+        }
+        let is_time = self.give_at.is_some_and(|at| BootMillis::now() >= at);
+        if self.open.is_empty() || is_time {
+            self.give()?;
         }
         Ok(true)
     }
@@ -174,10 +185,25 @@ impl Prober {
         }
     }
 
-    /// Sends an answer. If the sitter has no room the answer is lost, and so its outcome is
-    /// unknown. The prober waits for nobody.
-    fn say(&self, number: u64, outcome: &ProbeOutcome) -> Result<(), ProberError> {
-        match wire::send(&self.socket, &wire::encode_answer(number, outcome), &[]) {
+    /// Has an answer sent with the next message.
+    fn say(&mut self, number: u64, outcome: &ProbeOutcome) -> Result<(), ProberError> {
+        if !self.answers.add(number, outcome) {
+            self.give()?;
+            // One answer always fits.
+            self.answers.add(number, outcome);
+        }
+        self.give_at.get_or_insert_with(|| BootMillis::now().after(GATHERED));
+        Ok(())
+    }
+
+    /// Sends the answers that are there. If the sitter has no room they are lost, and so their
+    /// outcomes are unknown. The prober waits for nobody.
+    fn give(&mut self) -> Result<(), ProberError> {
+        self.give_at = None;
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        match wire::send(&self.socket, &self.answers.take(), &[]) {
             Ok(()) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(error) => Err(ProberError::Failed("answering the sitter", error.into())),
         }

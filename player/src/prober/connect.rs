@@ -17,8 +17,8 @@ use rustix::{
 pub(super) fn begin(target: &Target, run_dir: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failed> {
     match target {
         Target::Port(port) => to_port(*port),
-        // A named port was replaced by its number before.
-        Target::Named(_) => Err(Failed::Unknown),
+        // Both were replaced before.
+        Target::Named(_) | Target::Open(_) => Err(Failed::Unknown),
         Target::Unix(name) => to_socket(run_dir.ok_or(Failed::Unknown)?, name),
     }
 }
@@ -65,6 +65,11 @@ fn to_socket(run_dir: BorrowedFd<'_>, name: &SocketName) -> Result<OwnedFd, Fail
 fn new_socket(family: AddressFamily) -> Result<OwnedFd, Failed> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     socket_with(family, SocketType::STREAM, flags, None).map_err(failed)
+}
+
+/// Returns whether a connection stands already, or will never do.
+pub(super) fn stands(socket: impl AsFd) -> bool {
+    !matches!(getpeername(socket), Err(Errno::NOTCONN))
 }
 
 /// Returns whether a connection is to itself: nobody listens at the port, and the kernel chose that

@@ -34,7 +34,8 @@ pub(super) struct One {
 }
 
 impl One {
-    /// Begins to ask. Returns an error if the outcome is known already.
+    /// Begins to ask, as far as that goes without waiting. Returns an error if the outcome is known
+    /// already.
     pub(super) fn begin(
         question: Question,
         poller: &Poller,
@@ -44,8 +45,7 @@ impl One {
         let socket = connect::begin(&call.target, run_dir.as_ref().map(AsFd::as_fd));
         let socket = socket.map_err(outcome_of)?;
         let request = call.path.as_ref().map(http::request).unwrap_or_default();
-        poller.add(&socket, token, Interest::ReadWrite).map_err(|_| ProbeOutcome::Unknown)?;
-        Ok(Self {
+        let mut one = Self {
             number,
             deadline: BootMillis::now().after(timeout.0),
             timeout: timeout.0,
@@ -54,13 +54,32 @@ impl One {
             wants_answer: !request.is_empty(),
             request,
             read: Vec::new(),
-        })
+        };
+        // On one host a connection often stands at once. If not, room to write tells of it.
+        if connect::stands(&one.socket) {
+            one.connect().and_then(|()| one.send()).map_err(outcome_of)?;
+            if !one.wants_answer {
+                return Err(ProbeOutcome::Healthy);
+            }
+        }
+        poller.add(&one.socket, token, one.interest()).map_err(|_| ProbeOutcome::Unknown)?;
+        Ok(one)
+    }
+
+    fn interest(&self) -> Interest {
+        let is_asked = self.connected && self.request.is_empty();
+        if is_asked { Interest::Read } else { Interest::ReadWrite }
     }
 
     /// Goes on when its socket is ready. Returns the outcome, if it is known.
     pub(super) fn go_on(&mut self, poller: &Poller, token: Token) -> Option<ProbeOutcome> {
-        let over = self.connect().and_then(|()| self.send(poller, token));
-        match over.and_then(|()| self.read()) {
+        let before = self.interest();
+        let over = self.connect().and_then(|()| self.send()).and_then(|()| self.read());
+        match over {
+            Ok(None) if self.interest() != before => {
+                let _ = poller.change(&self.socket, token, self.interest());
+                None
+            }
             Ok(outcome) => outcome,
             Err(error) => Some(outcome_of(error)),
         }
@@ -84,7 +103,7 @@ impl One {
         Ok(())
     }
 
-    fn send(&mut self, poller: &Poller, token: Token) -> Result<(), Failed> {
+    fn send(&mut self) -> Result<(), Failed> {
         while !self.request.is_empty() {
             match send(&self.socket, &self.request, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(sent) => drop(self.request.drain(..sent)),
@@ -93,9 +112,6 @@ impl One {
                 // The unit may have answered before it closed.
                 Err(Errno::PIPE | Errno::CONNRESET) => self.request.clear(),
                 Err(error) => return Err(connect::failed(error)),
-            }
-            if self.request.is_empty() {
-                let _ = poller.change(&self.socket, token, Interest::Read);
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! A prober against small servers that behave in every way but well.
 
 use std::{
+    collections::VecDeque,
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
     os::unix::net::UnixListener,
@@ -11,7 +12,7 @@ use orchestra_model::{
     Millis,
     service::{Probe, SocketName, Target},
 };
-use orchestra_units::ProbeOutcome;
+use orchestra_units::{ProbeOutcome, bounds::TROUBLE_BYTES};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -25,6 +26,8 @@ use super::{Prober, wire};
 struct Rig {
     socket: OwnedFd,
     asked: u64,
+    /// Answers that came along with earlier ones.
+    heard: VecDeque<(u64, ProbeOutcome)>,
 }
 
 impl Rig {
@@ -40,7 +43,7 @@ impl Rig {
             let mut prober = Prober::new(theirs, at_once).unwrap();
             while prober.turn().unwrap() {}
         });
-        Rig { socket, asked: 0 }
+        Rig { socket, asked: 0, heard: VecDeque::new() }
     }
 
     fn ask(&mut self, probe: &Probe, timeout: u64, dir: Option<BorrowedFd<'_>>) -> u64 {
@@ -52,12 +55,15 @@ impl Rig {
         self.asked
     }
 
-    fn hear(&self) -> (u64, ProbeOutcome) {
-        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-        assert_eq!(poll(&mut fds, None), Ok(1));
-        let mut inbox = wire::Inbox::new();
-        let (bytes, _) = inbox.receive(&self.socket).unwrap().unwrap();
-        wire::decode_answer(bytes).unwrap()
+    fn hear(&mut self) -> (u64, ProbeOutcome) {
+        if self.heard.is_empty() {
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+            assert_eq!(poll(&mut fds, None), Ok(1));
+            let mut inbox = wire::Inbox::new();
+            let (bytes, _) = inbox.receive(&self.socket).unwrap().unwrap();
+            self.heard.extend(wire::decode_answers(bytes).unwrap());
+        }
+        self.heard.pop_front().unwrap()
     }
 
     fn outcome(&mut self, probe: &Probe, timeout: u64) -> ProbeOutcome {
@@ -215,4 +221,21 @@ fn whoever_looks_half_a_timeout_too_late_knows_nothing() {
     let outcome = |late| one.too_late(one.deadline.after(late));
     assert_eq!(outcome(49), unhealthy("no answer within 100 ms"));
     assert_eq!(outcome(50), ProbeOutcome::Unknown);
+}
+
+#[test]
+fn answers_go_together_as_far_as_they_fit() {
+    let mut answers = wire::Answers::default();
+    assert!(answers.is_empty());
+    let long = unhealthy(&"x".repeat(TROUBLE_BYTES));
+    let all =
+        [ProbeOutcome::Healthy, long.clone(), ProbeOutcome::Unknown, long.clone(), long.clone()];
+    for (number, outcome) in (1..).zip(&all) {
+        assert!(answers.add(number, outcome), "{number}");
+    }
+    assert!(!answers.add(6, &long));
+    let decoded = wire::decode_answers(&answers.take()).unwrap();
+    assert_eq!(decoded, (1..).zip(all).collect::<Vec<_>>());
+    assert!(answers.is_empty());
+    assert_eq!(wire::decode_answers(b"no answers"), None);
 }

@@ -1,5 +1,5 @@
-//! Messages between sitter and prober: for each question one message in each direction. Both are
-//! the same program, so messages have no versions.
+//! Messages between sitter and prober: a message for each question, and one for several answers. Both
+//! are the same program, so messages have no versions.
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -10,8 +10,8 @@ use orchestra_model::{
     Millis, ScoreName,
     journal::{ByteReader, push_bytes},
     service::{
-        HttpPath, PATH_BYTES, PORT_NAME_BYTES, PortName, Probe, SOCKET_NAME_BYTES, SocketName,
-        Target,
+        HttpPath, OpenTarget, PATH_BYTES, PORT_NAME_BYTES, PortName, Probe, SOCKET_NAME_BYTES,
+        SocketName, Target,
     },
 };
 use orchestra_units::{ProbeOutcome, bounds::TROUBLE_BYTES};
@@ -76,6 +76,10 @@ pub(crate) fn encode_question(number: u64, call: &Call, timeout: Millis) -> Vec<
             out.push(3);
             push_bytes(&mut out, name.as_str().as_bytes());
         }
+        Target::Open(open) => {
+            out.push(4);
+            push_bytes(&mut out, open.as_str().as_bytes());
+        }
     }
     match &call.path {
         None => out.push(1),
@@ -95,6 +99,7 @@ impl Question {
             1 => Target::Port(u16::try_from(reader.u32()?).ok()?),
             2 => Target::Unix(SocketName::new(reader.text(SOCKET_NAME_BYTES)?).ok()?),
             3 => Target::Named(PortName::new(reader.text(PORT_NAME_BYTES)?).ok()?),
+            4 => Target::Open(OpenTarget::new(reader.text(PATH_BYTES)?).ok()?),
             _ => return None,
         };
         let path = match reader.u8()? {
@@ -107,31 +112,55 @@ impl Question {
     }
 }
 
-/// Encodes an answer.
-pub(super) fn encode_answer(number: u64, outcome: &ProbeOutcome) -> Vec<u8> {
-    let mut out = number.to_le_bytes().to_vec();
-    match outcome {
-        ProbeOutcome::Healthy => out.push(1),
-        ProbeOutcome::Unhealthy(why) => {
-            out.push(2);
-            push_bytes(&mut out, why.as_bytes());
+/// Answers that are to be sent in one message.
+#[derive(Debug, Default)]
+pub(super) struct Answers(Vec<u8>);
+
+impl Answers {
+    /// Adds an answer. Returns whether there was room for it.
+    pub(super) fn add(&mut self, number: u64, outcome: &ProbeOutcome) -> bool {
+        let before = self.0.len();
+        self.0.extend(number.to_le_bytes());
+        match outcome {
+            ProbeOutcome::Healthy => self.0.push(1),
+            ProbeOutcome::Unhealthy(why) => {
+                self.0.push(2);
+                push_bytes(&mut self.0, why.as_bytes());
+            }
+            ProbeOutcome::Unknown => self.0.push(3),
         }
-        ProbeOutcome::Unknown => out.push(3),
+        let fits = self.0.len() <= MESSAGE_BYTES;
+        if !fits {
+            self.0.truncate(before);
+        }
+        fits
     }
-    out
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes the message that holds them.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
 }
 
-/// Reads an answer; `None` if it makes no sense.
-pub(crate) fn decode_answer(bytes: &[u8]) -> Option<(u64, ProbeOutcome)> {
+/// Reads the answers in a message; `None` if it makes no sense.
+pub(crate) fn decode_answers(bytes: &[u8]) -> Option<Vec<(u64, ProbeOutcome)>> {
     let mut reader = ByteReader::new(bytes);
-    let number = reader.u64()?;
-    let outcome = match reader.u8()? {
-        1 => ProbeOutcome::Healthy,
-        2 => ProbeOutcome::Unhealthy(reader.text(TROUBLE_BYTES)?.to_owned()),
-        3 => ProbeOutcome::Unknown,
-        _ => return None,
-    };
-    reader.is_empty().then_some((number, outcome))
+    let mut answers = Vec::new();
+    while !reader.is_empty() {
+        let number = reader.u64()?;
+        let outcome = match reader.u8()? {
+            1 => ProbeOutcome::Healthy,
+            2 => ProbeOutcome::Unhealthy(reader.text(TROUBLE_BYTES)?.to_owned()),
+            3 => ProbeOutcome::Unknown,
+            _ => return None,
+        };
+        answers.push((number, outcome));
+    }
+    Some(answers)
 }
 
 /// Sends a message, without waiting for room.

@@ -44,7 +44,7 @@ const STUCK: u64 = 10_000;
 const LIVED: u64 = 60_000;
 /// The pause (ms) after a second failure in a row, and the longest pause.
 const PAUSE: (u64, u64) = (250, 60_000);
-/// Most answers that are taken from one prober in a turn.
+/// Most messages of answers that are taken from one prober in a turn.
 const TURN: usize = 128;
 
 /// What came of a question.
@@ -144,16 +144,18 @@ impl Probers {
         for _ in 0..TURN {
             let Some(socket) = prober.socket() else { break };
             let said = match inbox.receive(socket) {
-                Ok(Some((bytes, _))) => wire::decode_answer(bytes),
+                Ok(Some((bytes, _))) => wire::decode_answers(bytes),
                 Err(Errno::AGAIN) => break,
                 Ok(None) | Err(_) => None,
             };
-            let Some((number, outcome)) = said else {
+            let Some(said) = said else {
                 answers.extend(prober.lose("it is at its end, or makes no sense", now));
                 break;
             };
-            if let Some(open) = prober.open.remove(&ProbeNumber(number)) {
-                answers.push((open.unit, ProbeNumber(number), outcome));
+            for (number, outcome) in said {
+                if let Some(open) = prober.open.remove(&ProbeNumber(number)) {
+                    answers.push((open.unit, ProbeNumber(number), outcome));
+                }
             }
         }
         answers

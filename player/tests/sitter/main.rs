@@ -103,7 +103,7 @@ fn main() -> ExitCode {
         },
         Some("answer") => units::health::answer(),
         Some("pour") => flood::write(&arguments[1..]),
-        Some("measure") => measure::run(),
+        Some("measure") => measure::run(&arguments[1..]),
         Some("say") => units::ready::say(&arguments[1..]),
         None if env::var_os("ORC_SERVICE").is_some() => units::restarts::be_service(),
         Some("launcher") => match sitter::launcher::run() {

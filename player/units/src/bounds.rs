@@ -25,6 +25,12 @@ pub const READY_TIMEOUT_MS: u64 = 1_000;
 /// How long a check of a run that is not ready yet may take (ms). A score takes longer than a
 /// connection.
 pub const READY_CHECK_TIMEOUT_MS: u64 = 10_000;
+/// The steps between moments at which units are asked about their health together (ms), longest first.
+/// The first that is short enough is used; where none is, each unit has moments of its own.
+pub const PROBE_STEPS_MS: [u64; 2] = [100, 10];
+/// At so many moments within the time between two probes of a unit others are asked, at least: those
+/// who ask and those who answer are not to be busy all at once.
+pub const PROBE_MOMENTS: u64 = 100;
 /// A unit is flapping after so many turns within [`FLAPPING_MS`].
 pub const FLAPS: usize = 4;
 /// The time within which [`FLAPS`] turns make a unit flapping (ms).

@@ -53,6 +53,9 @@ impl Units {
         // Asked first, because a unit that is forgotten has no links.
         let neighbours = self.neighbours(key);
         self.follow_alone(key);
+        if let Some(tended) = self.tended.get_mut(key) {
+            tended.is_ahead = false;
+        }
         self.follow_links(neighbours);
     }
 

@@ -54,6 +54,14 @@ pub struct Units {
 pub(crate) struct Tended {
     /// Its last order, with its parameters; `None` if the parameters are gone.
     pub(crate) order: Option<Arc<UnitOrder>>,
+    /// How many entries there were when the last was made that an early beginning of its next run
+    /// rests on: its order, and that the run's number is spoken for.
+    pub(crate) rests_on: u64,
+    /// Its run is over by the present input, on disk it still goes on, and the next number is spoken
+    /// for there: a run that begins now may begin early.
+    pub(crate) is_ahead: bool,
+    /// An earlier sitter may have begun the run after the one that is on disk.
+    pub(crate) is_doubtful: bool,
     /// This sitter started or found the process of its run.
     pub(crate) is_found: bool,
     /// This sitter told its run to end, or kills it.
@@ -77,6 +85,8 @@ pub(crate) struct Tended {
 #[derive(Debug)]
 struct Held {
     after: u64,
+    /// How many entries there were when it was asked for.
+    asked: u64,
     effect: Effect,
 }
 
@@ -181,11 +191,11 @@ impl Units {
         self.durable = self.recorded;
         let (mut spawns, mut orders) = (Vec::new(), Vec::new());
         self.effects.retain(|held| match &held.effect {
-            Effect::Spawn { unit, .. } if held.after > durable => {
+            Effect::Spawn { unit, .. } if held.asked > durable => {
                 spawns.push(unit.clone());
                 false
             }
-            Effect::Watching { key, .. } if held.after > durable => {
+            Effect::Watching { key, .. } if held.asked > durable => {
                 orders.push(*key);
                 false
             }
@@ -211,6 +221,11 @@ impl Units {
             return None;
         }
         self.effects.pop_front().map(|held| held.effect)
+    }
+
+    /// Whether [`Units::poll_effect`] has one now.
+    pub fn has_effect(&self) -> bool {
+        self.effects.front().is_some_and(|held| held.after <= self.durable)
     }
 
     /// Checks every invariant of the engine. Tests call it after each step.
@@ -274,7 +289,24 @@ impl Units {
 
     /// Asks for an effect once everything recorded so far is durable.
     pub(crate) fn act(&mut self, effect: Effect) {
-        self.effects.push_back(Held { after: self.recorded, effect });
+        let asked = self.recorded;
+        self.effects.push_back(Held { after: asked, asked, effect });
+    }
+
+    /// Asks for an effect once the first `after` entries are durable.
+    pub(crate) fn act_after(&mut self, after: u64, effect: Effect) {
+        let place = self.effects.partition_point(|held| held.after <= after);
+        self.effects.insert(place, Held { after, asked: self.recorded, effect });
+    }
+
+    /// Notes that what was recorded last of a unit is what its next run rests on.
+    pub(crate) fn note_grounds(&mut self, key: &UnitKey) {
+        self.tend(key).rests_on = self.recorded;
+    }
+
+    /// Returns whether so many of the recorded entries are durable.
+    pub(crate) fn is_durable(&self, entries: u64) -> bool {
+        entries <= self.durable
     }
 
     /// Takes back effects for a run of which nothing is left, if they were not given yet. They must

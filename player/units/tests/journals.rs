@@ -183,6 +183,7 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
         for (stage, watch_end) in stages.iter().cycle().zip(watches) {
             let status = Status {
                 last: run_id(1),
+                ahead: stage == &Stage::Ended || stage == &Stage::GaveUp,
                 stage: stage.clone(),
                 since: Timestamp(3),
                 waits: 4,

@@ -33,8 +33,49 @@ fn a_run_that_ended_meanwhile_is_restarted_by_its_rule() {
     let mut rig = Rig::up(running(1));
     rig.crash(1_000);
     assert_eq!(words(&rig.told(RunEvent::MainEnded(RunEnd::Unknown))), ["kill 1"]);
-    assert_eq!(spawned_run(&rig.told(RunEvent::Emptied)), Some(2));
+    let next = spawned_run(&rig.told(RunEvent::Emptied));
+    assert_eq!(next, Some(3), "the last sitter may have begun the second");
     assert_eq!(rig.report().restarts, 1);
+}
+
+#[test]
+fn a_run_that_began_before_it_was_on_disk_is_hunted_and_its_number_left_out() {
+    let mut rig = Rig::up(running(1));
+    for event in [RunEvent::MainEnded(CRASH), RunEvent::Emptied] {
+        let run = rig.unit().status.last;
+        rig.take(Input::Run { unit: key(), run, event });
+    }
+    assert_eq!(spawned_run(&rig.effects()), Some(2));
+    // Nothing of that is written.
+    assert_eq!(words(&rig.crash(0)), ["find 1"]);
+    // What is killed is all that is left of the unit.
+    assert_eq!(words(&rig.told(RunEvent::MainEnded(RunEnd::Unknown))), ["kill 1"]);
+    assert_eq!(words(&rig.crash(0)), ["find 1", "kill 1"], "the number is still left out");
+    assert_eq!(spawned_run(&rig.told(RunEvent::Emptied)), Some(3));
+    assert_eq!(words(&rig.crash(0)), ["kill 3"]);
+    assert_eq!(spawned_run(&rig.told(RunEvent::Emptied)), Some(4), "nothing follows a start early");
+}
+
+#[test]
+fn a_unit_that_is_gone_keeps_the_number_that_may_have_been_used() {
+    let mut rig = Rig::up(running(1));
+    rig.crash(0);
+    rig.order(order(2, Wanted::Gone));
+    rig.told(RunEvent::MainEnded(RunEnd::Unknown));
+    rig.told(RunEvent::Emptied);
+    assert_eq!(rig.units.state().tombstones()[&key()].last, run_id(2));
+}
+
+#[test]
+fn a_run_that_lives_was_followed_by_no_other() {
+    let mut rig = Rig::up(running(1));
+    rig.crash(0);
+    rig.told(RunEvent::Found);
+    for event in [RunEvent::MainEnded(CRASH), RunEvent::Emptied] {
+        let run = rig.unit().status.last;
+        rig.take(Input::Run { unit: key(), run, event });
+    }
+    assert_eq!(spawned_run(&rig.effects()), Some(2));
 }
 
 #[test]
@@ -104,7 +145,7 @@ fn a_wait_is_over_when_it_would_have_been() {
 fn a_reboot_ends_runs_and_starts_what_is_wanted_without_counting() {
     let attempts = Some(0);
     let mut rig = Rig::up(with_restart(1, RestartRule { attempts, ..Default::default() }));
-    assert_eq!(words(&rig.reboot()), ["spawn 2"]);
+    assert_eq!(words(&rig.reboot()), ["spawn 3"]);
     assert_eq!(rig.report().last_end, Some(RunEnd::HostRestarted));
     assert_eq!(rig.report().restarts, 0);
     rig.order(order(2, Wanted::Stopped));
@@ -165,11 +206,11 @@ fn a_unit_whose_parameters_are_gone_waits_for_them() {
         params: Params::from_pairs([("port", "80")]).unwrap(),
     };
     assert_eq!(words(&rig.feed(found(9))), [] as [&str; 0], "of another order");
-    assert_eq!(spawned_run(&rig.feed(found(1))), Some(2));
+    assert_eq!(spawned_run(&rig.feed(found(1))), Some(3));
     rig.spawned();
     rig.reboot();
     assert_eq!(rig.state(), UnitState::AwaitingParams);
-    assert_eq!(spawned_run(&rig.order(secret(2))), Some(3), "or for an order that brings them");
+    assert_eq!(spawned_run(&rig.order(secret(2))), Some(5), "or for an order that brings them");
 }
 
 #[test]

@@ -53,9 +53,36 @@ fn a_run_of_which_nothing_is_left_is_followed_in_one_write_and_not_killed() {
     for event in [RunEvent::MainEnded(CRASH), RunEvent::Emptied] {
         rig.take(Input::Run { unit: key(), run, event });
     }
+    assert_eq!(words(&rig.effects()), ["spawn 2"], "its number was spoken for on disk");
+    rig.commit();
+    assert_eq!(rig.effects(), []);
+}
+
+#[test]
+fn a_run_whose_number_is_not_spoken_for_on_disk_waits_for_the_disk() {
+    let mut rig = Rig::new();
+    rig.order(running(1));
+    let run = rig.unit().status.last;
+    let mark = process(run, rig.boot, rig.boot_ms);
+    for event in [RunEvent::Spawned(mark), RunEvent::MainEnded(CRASH), RunEvent::Emptied] {
+        rig.take(Input::Run { unit: key(), run, event });
+    }
     assert_eq!(rig.effects(), []);
     rig.commit();
     assert_eq!(words(&rig.effects()), ["spawn 2"]);
+}
+
+#[test]
+fn a_run_of_an_order_that_is_not_on_disk_waits_for_the_disk() {
+    let mut rig = Rig::up(running(1));
+    let run = rig.unit().status.last;
+    rig.try_order(running(2)).unwrap();
+    for event in [RunEvent::MainEnded(CRASH), RunEvent::Emptied] {
+        rig.take(Input::Run { unit: key(), run, event });
+    }
+    assert_eq!(spawned_run(&rig.effects()), None);
+    rig.commit();
+    assert_eq!(spawned_run(&rig.effects()), Some(2));
 }
 
 #[test]

@@ -29,7 +29,8 @@ mod upkeep;
 
 pub use file::{FileChange, FileOutcome, FileStanding, ServiceFile};
 pub use health::{
-    HealthRule, HttpPath, InvalidProbe, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target,
+    HealthRule, HttpPath, InvalidProbe, OfInstance, OpenTarget, PATH_BYTES, Probe,
+    SOCKET_NAME_BYTES, SocketName, Target, Unprobeable,
 };
 pub use judgement::{Judgement, OnUnhealthy};
 pub use logs::{

@@ -2,7 +2,7 @@
 
 use orchestra_model::{
     ScoreName,
-    service::{HealthRule, HttpPath, PortName, Probe, SocketName, Target},
+    service::{HealthRule, HttpPath, OpenTarget, PortName, Probe, SocketName, Target},
 };
 
 use super::unit::bounded;
@@ -53,6 +53,7 @@ impl From<&Probe> for v1::HealthProbe {
             Target::Port(port) => Wire::Port(u32::from(*port)),
             Target::Named(name) => Wire::PortName(name.as_str().to_owned()),
             Target::Unix(name) => Wire::Socket(name.as_str().to_owned()),
+            Target::Open(open) => Wire::Open(open.as_str().to_owned()),
         };
         Self { target: Some(target), http_path }
     }
@@ -71,6 +72,7 @@ impl TryFrom<&v1::HealthProbe> for Probe {
             Wire::Socket(name) => {
                 Target::Unix(SocketName::new(name).in_field("HealthProbe.socket")?)
             }
+            Wire::Open(text) => Target::Open(OpenTarget::new(text).in_field("HealthProbe.open")?),
             Wire::Score(_) if probe.http_path.is_some() => {
                 return Err(Invalid::field("HealthProbe.http_path"));
             }

@@ -2,7 +2,7 @@
 //! answer.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs::File,
     os::unix::fs::FileExt,
     time::Duration,
@@ -75,6 +75,9 @@ pub(super) struct Launcher<T> {
     pub(super) full: bool,
     /// The taps that it reads.
     pub(super) taps: BTreeMap<TapId, Held>,
+    /// Those of them about which it was asked something, and some that were answered: so that no
+    /// turn of the loop looks through all taps.
+    pub(super) asked_about: BTreeSet<TapId>,
     /// What its second thread said of taps of requests that its first has not answered.
     ahead: Ahead,
     /// What is still to be told to it, in order.
@@ -155,6 +158,7 @@ impl<T> Launcher<T> {
             in_flight: VecDeque::new(),
             full: false,
             taps: BTreeMap::new(),
+            asked_about: BTreeSet::new(),
             ahead: Ahead::default(),
             errands: Errands::default(),
             hold: Hold::No,
@@ -182,8 +186,8 @@ impl<T> Launcher<T> {
     fn owes_of_taps(&self) -> bool {
         // A tap that has a launcher of its own is not urgent until its attempt is to be settled.
         let adopts = !matches!(self.whose, Whose::Alone(_));
-        self.hold == Hold::Asked
-            || self.taps.values().any(|held| held.closing > 0 || (adopts && held.adopting))
+        let mut asked = self.asked_about.iter().filter_map(|id| self.taps.get(id));
+        self.hold == Hold::Asked || asked.any(|held| held.closing > 0 || (adopts && held.adopting))
     }
 
     /// Returns whether it owes an answer and has been silent for so long.
@@ -380,19 +384,27 @@ impl<T> Launcher<T> {
             }
             _ if is_born => {}
             // Nothing else that is said of this tap matters.
-            _ => drop(self.taps.remove(&tap)),
+            _ => {
+                self.asked_about.remove(&tap);
+                self.taps.remove(&tap);
+            }
         }
     }
 
     /// Notes what is said of a tap. Returns whether the sitter waits for it.
     fn is_news(&mut self, id: TapId, account: &Account) -> bool {
         if account.over {
+            self.asked_about.remove(&id);
             return self.taps.remove(&id).is_some();
         }
         let Some(held) = self.taps.get_mut(&id) else { return false };
         if std::mem::take(&mut held.adopting) {
+            if held.closing == 0 {
+                self.asked_about.remove(&id);
+            }
             return false;
         }
+        self.asked_about.remove(&id);
         held.discards = true;
         std::mem::take(&mut held.closing) > 0
     }
@@ -435,7 +447,7 @@ impl<T> Launcher<T> {
     /// Looks whether it is stuck with one tap while others are to be read. Otherwise processes that
     /// write to those would wait until something else shows that the launcher is stuck.
     pub(super) fn watch(&mut self, now: BootMillis, beat: Beat) {
-        let several = self.taps.values().filter(|held| !held.discards).count() > 1;
+        let several = self.taps.values().filter(|held| !held.discards).nth(1).is_some();
         if !several || self.owes() {
             (self.watch_at, self.watched) = (None, None);
         } else if self.watch_at.is_none_or(|at| now >= at) {

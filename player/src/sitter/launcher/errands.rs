@@ -76,6 +76,7 @@ impl<T> Launcher<T> {
         let closing = held.closing > 0;
         self.will_owe(now);
         self.taps.insert(id, Held { adopting: true, ..held });
+        self.asked_about.insert(id);
         self.errands.queue.push_back(Errand::Adopt(id));
         if closing {
             self.errands.queue.push_back(Errand::Close(id));
@@ -93,6 +94,7 @@ impl<T> Launcher<T> {
         if let Some(held) = self.taps.get_mut(&id) {
             held.closing = 1;
         }
+        self.asked_about.insert(id);
         self.errands.queue.push_back(Errand::Close(id));
         self.run_errands(poller, now);
         true
@@ -100,10 +102,16 @@ impl<T> Launcher<T> {
 
     /// Has it release a tap.
     pub(super) fn forget(&mut self, id: TapId, poller: &Poller, now: BootMillis) {
+        self.asked_about.remove(&id);
         if self.taps.remove(&id).is_some() {
             self.errands.queue.push_back(Errand::Forget(id));
             self.run_errands(poller, now);
         }
+    }
+
+    /// Has it write lines into a log. They are lost if it has no room: nobody waits for them.
+    pub(super) fn note(&self, id: TapId, lines: &[u8]) {
+        let _ = say(&self.sockets.taps, &wire::encode_note(id, lines), &[]);
     }
 
     /// Has it move nothing by itself, or go on.

@@ -223,6 +223,14 @@ impl<T> Launchers<T> {
         self.all.values_mut().any(|launcher| launcher.close(id, poller, now))
     }
 
+    /// Has lines written into the log of a run, if its launcher has room for that now.
+    pub(crate) fn note(&self, id: TapId, lines: &[u8]) {
+        let mut launchers = self.all.values();
+        if let Some(launcher) = launchers.find(|launcher| launcher.taps.contains_key(&id)) {
+            launcher.note(id, lines);
+        }
+    }
+
     /// Has the launcher of a tap release it.
     pub(crate) fn forget(&mut self, poller: &Poller, id: TapId, now: BootMillis) {
         self.all.values_mut().for_each(|launcher| launcher.forget(id, poller, now));

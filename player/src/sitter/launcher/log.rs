@@ -127,6 +127,24 @@ impl Log {
         Ok(())
     }
 
+    /// Writes lines that the run has not written. A line that the run has not ended yet is broken
+    /// there. What cannot be written is dropped.
+    pub(super) fn note(&mut self, lines: &[u8]) {
+        if self.say_what_is_missing().is_ok() && self.begin_line().is_ok() {
+            let _ = self.write(lines);
+        }
+    }
+
+    /// Ends the line that was begun, if any.
+    fn begin_line(&mut self) -> io::Result<()> {
+        let Open { file, len, .. } = self.ready()?;
+        let mut last = [b'\n'];
+        if let Some(before) = len.checked_sub(1) {
+            file.read_exact_at(&mut last, before)?;
+        }
+        if last == *b"\n" { Ok(()) } else { self.write(b"\n") }
+    }
+
     fn say_what_is_missing(&mut self) -> Result<(), Errno> {
         if self.dropped > 0 {
             let text = format!("\n[{} bytes are missing here: no space]\n", self.dropped);
@@ -287,6 +305,25 @@ mod tests {
     use super::*;
     use crate::sitter::stream::make_pipes;
 
+    /// The directory of a unit's log. It is alone: the logs beside it share a budget with it.
+    struct Place {
+        web: std::path::PathBuf,
+        _temp: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let temp = tempfile::tempdir().unwrap();
+            let web = temp.path().join("web");
+            fs::create_dir(&web).unwrap();
+            Self { web, _temp: temp }
+        }
+
+        fn web(&self) -> &std::path::Path {
+            &self.web
+        }
+    }
+
     /// A log in a directory, and both ends of the pipe that it reads.
     fn log(path: &std::path::Path) -> (Log, Pipe, File) {
         let dir = rustix::fs::open(path, OFlags::RDONLY, Mode::empty()).unwrap();
@@ -314,8 +351,8 @@ mod tests {
 
     #[test]
     fn files_end_with_a_line_and_the_newest_are_kept() {
-        let temp = tempfile::tempdir().unwrap();
-        let (mut log, pipe, mut writer) = log(temp.path());
+        let temp = Place::new();
+        let (mut log, pipe, mut writer) = log(temp.web());
         let line = |n: u32| format!("{n:>width$}\n", width = 999 + (n % 7) as usize);
         let lines = 150_000;
         for n in 0..lines {
@@ -325,7 +362,7 @@ mod tests {
             }
         }
         move_all(&mut log, &pipe);
-        let files = files(temp.path());
+        let files = files(temp.web());
         assert_eq!(files.len(), 10);
         for (number, bytes) in &files {
             assert_eq!(bytes.last(), Some(&b'\n'), "{number}");
@@ -340,38 +377,53 @@ mod tests {
 
     #[test]
     fn whoever_finds_the_newest_taken_begins_the_next() {
-        let temp = tempfile::tempdir().unwrap();
-        let (mut first, pipe, mut writer) = log(temp.path());
+        let temp = Place::new();
+        let (mut first, pipe, mut writer) = log(temp.web());
         writer.write_all(b"one\n").unwrap();
         move_all(&mut first, &pipe);
-        let (mut second, pipe, mut writer) = log(temp.path());
+        let (mut second, pipe, mut writer) = log(temp.web());
         writer.write_all(b"two\n").unwrap();
         move_all(&mut second, &pipe);
         drop(first);
         drop(second);
-        let (mut third, pipe, mut writer) = log(temp.path());
+        let (mut third, pipe, mut writer) = log(temp.web());
         writer.write_all(b"three\n").unwrap();
         move_all(&mut third, &pipe);
         let expected = [(1, b"one\n".to_vec()), (2, b"two\nthree\n".to_vec())];
-        assert_eq!(files(temp.path()), expected);
+        assert_eq!(files(temp.web()), expected);
+    }
+
+    #[test]
+    fn what_the_run_has_not_written_stands_on_lines_of_its_own() {
+        let temp = Place::new();
+        let (mut log, pipe, mut writer) = log(temp.web());
+        log.note(b"check: first\n");
+        writer.write_all(b"half a ").unwrap();
+        move_all(&mut log, &pipe);
+        log.note(b"check: refused\ncheck: by db1\n");
+        writer.write_all(b"line\n").unwrap();
+        move_all(&mut log, &pipe);
+        log.note(b"check: last\n");
+        let text = b"check: first\nhalf a \ncheck: refused\ncheck: by db1\nline\ncheck: last\n";
+        assert_eq!(files(temp.web()), [(1, text.to_vec())]);
     }
 
     #[test]
     fn what_cannot_be_written_is_counted() {
-        let temp = tempfile::tempdir().unwrap();
-        let (mut log, pipe, mut writer) = log(temp.path());
+        let temp = Place::new();
+        let (mut log, pipe, mut writer) = log(temp.web());
         // A file that takes nothing stands for a full disk.
         let full = File::options().write(true).open("/dev/full").unwrap();
         log.open = Some(Open { file: full, number: 2, len: 0, most: 1 << 20, oldest: 1 });
-        fs::write(temp.path().join("out.1"), "old\n").unwrap();
+        fs::write(temp.web().join("out.1"), "old\n").unwrap();
         writer.write_all(b"lost").unwrap();
         move_all(&mut log, &pipe);
         assert_eq!(log.dropped, 4);
-        assert_eq!(files(temp.path()), [], "the oldest was to make room");
+        assert_eq!(files(temp.web()), [], "the oldest was to make room");
         log.open = None;
         writer.write_all(b"kept\n").unwrap();
         move_all(&mut log, &pipe);
         let said = b"\n[4 bytes are missing here: no space]\nkept\n".to_vec();
-        assert_eq!(files(temp.path()), [(1, said)]);
+        assert_eq!(files(temp.web()), [(1, said)]);
     }
 }

@@ -363,6 +363,7 @@ impl ByteReader {
                 }
             }
             Asked::Forget(ids) => ids.into_iter().for_each(|id| self.forget(id)),
+            Asked::Note(id, text) => self.note(id, &text),
             Asked::Hold => {
                 (self.holds, self.answers.holds) = (true, true);
                 self.held.store(!self.all.is_empty(), Ordering::Relaxed);
@@ -374,6 +375,15 @@ impl ByteReader {
             Asked::Launch(_) => return Err(LauncherError::Message),
         }
         Ok(Sitter::There)
+    }
+
+    /// Writes lines into the log of a run's standard error. They are lost if there is none.
+    fn note(&self, id: TapId, text: &[u8]) {
+        let spouts = self.all.get(&id).map(|tap| &tap.spouts);
+        if let Some([_, Spout { filling: Some(Filling::Log(log, run)), .. }]) = spouts {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.of(*run).note(text);
+        }
     }
 
     /// Takes over the taps that the first thread has opened.

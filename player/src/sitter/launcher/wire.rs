@@ -73,6 +73,7 @@ mod ask {
     pub(super) const FORGET: u8 = 4;
     pub(super) const HOLD: u8 = 5;
     pub(super) const GO_ON: u8 = 6;
+    pub(super) const NOTE: u8 = 7;
 }
 
 /// The name of a tap, unique within a sitter.
@@ -207,6 +208,8 @@ pub(super) enum Asked {
     Close(Vec<TapId>),
     /// To release these taps.
     Forget(Vec<TapId>),
+    /// To write these lines into the log of a run, beside what the run writes.
+    Note(TapId, Vec<u8>),
     /// To move nothing more by itself, and to keep the pipes open.
     Hold,
     /// To go on after that.
@@ -340,6 +343,10 @@ pub(super) fn encode_forget(ids: &[TapId]) -> Vec<u8> {
     encode_ids(ask::FORGET, ids)
 }
 
+pub(super) fn encode_note(id: TapId, text: &[u8]) -> Vec<u8> {
+    [&[ask::NOTE][..], &id.0.to_le_bytes(), text].concat()
+}
+
 pub(super) fn encode_hold(holds: bool) -> Vec<u8> {
     vec![if holds { ask::HOLD } else { ask::GO_ON }]
 }
@@ -379,6 +386,10 @@ impl Asked {
             }
             ask::CLOSE => ids().map(Asked::Close),
             ask::FORGET => ids().map(Asked::Forget),
+            ask::NOTE => {
+                let (id, text) = rest.split_first_chunk()?;
+                Some(Asked::Note(TapId(u64::from_le_bytes(*id)), text.to_vec()))
+            }
             ask::HOLD => Some(Asked::Hold),
             ask::GO_ON => Some(Asked::GoOn),
             _ => None,
@@ -741,6 +752,8 @@ mod tests {
         let read = |bytes: &[u8]| Asked::decode(bytes, Vec::new(), true);
         assert!(matches!(read(&encode_close(&ids)), Some(Asked::Close(got)) if got == ids));
         assert!(matches!(read(&encode_forget(&ids)), Some(Asked::Forget(got)) if got == ids));
+        let note = encode_note(TapId(7), b"refused\n");
+        assert!(matches!(read(&note), Some(Asked::Note(TapId(7), text)) if text == b"refused\n"));
         assert!(matches!(read(&encode_hold(true)), Some(Asked::Hold)));
         assert!(matches!(read(&encode_hold(false)), Some(Asked::GoOn)));
         let adoption = encode_adoption(TapId(7), Keep::First(8), &Ready::<()>::At(4), true);

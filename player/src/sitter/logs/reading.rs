@@ -69,9 +69,7 @@ impl Runs {
             LogRuns::Newest if query.follow => Self { first: newest, last: NEVER },
             LogRuns::Newest => only(newest),
             LogRuns::Number(number) => only(RunId { number, ..newest }),
-            LogRuns::Previous if newest.number.0 > 1 => {
-                only(RunId { number: RunNumber(newest.number.0 - 1), ..newest })
-            }
+            // Numbers may be left out, so the one before is the last that wrote anything.
             LogRuns::Previous => {
                 let before = look.marks.iter().map(|mark| mark.run).filter(|run| *run < newest);
                 only(before.max().unwrap_or(RunId { number: RunNumber(0), ..newest }))

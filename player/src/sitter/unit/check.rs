@@ -24,7 +24,7 @@ use crate::{
         clock::BootMillis,
         hunt::Trail,
         scores::Image,
-        stream::Stream,
+        stream::{STREAMS, Stream},
     },
 };
 
@@ -32,6 +32,8 @@ use crate::{
 const LAST_LOOK: u64 = 1_000;
 /// After so many milliseconds of being killed a check counts as one that hangs, and so has failed.
 const HANGS: u64 = 10_000;
+/// Most lines of each stream of a failed check that go into the unit's log.
+const NOTED: usize = 20;
 /// While it is being killed: the first wait before looking whether anything is left, and the longest,
 /// in milliseconds.
 const LOOK: (u64, u64) = (2, 500);
@@ -52,6 +54,8 @@ pub(in crate::sitter) struct Check {
     pub(super) streams: Streams,
     /// Its program.
     pub(super) image: Rc<Image>,
+    /// What is to be written into the unit's log, once it has failed.
+    pub(super) notes: Vec<u8>,
     phase: Phase,
 }
 
@@ -97,7 +101,8 @@ impl Check {
         // Until it is known better.
         let answer = Some(ProbeOutcome::Unknown);
         let (main, phase) = (None, Phase::Starting);
-        Self { score, number, timeout, answer, main, leaf, marks, streams, image, phase }
+        let notes = Vec::new();
+        Self { score, number, timeout, answer, main, leaf, marks, streams, image, notes, phase }
     }
 
     /// Its process is there. `is_asked`: somebody still wants to know.
@@ -243,6 +248,7 @@ impl Check {
         }
         match self.answer.take() {
             Some(ProbeOutcome::Unhealthy(why)) => {
+                self.notes = self.to_note(&why);
                 let said = self.last_words().map_or(why.clone(), |said| format!("{why}: {said}"));
                 Next::Answer(ProbeOutcome::Unhealthy(said))
             }
@@ -253,10 +259,32 @@ impl Check {
 
     /// The last line of standard error with something in it.
     fn last_words(&self) -> Option<String> {
-        let kept = self.streams.kept(Stream::Stderr).ok()??;
-        let output = kept.output().ok()?;
-        let tail = if output.tail.is_empty() { output.head } else { output.tail };
-        last_line(&tail)
+        last_line(&self.last_bytes(Stream::Stderr))
+    }
+
+    /// The last bytes of what it wrote that are kept.
+    fn last_bytes(&self, stream: Stream) -> Vec<u8> {
+        let kept = self.streams.kept(stream).ok().flatten();
+        let output = kept.and_then(|kept| kept.output().ok()).unwrap_or_default();
+        if output.tail.is_empty() { output.head } else { output.tail }
+    }
+
+    /// What goes into the unit's log of a check that failed: why, and its last lines, each with the
+    /// name of the check before it.
+    fn to_note(&self, why: &str) -> Vec<u8> {
+        let mut notes = format!("[{why}]\n").into_bytes();
+        for stream in STREAMS {
+            let bytes = self.last_bytes(stream);
+            let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+            let lines = lines.iter().filter(|line| !line.trim_ascii().is_empty());
+            let lines: Vec<_> = lines.rev().take(NOTED).collect();
+            for line in lines.into_iter().rev() {
+                notes.extend(format!("[{}] ", self.score).into_bytes());
+                notes.extend_from_slice(line);
+                notes.push(b'\n');
+            }
+        }
+        notes
     }
 }
 

@@ -38,6 +38,10 @@ use crate::sitter::{
     users::Runner,
 };
 
+/// How long the same words of a unit's failed checks are not written into its log again, and how long
+/// others are not, in milliseconds.
+const AGAIN: u64 = 600_000;
+const NEXT: u64 = 10_000;
 /// Most checks on a host at once: what more is to be asked is unknown meanwhile.
 const AT_ONCE: usize = 64;
 /// Most processes and threads of a check, where a cgroup can count them.
@@ -397,13 +401,31 @@ impl Sitter {
                         }
                     }
                     Next::Answer(outcome) => {
-                        let number = check.number;
+                        let (number, notes) = (check.number, std::mem::take(&mut check.notes));
+                        self.note_check(&unit, notes, now);
                         self.probed(vec![(unit.clone(), number, outcome)]);
                     }
                     Next::Remove => self.remove_check(&unit, now),
                 }
             }
         }
+    }
+
+    /// Writes what a failed check said into the log of its unit, so that it can be read where the
+    /// unit's own words are. A check that fails again and again does not push those out: what was
+    /// said before is said again after [`AGAIN`], and something else after [`NEXT`].
+    fn note_check(&mut self, unit: &UnitKey, notes: Vec<u8>, now: BootMillis) {
+        let runs = self.keeping.runs.values();
+        let tap = runs.filter(|run| run.unit == *unit).find_map(|run| run.tap);
+        let Some(tap) = tap.filter(|_| !notes.is_empty()) else { return };
+        if let Some((at, before)) = self.keeping.noted.get(unit) {
+            let pause = if *before == notes { AGAIN } else { NEXT };
+            if now < at.after(pause) {
+                return;
+            }
+        }
+        self.launchers.note(tap, &notes);
+        self.keeping.noted.insert(unit.clone(), (now, notes));
     }
 
     fn remove_check(&mut self, unit: &UnitKey, now: BootMillis) {

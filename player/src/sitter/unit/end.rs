@@ -96,7 +96,9 @@ impl Sitter {
     }
 
     fn kill_what_is_left(&mut self, id: u64, now: BootMillis) {
-        if self.keeping.runs.get_mut(&id).is_some_and(|run| run.kill(now)) {
+        let is_empty = self.keeping.runs.get_mut(&id).is_some_and(|run| run.kill(now));
+        self.keeping.note_looks(id);
+        if is_empty {
             self.run_emptied(id);
         }
     }
@@ -104,8 +106,7 @@ impl Sitter {
     /// Looks again at runs that are being killed.
     pub(super) fn look_after_runs(&mut self, now: BootMillis) {
         let is_due = |run: &Run| run.next_look().is_some_and(|at| now >= at);
-        let due = self.keeping.runs.iter().filter(|(_, run)| is_due(run));
-        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+        for id in self.keeping.restless_runs(is_due) {
             self.kill_what_is_left(id, now);
         }
     }
@@ -113,6 +114,7 @@ impl Sitter {
     /// Takes that nothing of a run is left.
     fn run_emptied(&mut self, id: u64) {
         let Some(run) = self.keeping.runs.remove(&id) else { return };
+        self.keeping.restless.remove(&id);
         if let Some(main) = run.main.filter(|main| !main.child) {
             self.poller.remove(&main.pidfd);
         }
@@ -132,6 +134,7 @@ impl Sitter {
         self.left.extend(self.limiting_leaves(unit).into_iter().filter(|leaf| !leaf.remove()));
         self.keeping.place.forget(unit);
         self.keeping.unchecked.remove(unit);
+        self.keeping.noted.remove(unit);
         self.spool_dir.remove_log(&super::place::name_of(unit));
     }
 }

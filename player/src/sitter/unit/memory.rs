@@ -4,8 +4,8 @@
 use orchestra_model::{ByteSize, service::Exhausted};
 use orchestra_units::RunEvent;
 
-use super::place::name_of;
-use crate::sitter::{ALARMS, Sitter, clock::BootMillis, limits::OutOfMemoryAlarm, poll::Token};
+use super::{place::name_of, run::Run};
+use crate::sitter::{ALARMS, Sitter, clock::BootMillis, poll::Token};
 
 /// Returns the id of the run whose alarm has this token, if it is one.
 pub(super) fn id_of_alarm(token: Token) -> Option<u64> {
@@ -44,12 +44,8 @@ impl Sitter {
 
     /// Looks again at runs whose alarm has fired when nothing had been killed yet.
     pub(super) fn look_after_alarms(&mut self, now: BootMillis) {
-        let is_due = |at: BootMillis| now >= at;
-        let runs = self.keeping.runs.iter();
-        let due = runs.filter(|(_, run)| {
-            run.alarm.as_ref().and_then(OutOfMemoryAlarm::next_look).is_some_and(is_due)
-        });
-        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+        let is_due = |run: &Run| run.next_look_at_memory().is_some_and(|at| now >= at);
+        for id in self.keeping.restless_runs(is_due) {
             self.look_at_memory(id);
         }
     }
@@ -59,7 +55,8 @@ impl Sitter {
         let Some(run) = self.keeping.runs.get_mut(&id) else { return };
         let Some(alarm) = &mut run.alarm else { return };
         if alarm.killed() == 0 {
-            return alarm.looked(BootMillis::now());
+            alarm.looked(BootMillis::now());
+            return self.keeping.note_looks(id);
         }
         let exhausted =
             Exhausted { limit: alarm.limit().map(ByteSize), peak: alarm.peak().map(ByteSize) };
@@ -68,6 +65,7 @@ impl Sitter {
         tracing::warn!(%unit, run = %number.number, peak_bytes, "a run was out of memory");
         self.poller.remove(alarm.waits_for().0);
         run.alarm = None;
+        self.keeping.note_looks(id);
         self.keeping.tell(&unit, number, RunEvent::OutOfMemory(exhausted));
     }
 }

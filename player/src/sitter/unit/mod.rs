@@ -16,7 +16,8 @@
 //! - A run is spawned only into an empty leaf, even if the run before it counts as gone.
 //! - The names of a unit's leaf, marks and run directory contain no spool's id. So the sitter of a
 //!   new spool finds what the wiped spool had kept running, and ends it.
-//! - The end of a run, the write that follows it, and the next start wait for no timer.
+//! - The end of a run, the write that follows it, and the next start wait for no timer. The next
+//!   start waits for no write either if the run's number was spoken for on disk before.
 //!
 //! ```text
 //! order     orders and watches: between engine and spool      run      one run's processes
@@ -28,10 +29,10 @@
 //! probe     what is asked of a run, and by whom
 //! checks    scores that are run for that            check    one of them
 //! reload    signals, and parameters that a run reads again
-//! state_dir what a service keeps on a disk
+//! state_dir what a service keeps on a disk       leftovers  directories of units that are gone
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use orchestra_model::{delivery::AttemptKey, service::Room};
 use orchestra_units::{Effect, Input, Now, RunEvent, RunId, State, UnitKey, Units};
@@ -46,6 +47,7 @@ mod check;
 mod checks;
 mod end;
 mod hear;
+mod leftovers;
 mod limits;
 mod memory;
 mod order;
@@ -95,8 +97,13 @@ pub(super) struct Keeping {
     waiting: VecDeque<Waiting>,
     /// Runs that have or had processes, by id, which is also their token.
     pub(super) runs: BTreeMap<u64, Run>,
+    /// The runs among them that have a moment of their own at which to be looked at. They are few,
+    /// so that no turn of the loop looks through all runs.
+    restless: BTreeSet<u64>,
     /// Checks, one of a unit at most.
     pub(super) checks: BTreeMap<UnitKey, Check>,
+    /// What failed checks have had written into the logs of their units last, and when.
+    noted: BTreeMap<UnitKey, (BootMillis, Vec<u8>)>,
     /// Why units could not be checked the last time, where that was told.
     unchecked: BTreeMap<UnitKey, String>,
     hearer: Option<Hearer>,
@@ -122,11 +129,30 @@ impl Keeping {
 
     /// Returns the next deadline of the units.
     pub(super) fn next_deadline(&self) -> Option<BootMillis> {
-        let looks = self.runs.values().filter_map(Run::next_look);
-        let alarms = self.runs.values().filter_map(|run| run.alarm.as_ref()?.next_look());
+        let restless = self.restless.iter().filter_map(|id| self.runs.get(id));
+        let looks = restless.flat_map(Run::next_looks);
         let wake = self.engine.next_wake().map(BootMillis);
         let checks = self.checks.values().filter_map(Check::next_deadline);
-        looks.chain(alarms).chain(checks).chain(wake).chain(self.rewrite_at).min()
+        // That moment has always come.
+        let left = self.place.has_leftovers().then(BootMillis::default);
+        let checks = checks.chain(left);
+        looks.chain(checks).chain(wake).chain(self.rewrite_at).min()
+    }
+
+    /// Notes whether a run has a moment at which to be looked at. Called whenever that may have
+    /// changed.
+    fn note_looks(&mut self, id: u64) {
+        let is_restless = self.runs.get(&id).is_some_and(|run| run.next_looks().next().is_some());
+        match is_restless {
+            true => self.restless.insert(id),
+            false => self.restless.remove(&id),
+        };
+    }
+
+    /// Returns the restless runs for which this is so.
+    fn restless_runs(&self, is_due: impl Fn(&Run) -> bool) -> Vec<u64> {
+        let known = self.restless.iter().filter_map(|id| Some((*id, self.runs.get(id)?)));
+        known.filter(|(_, run)| is_due(run)).map(|(id, _)| id).collect()
     }
 }
 
@@ -135,17 +161,28 @@ impl Sitter {
     /// follows. Starts may have to wait for a launcher.
     pub(super) fn settle_units(&mut self) {
         loop {
+            // What rests on nothing new does not wait for the disk: the next run of a unit is made
+            // while the end of the last one is being written. Where the spool was taken away, the
+            // write makes it anew first.
+            let may_go_ahead = self.keeping.engine.has_effect() && self.is_spool_whole();
+            let mut idle = !may_go_ahead || !self.perform_all_for_units();
             self.commit_units();
-            let mut idle = true;
-            while let Some(effect) = self.keeping.engine.poll_effect() {
-                idle = false;
-                self.perform_for_units(effect);
-            }
-            self.spawn_waiting();
+            idle &= !self.perform_all_for_units();
             if idle && self.keeping.engine.unwritten().is_empty() {
                 return self.end_unasked_checks();
             }
         }
+    }
+
+    /// Performs the effects that wait for nothing. Returns whether there were any.
+    fn perform_all_for_units(&mut self) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.keeping.engine.poll_effect() {
+            any = true;
+            self.perform_for_units(effect);
+        }
+        self.spawn_waiting();
+        any
     }
 
     fn perform_for_units(&mut self, effect: Effect) {
@@ -167,14 +204,13 @@ impl Sitter {
 
     /// One write for all that is unwritten.
     fn commit_units(&mut self) {
-        let keeping = &mut self.keeping;
-        if keeping.engine.unwritten().is_empty() {
+        if self.keeping.engine.unwritten().is_empty() {
             return;
         }
-        let found = keeping.journal.look(self.spool_dir.path());
-        if found != Found::Whole || !self.spool_dir.is_whole() {
+        if !self.is_spool_whole() {
             return self.rewrite_units();
         }
+        let keeping = &mut self.keeping;
         let written = keeping.journal.append(keeping.engine.unwritten());
         let compacted = written.and_then(|()| {
             keeping.engine.written();
@@ -186,6 +222,11 @@ impl Sitter {
         if let Err(error) = compacted {
             self.units_failed(&error.to_string());
         }
+    }
+
+    /// Returns whether spool and units' file are where they were.
+    fn is_spool_whole(&self) -> bool {
+        self.units_are_whole() && self.spool_dir.is_whole()
     }
 
     fn units_failed(&mut self, why: &str) {
@@ -232,6 +273,9 @@ impl Sitter {
         self.look_after_checks(now);
         if self.keeping.rewrite_at.is_some_and(|at| now >= at) {
             self.rewrite_units();
+        }
+        if self.keeping.place.has_leftovers() {
+            self.keeping.place.remove_leftovers();
         }
         if self.keeping.engine.next_wake().is_some_and(|at| now.0 >= at) {
             self.keeping.engine.handle(self::now(), Input::Woken);

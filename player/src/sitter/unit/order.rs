@@ -8,12 +8,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    HostName, Params, ScoreName,
+    ParamKey, Params, ScoreName,
     delivery::{AttemptEnd, AttemptKey, JobPart, OrderNumber, Outcome, Output, Refusal, Term},
     process::ProcessMark,
     proof::Mac,
     score::{Interface, ScoreSpec},
-    service::{Instance, UnitJob, UnitOrder, Upkeep},
+    service::{Instance, OfInstance, UnitJob, UnitOrder},
 };
 use orchestra_spool::{Input, Plan};
 use orchestra_units::{Input as UnitInput, Ordered, Rejection, UnitKey, WatchEnd};
@@ -97,17 +97,21 @@ impl Sitter {
         let nowhere = || Refusal::SpawnFailed("it names no instance for this player".to_owned());
         let instance = command.instance.ok_or_else(nowhere)?;
         let runs = job.wanted.is_to_run();
-        let (params, upkeep) = match runs {
-            true => filled(&part.params, job, instance, &self.surroundings.player)?,
-            false => (part.params.clone(), job.upkeep.clone()),
-        };
-        let spec = match runs {
+        let (params, upkeep, spec) = match runs {
             true => {
+                let player = self.surroundings.player.clone();
+                let params = job.upkeep.ports.fill_params(&part.params, instance.ordinal, &player);
+                let params = params.map_err(|why| Refusal::Parameters(why.to_string()))?;
                 let (score, runner) = self.score_of_unit(&part.score, &params)?;
+                let is_open = |key: &ParamKey| is_no_secret(&score.spec, key);
+                let (ordinal, player, of) = (instance.ordinal, &player, &params);
+                let of_instance = OfInstance { ordinal, player, params: of, is_open: &is_open };
+                let upkeep = job.upkeep.of(of_instance);
+                let upkeep = upkeep.map_err(|why| Refusal::Parameters(why.to_string()))?;
                 self.examine_checks(&upkeep, &params, &runner)?;
-                Some(score.spec)
+                (params, upkeep, Some(score.spec))
             }
-            false => None,
+            false => (part.params.clone(), job.upkeep.clone(), None),
         };
         if runs {
             self.check_limits(&job.service, job.upkeep.resources.as_ref())?;
@@ -248,27 +252,17 @@ impl Sitter {
     }
 }
 
-/// Returns parameters and upkeep with placeholders replaced by the values of this instance.
-fn filled(
-    params: &Params,
-    job: &UnitJob,
-    instance: Instance,
-    player: &HostName,
-) -> Result<(Params, Upkeep), Refusal> {
-    let (ordinal, ports) = (instance.ordinal, &job.upkeep.ports);
-    let upkeep = job.upkeep.of(ordinal).map_err(|why| Refusal::Parameters(why.to_string()))?;
-    let params = ports.fill_params(params, ordinal, player);
-    Ok((params.map_err(|why| Refusal::Parameters(why.to_string()))?, upkeep))
+/// Returns whether a unit's parameters may be written to the units' file: none of them may be a secret.
+fn may_lie_on_disk(unit: &UnitOrder, spec: Option<&ScoreSpec>) -> bool {
+    let is_plain = |key: &ParamKey| spec.is_some_and(|spec| is_no_secret(spec, key));
+    unit.params.iter().all(|(key, _)| is_plain(key))
 }
 
-/// Returns whether a unit's parameters may be written to the units' file: their schema is known,
-/// and none of them is sensitive.
-fn may_lie_on_disk(unit: &UnitOrder, spec: Option<&ScoreSpec>) -> bool {
-    let known = spec.and_then(|spec| spec.params.as_ref());
-    let is_plain = |(key, _): (&orchestra_model::ParamKey, &str)| {
-        known.and_then(|known| known.get(key)).is_some_and(|param| !param.sensitive)
-    };
-    unit.params.iter().all(is_plain)
+/// Returns whether a parameter is certainly no secret: the score's `.conf` lists it, and not as
+/// sensitive.
+fn is_no_secret(spec: &ScoreSpec, key: &ParamKey) -> bool {
+    let known = spec.params.as_ref().and_then(|known| known.get(key));
+    known.is_some_and(|param| !param.sensitive)
 }
 
 fn why_refused(end: WatchEnd) -> String {

@@ -8,6 +8,7 @@
 //!     notify                 0600, the unit's user's: NOTIFY_SOCKET; its launcher's end
 //!     params                 0600, the sitter's, where this is a memory file system
 //!     given                  0600, the unit's user's: ORC_PARAMS_FILE, of services that reload
+//!   ~gone/                   what is left of units that are gone (`leftovers.rs`)
 //! ```
 //!
 //! Names are short, because the path of a socket has at most 107 bytes. `run` belongs to another
@@ -19,10 +20,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File},
     io::{self, Read},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{DirBuilderExt, MetadataExt},
-    },
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -33,11 +31,12 @@ use orchestra_model::{
 use orchestra_units::UnitKey;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, Dir, Gid, Mode, OFlags, RawMode, ResolveFlags, Uid},
+    fs::{AtFlags, Gid, Mode, OFlags, RawMode, ResolveFlags, Uid},
     io::Errno,
 };
 use sha2::{Digest, Sha256};
 
+use super::leftovers::{GONE, Leftovers};
 use crate::sitter::{
     spool_dir::{remove_file, replace_file},
     sys::Identity,
@@ -48,9 +47,6 @@ const PARAMS: &str = "params";
 const NEW_PARAMS: &str = "params.new";
 const GIVEN: &str = "given";
 const NEW_GIVEN: &str = "given.new";
-/// Most entries that are removed from a unit's run directory.
-const ENTRIES: usize = 10_000;
-const DEPTH: usize = 16;
 /// Of `linux/magic.h`.
 const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
@@ -61,6 +57,7 @@ pub(in crate::sitter) struct Place {
     tag: String,
     /// `RUN_DIR/TAG`; `None` until it is needed.
     dir: Option<OwnedFd>,
+    leftovers: Leftovers,
 }
 
 /// Returns the name of a unit on its host, unique within a spool.
@@ -80,7 +77,7 @@ impl Place {
         digest.update([0]);
         digest.update(spool.as_os_str().as_encoded_bytes());
         let tag = digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Self { run_dir: run_dir.to_owned(), tag, dir: None }
+        Self { run_dir: run_dir.to_owned(), tag, dir: None, leftovers: Leftovers::unknown() }
     }
 
     /// Returns what tells the units of this player and spool from those of others.
@@ -101,7 +98,8 @@ impl Place {
     pub(super) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.run_dir.join(&self.tag)).into_iter().flatten();
         let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-        names.filter_map(|name: OsString| name.into_string().ok()).collect()
+        let names = names.filter_map(|name: OsString| name.into_string().ok());
+        names.filter(|name| name != GONE).collect()
     }
 
     /// The directory of a unit.
@@ -117,12 +115,20 @@ impl Place {
     /// Makes what a unit has here, for runs of this user. Returns its directory.
     pub(super) fn make(&mut self, unit: &UnitKey, owner: Option<&Identity>) -> io::Result<OwnedFd> {
         let own = own_dir(self.open()?, &name_of(unit))?;
-        make_dir(own.as_fd(), RUN, 0o700)?;
+        let is_new = make_dir(own.as_fd(), RUN, 0o700)?;
         let found = rustix::fs::fstat(open_beneath(own.as_fd(), RUN.as_ref(), OFlags::PATH)?)?;
         if let Some(owner) = owner
             && (found.st_uid, found.st_gid) != (owner.uid, owner.gid)
         {
-            hand_over(own.as_fd(), owner)?;
+            if !is_new {
+                // Whoever had it before may have opened it to everybody, and put sockets there
+                // that somebody else answers at.
+                self.set_aside(&own, RUN)?;
+                make_dir(own.as_fd(), RUN, 0o700)?;
+            }
+            let run = open_beneath(own.as_fd(), RUN.as_ref(), OFlags::RDONLY)?;
+            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+            rustix::fs::fchown(&run, Some(uid), Some(gid))?;
         }
         Ok(own)
     }
@@ -137,7 +143,9 @@ impl Place {
         Ok((run, owner))
     }
 
-    /// Removes what a unit has here. A directory on which its user has mounted something stays.
+    /// Removes what a unit has here. What is more than a few files is moved out of the way, and
+    /// removed by [`Place::remove_leftovers`]. A directory on which its user has mounted something
+    /// stays.
     pub(super) fn forget(&mut self, unit: &UnitKey) {
         let name = name_of(unit);
         let Ok(place) = self.open() else { return };
@@ -145,12 +153,48 @@ impl Place {
         for file in [PARAMS, NEW_PARAMS, GIVEN, NEW_GIVEN, super::NOTIFY] {
             let _ = remove_file(own.as_fd(), file);
         }
-        let mut most = ENTRIES;
-        if let Ok(run) = open_beneath(own.as_fd(), RUN.as_ref(), OFlags::RDONLY) {
-            clear(&run, DEPTH, &mut most);
-        }
         let _ = rustix::fs::unlinkat(&own, RUN, AtFlags::REMOVEDIR);
-        let _ = rustix::fs::unlinkat(place, &name, AtFlags::REMOVEDIR);
+        if rustix::fs::unlinkat(place, &name, AtFlags::REMOVEDIR).is_err() {
+            let moved = place.try_clone_to_owned().and_then(|place| self.set_aside(&place, &name));
+            if let Err(error) = moved {
+                tracing::warn!(%unit, %error, "cannot remove what a unit had in run_dir");
+            }
+            self.remove_leftovers();
+        }
+    }
+
+    /// Moves an entry of a directory out of the way, to be removed.
+    fn set_aside(&mut self, from: &OwnedFd, name: &str) -> io::Result<()> {
+        let gone = own_dir(self.open()?, GONE)?;
+        self.leftovers.take(gone.as_fd(), from, name.as_ref())
+    }
+
+    /// Whether units that are gone have left something that can be removed.
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.leftovers.are_there
+    }
+
+    /// Removes some of what units that are gone have left.
+    pub(super) fn remove_leftovers(&mut self) {
+        if !self.run_dir.join(&self.tag).join(GONE).is_dir() {
+            self.leftovers.are_there = false;
+            return;
+        }
+        match self.open().and_then(|place| own_dir(place, GONE)) {
+            Ok(gone) => {
+                self.leftovers.remove_some(&gone);
+                if !self.leftovers.are_there
+                    && let Ok(place) = self.open()
+                {
+                    // It stays if something in it stays.
+                    let _ = rustix::fs::unlinkat(place, GONE, AtFlags::REMOVEDIR);
+                }
+            }
+            Err(error) => {
+                self.leftovers.are_there = false;
+                tracing::warn!(%error, "cannot remove what units that are gone have left in run_dir");
+            }
+        }
     }
 
     /// Keeps the parameters of a unit's order, if this is a memory file system. Returns whether
@@ -263,41 +307,14 @@ fn is_in_memory(dir: impl AsFd) -> io::Result<bool> {
 
 /// Opens a directory of another user, if it is on the same file system as its parent. A file system
 /// that was mounted there might not answer.
-fn open_beneath(parent: BorrowedFd<'_>, name: &OsStr, how: OFlags) -> io::Result<OwnedFd> {
+pub(super) fn open_beneath(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    how: OFlags,
+) -> io::Result<OwnedFd> {
     let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
     Ok(rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve)?)
-}
-
-/// Gives the run directory to another user, as if it was made for that one: whoever had it before may
-/// have opened it to everybody, and put sockets there that somebody else answers at.
-fn hand_over(own: BorrowedFd<'_>, owner: &Identity) -> io::Result<()> {
-    let run = open_beneath(own, RUN.as_ref(), OFlags::RDONLY)?;
-    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-    rustix::fs::fchmod(&run, Mode::from_raw_mode(0o700 as RawMode))?;
-    rustix::fs::fchown(&run, Some(uid), Some(gid))?;
-    clear(&run, DEPTH, &mut { ENTRIES });
-    Ok(())
-}
-
-/// Empties a directory of another user as far as possible, at most so many entries and so deep.
-fn clear(dir: &OwnedFd, depth: usize, most: &mut usize) {
-    let Ok(entries) = Dir::read_from(dir) else { return };
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
-    let names = names.filter(|name| !matches!(name.to_bytes(), b"." | b".."));
-    for name in names.take(*most).collect::<Vec<_>>() {
-        *most = most.saturating_sub(1);
-        // Removed by name, because the kernel refuses to remove a mount point without asking its
-        // file system.
-        if rustix::fs::unlinkat(dir, &name, AtFlags::empty()).is_ok() || depth == 0 {
-            continue;
-        }
-        let name = OsStr::from_bytes(name.to_bytes());
-        if let Ok(below) = open_beneath(dir.as_fd(), name, OFlags::RDONLY) {
-            clear(&below, depth - 1, most);
-            let _ = rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR);
-        }
-    }
 }
 
 /// Opens a directory of ours that others may pass through. Makes it if it is missing.
@@ -318,9 +335,11 @@ fn own_dir(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     Ok(dir)
 }
 
-fn make_dir(parent: BorrowedFd<'_>, name: &str, mode: u32) -> io::Result<()> {
+/// Makes a directory if it is missing. Returns whether it was.
+fn make_dir(parent: BorrowedFd<'_>, name: &str, mode: u32) -> io::Result<bool> {
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode as RawMode)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -341,8 +360,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (host, run_dir) = (HostName::new("fe1.example.org").unwrap(), temp.path().join("run"));
         let mut place = Place::new(&run_dir, &host, temp.path());
-        let service = ServiceName::new("web").unwrap();
-        let unit = UnitKey { store: StoreId([7; 16]), service };
+        let unit = unit();
         let user = |uid| Identity { uid, gid: uid, groups: vec![uid] };
         place.make(&unit, Some(&user(1001))).unwrap();
         let run = place.run_dir_of(&unit);
@@ -355,5 +373,41 @@ mod tests {
         let found = fs::metadata(&run).unwrap();
         assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (1002, 1002, 0o700));
         assert_eq!(fs::read_dir(&run).unwrap().count(), 0);
+    }
+    fn unit() -> UnitKey {
+        let service = ServiceName::new("web").unwrap();
+        UnitKey { store: StoreId([7; 16]), service }
+    }
+
+    #[test]
+    fn whatever_a_unit_has_left_is_removed_by_and_by() {
+        let temp = tempfile::tempdir().unwrap();
+        let (host, run_dir) = (HostName::new("fe1.example.org").unwrap(), temp.path().join("run"));
+        let mut place = Place::new(&run_dir, &host, temp.path());
+        place.remove_leftovers();
+        assert!(!place.has_leftovers() && !run_dir.exists(), "nothing is made for nothing");
+        place.make(&unit(), None).unwrap();
+        let run = place.run_dir_of(&unit());
+        for n in 0..12_000 {
+            fs::write(run.join(format!("file-{n}")), "").unwrap();
+        }
+        let deep: PathBuf = (0..40).map(|n| format!("d{n}")).collect();
+        fs::create_dir_all(run.join(&deep)).unwrap();
+        fs::write(run.join(&deep).join("last"), "").unwrap();
+        std::os::unix::fs::symlink(temp.path(), run.join("link")).unwrap();
+        place.forget(&unit());
+        assert!(place.has_leftovers() && !run.exists());
+        // The next unit of this name has a directory of its own, and the next sitter goes on.
+        place.make(&unit(), None).unwrap();
+        let mut place = Place::new(&run_dir, &host, temp.path());
+        let mut turns = 0;
+        while place.has_leftovers() {
+            place.remove_leftovers();
+            turns += 1;
+            assert!(turns < 1_000);
+        }
+        assert!(turns > 10, "{turns}");
+        assert!(!run_dir.join(place.tag()).join(GONE).exists());
+        assert!(run.is_dir() && temp.path().is_dir(), "no link is followed");
     }
 }

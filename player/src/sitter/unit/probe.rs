@@ -37,7 +37,9 @@ impl Sitter {
             Err(score) => return self.check_unit(unit, number, score, timeout),
         };
         let whom = match call.target {
-            Target::Port(_) | Target::Named(_) => Some((None, self.prober_user.clone())),
+            Target::Port(_) | Target::Named(_) | Target::Open(_) => {
+                Some((None, self.prober_user.clone()))
+            }
             Target::Unix(_) => self.run_dir_to_ask(&unit),
         };
         let is_asked = whom.is_some_and(|(run_dir, user)| {

@@ -77,6 +77,15 @@ impl Run {
         self.killing.map(|(at, _)| at)
     }
 
+    /// Returns when to look at the count of its processes that were killed for want of memory.
+    pub(super) fn next_look_at_memory(&self) -> Option<BootMillis> {
+        self.alarm.as_ref()?.next_look()
+    }
+
+    pub(super) fn next_looks(&self) -> impl Iterator<Item = BootMillis> + use<> {
+        [self.next_look(), self.next_look_at_memory()].into_iter().flatten()
+    }
+
     /// Whether no process of it is left.
     pub(super) fn is_empty(&mut self) -> bool {
         let main_gone = self.main.as_mut().is_none_or(Main::is_gone);

@@ -1,8 +1,9 @@
 //! What it costs to keep units running, as figures: `make bench-units`. In the build for releases they
 //! are worth something; each is told beside a bare start, or other supervisors where they are installed
-//! (`peers.rs`), of the same run.
+//! (`peers.rs`), of the same run. `measure peers` measures that part alone.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
@@ -25,9 +26,11 @@ use crate::{
 
 mod peers;
 
-/// How often one unit is killed, and how many are killed at once.
+/// How often a bare process is started, and one young unit killed.
 const KILLS: usize = 200;
+/// How many units are killed at once, and how often.
 const AT_ONCE: usize = 100;
+const ROUNDS: usize = 5;
 /// Other supervisors wait with whatever was up for less than a second.
 const OLD: Duration = Duration::from_millis(1_100);
 /// How often one of that age is killed.
@@ -38,28 +41,28 @@ const UNITS: usize = 1_000;
 /// For how long they are looked at.
 const LOOK: Duration = Duration::from_secs(30);
 
-pub(crate) fn run() -> ExitCode {
+/// What can be measured, by the words that ask for it.
+const PARTS: [(&str, fn()); 4] = [
+    ("restarts", restarts),
+    ("peers", peers::tell),
+    ("flood", flood::a_log_loses_nothing),
+    ("idle", idle_and_probed),
+];
+
+/// Measures the parts that are named, or all of them.
+pub(crate) fn run(wanted: &[OsString]) -> ExitCode {
     if cfg!(debug_assertions) {
         println!("NOT a build for releases: the figures are larger than they are");
     }
-    println!("a bare start, to its first word: {}", bare_starts());
-    let (quick, patient) = (restarts(KILLS, Duration::ZERO), restarts(OLD_KILLS, OLD));
-    println!("from a kill to the next run's first word: {quick}");
-    println!("the same, of runs of {} ms: {patient}", OLD.as_millis());
-    let at_once = at_once();
-    println!("{AT_ONCE} killed at once, until the last one's first word: {at_once:.0} ms");
-    peers::tell(&Figures { one: patient, at_once });
-    flood::a_log_loses_nothing();
-    idle_and_probed();
+    let known = |word: &OsString| PARTS.iter().any(|(name, _)| word == name);
+    if let Some(unknown) = wanted.iter().find(|word| !known(word)) {
+        let names = PARTS.map(|(name, _)| name).join(", ");
+        println!("measure {}: expected one of {names}", unknown.display());
+        return ExitCode::FAILURE;
+    }
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
+    PARTS.iter().filter(|(name, _)| is_wanted(name)).for_each(|(_, part)| part());
     ExitCode::SUCCESS
-}
-
-/// What is compared.
-pub(super) struct Figures {
-    /// From a kill to the next first word, one after the other.
-    pub(super) one: Times,
-    /// Until the last first word of [`AT_ONCE`] that were killed at once, in milliseconds.
-    pub(super) at_once: f64,
 }
 
 /// Times in nanoseconds, sorted.
@@ -148,37 +151,54 @@ fn recording(units: usize) -> (World, Vec<PathBuf>) {
     (world, records)
 }
 
-/// Each run is as old as that when it is killed.
-fn restarts(kills: usize, old: Duration) -> Times {
-    let (world, records) = recording(1);
-    let mut took = Vec::new();
-    for index in 0..kills {
-        let (pid, _) = wait_begun(&records[0], index);
-        // Until the sitter has written down that it runs.
-        world.logged(&format!("started a run unit=unit-0 run={} ", index + 1));
-        world.attach_again();
-        wait_for(old);
-        let killed = monotonic();
-        kill(pid);
-        took.push(wait_begun(&records[0], index + 1).1 - killed);
+/// What one restart takes, of runs that are as young as can be, beside a bare start.
+fn restarts() {
+    println!("a bare start, to its first word: {}", bare_starts());
+    let ours = Ours::begin(1);
+    let took = (0..KILLS).map(|index| {
+        ours.is_settled(index);
+        kill_one(&ours.records[0], index)
+    });
+    println!("from a kill to the next run's first word: {}", Times::new(took.collect()));
+}
+
+/// Units of a sitter, each of which says when a run of it began.
+pub(super) struct Ours {
+    pub(super) world: World,
+    pub(super) records: Vec<PathBuf>,
+}
+
+impl Ours {
+    pub(super) fn begin(units: usize) -> Self {
+        let (world, records) = recording(units);
+        Self { world, records }
     }
-    Times::new(took)
+
+    /// Waits until the sitter has written down that this run of its only unit is there.
+    pub(super) fn is_settled(&self, index: usize) {
+        wait_begun(&self.records[0], index);
+        self.world.logged(&format!("started a run unit=unit-0 run={} ", index + 1));
+        self.world.attach_again();
+    }
 }
 
-fn at_once() -> f64 {
-    let (world, records) = recording(AT_ONCE);
-    let pids: Vec<i32> = records.iter().map(|path| wait_begun(path, 0).0).collect();
-    world.attach_again();
-    wait_for(OLD);
-    kill_at_once(&pids, &records)
+/// Kills the run of this number, from 0. How long until the first word of the next one, in
+/// nanoseconds.
+pub(super) fn kill_one(record: &Path, index: usize) -> u64 {
+    let (pid, _) = wait_begun(record, index);
+    let killed = monotonic();
+    kill(pid);
+    wait_begun(record, index + 1).1 - killed
 }
 
-/// Kills them, and waits for the next ones. How long it took, in milliseconds.
-pub(super) fn kill_at_once(pids: &[i32], records: &[PathBuf]) -> f64 {
+/// Kills all runs of this number, from 0, at once. How long until the first word of the last one of
+/// the next, in nanoseconds.
+pub(super) fn kill_at_once(records: &[PathBuf], index: usize) -> u64 {
+    let pids: Vec<i32> = records.iter().map(|path| wait_begun(path, index).0).collect();
     let killed = monotonic();
     pids.iter().copied().for_each(kill);
-    let last = records.iter().map(|path| wait_begun(path, 1).1).max().unwrap();
-    (last - killed) as f64 / 1e6
+    let last = records.iter().map(|path| wait_begun(path, index + 1).1).max().unwrap();
+    last - killed
 }
 
 /// A thousand units that do nothing: what they cost when nobody asks, and when each is probed.

@@ -1,4 +1,5 @@
-//! Other supervisors, where they are installed, measured as ours is: one that is killed, and many at once. Each
+//! Ours beside other supervisors, where they are installed: one unit that is killed, and many at once.
+//! Whatever else runs on the machine slows both, so the two take turns, kill by kill. Each supervisor
 //! is started as a plain process in a directory of its own, by no system's init, and is gone afterwards.
 
 use std::{
@@ -11,13 +12,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    AT_ONCE, Figures, OLD, OLD_KILLS, Times, began, command, kill_at_once, private_kib, wait_begun,
-    wait_for,
+    AT_ONCE, OLD, OLD_KILLS, Ours, ROUNDS, Times, began, command, kill_at_once, kill_one,
+    private_kib, wait_begun, wait_for,
 };
-use crate::{
-    units::{kill, restarts::monotonic},
-    world::eventually,
-};
+use crate::world::eventually;
 
 struct Peer {
     program: &'static str,
@@ -38,8 +36,8 @@ struct Service {
     record: PathBuf,
 }
 
-/// Tells the figures of each, and how many times ours they are.
-pub(super) fn tell(ours: &Figures) {
+/// Tells the figures of each beside ours, and how many times ours they are.
+pub(super) fn tell() {
     for peer in &PEERS {
         let name = peer.program;
         let found = env::split_paths(&env::var_os("PATH").unwrap_or_default())
@@ -48,21 +46,46 @@ pub(super) fn tell(ours: &Figures) {
             println!("{name}: NOT MEASURED, it is not installed");
             continue;
         }
-        let one = Kept::begin(peer, 1).restarts();
-        let times = |percent: usize| one.of(percent) / ours.one.of(percent);
-        println!(
-            "{name}: from a kill to the next first word: {one}; {:.1} and {:.1} times ours",
-            times(50),
-            times(99),
-        );
+        let (ours, theirs) = one_by_one(&Kept::begin(peer, 1));
+        println!("{name}: from a kill to the next first word: {theirs}");
+        tell_ours(&ours, &theirs);
         let many = Kept::begin(peer, AT_ONCE);
         let memory = many.memory_kib() as f64 / AT_ONCE as f64;
-        let took = many.at_once();
-        println!(
-            "{name}: {AT_ONCE} killed at once: {took:.0} ms, {:.1} times ours; {memory:.1} KiB a unit",
-            took / ours.at_once,
-        );
+        let (ours, theirs) = at_once(&many);
+        println!("{name}: {AT_ONCE} killed at once: {theirs}; {memory:.1} KiB a unit");
+        tell_ours(&ours, &theirs);
     }
+}
+
+fn tell_ours(ours: &Times, theirs: &Times) {
+    let times = |percent: usize| theirs.of(percent) / ours.of(percent);
+    println!("    ours: {ours}; theirs is {:.2} and {:.2} times ours", times(50), times(99));
+}
+
+fn one_by_one(theirs: &Kept) -> (Times, Times) {
+    let ours = Ours::begin(1);
+    let mut took = (Vec::new(), Vec::new());
+    for index in 0..OLD_KILLS {
+        wait_begun(&theirs.records[0], index);
+        ours.is_settled(index);
+        wait_for(OLD);
+        took.0.push(kill_one(&ours.records[0], index));
+        took.1.push(kill_one(&theirs.records[0], index));
+    }
+    (Times::new(took.0), Times::new(took.1))
+}
+
+fn at_once(theirs: &Kept) -> (Times, Times) {
+    let ours = Ours::begin(AT_ONCE);
+    let mut took = (Vec::new(), Vec::new());
+    for index in 0..ROUNDS {
+        ours.world.attach_again();
+        wait_for(OLD);
+        took.0.push(kill_at_once(&ours.records, index));
+        wait_for(OLD);
+        took.1.push(kill_at_once(&theirs.records, index));
+    }
+    (Times::new(took.0), Times::new(took.1))
 }
 
 /// Services under a supervisor; both are gone when it is dropped.
@@ -93,23 +116,6 @@ impl Kept {
             wait_begun(record, 0);
         }
         Self { records, supervisors, _dir: dir }
-    }
-
-    fn restarts(&self) -> Times {
-        let one = |index: usize| {
-            let (pid, _) = wait_begun(&self.records[0], index);
-            wait_for(OLD);
-            let killed = monotonic();
-            kill(pid);
-            wait_begun(&self.records[0], index + 1).1 - killed
-        };
-        Times::new((0..OLD_KILLS).map(one).collect())
-    }
-
-    fn at_once(&self) -> f64 {
-        let pids: Vec<i32> = self.records.iter().map(|path| wait_begun(path, 0).0).collect();
-        wait_for(OLD);
-        kill_at_once(&pids, &self.records)
     }
 
     /// Of all supervisors together, shared with nobody.

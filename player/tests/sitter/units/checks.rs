@@ -85,6 +85,11 @@ fn a_check_tells_by_its_exit_code() {
     fs::remove_file(world.out("well")).unwrap();
     let sick = told(&world, UnitState::Unhealthy);
     assert_eq!((sick.run.0, sick.trouble.as_deref()), (1, Some("check exited 3: db is down")));
+    // What it wrote is in the unit's log, once: it says the same each time.
+    let noted = "[check exited 3]\n[check] out\n[check] one\n[check] db is down\n";
+    let log = world.logs()[0].join("err.1");
+    let read = || fs::read_to_string(&log).ok().filter(|text| !text.is_empty());
+    assert_eq!(eventually("what the check wrote", read), noted);
     write(&world, "well");
     let well = told(&world, UnitState::Ready);
     assert_eq!((well.run.0, well.restarts, well.trouble), (1, 0, None));

@@ -9,6 +9,7 @@ use std::{
 
 use orchestra_model::{
     Millis,
+    delivery::Refusal,
     service::{HealthRule, Probe, ReadyRule, ReadySign, Target, UnitReport, UnitState, Upkeep},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,6 +26,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_prober_that_is_stopped_is_replaced", a_prober_that_is_stopped),
     ("a_run_is_ready_when_its_socket_answers", a_run_is_ready_when_its_socket_answers),
     ("a_socket_is_asked_as_the_user_of_its_unit", a_socket_is_asked_as_its_user),
+    ("parameters_say_what_is_asked", parameters_say_what_is_asked),
+    ("a_parameter_that_may_be_a_secret_is_asked_of_nobody", a_secret_is_asked_of_nobody),
 ];
 
 /// Probed each 100 ms; two answers make a verdict.
@@ -67,6 +70,47 @@ fn whoever_is_not_answered() {
     let well = told(&world, UnitState::Ready);
     assert_eq!((well.run.0, well.restarts, well.trouble), (1, 0, None));
     assert_eq!(record(&world).len(), 1);
+}
+
+/// What a service says that is asked by its parameters.
+fn by_params(http: &str, port: u16) -> Asked {
+    let sign = ReadySign::Probe(Probe::http(http).unwrap());
+    let ready = ReadyRule { sign, ..ReadyRule::default() };
+    let params = vec![("port", port.to_string()), ("name", "shop".to_owned())];
+    Asked { params, upkeep: Upkeep { ready, ..Upkeep::default() }, ..Asked::default() }
+}
+
+fn parameters_say_what_is_asked() {
+    let world = prepared();
+    world.file("web.conf", "[params.port]\n[params.name]\n", 0o644);
+    world.start();
+    let (listener, port) = listen(0);
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 512];
+        let length = stream.read(&mut request).unwrap();
+        stream.write_all(b"HTTP/1.1 204 well\r\n\r\n").unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    // Instance 3 of the service, on this player.
+    ends_well(&world, ask(&world, &by_params("{port}/{name}/{ordinal}?on={player}&{none}", port)));
+    let request = asked.join().unwrap();
+    assert!(request.starts_with("GET /shop/3?on=db1.example.com&{none} HTTP/1.1\r\n"), "{request}");
+}
+
+fn a_secret_is_asked_of_nobody() {
+    let world = prepared();
+    world.file("web.conf", "[params.port]\nsensitive = true\n[params.name]\n", 0o644);
+    world.start();
+    let refused = |http: &str| match world.refused(ask(&world, &by_params(http, 8_080))) {
+        Refusal::Parameters(why) => why,
+        other => panic!("{other:?}"),
+    };
+    let why = refused("{port}/");
+    assert!(why.contains("may be a secret") && !why.contains("8080"), "{why}");
+    let why = refused("{name}/");
+    assert!(why.contains("expected a port") && !why.contains("shop"), "{why}");
+    assert_eq!(record(&world).len(), 0);
 }
 
 /// The numbers of all probers that were started.

@@ -36,7 +36,8 @@ fn follows_a_crash(world: &World) {
     let killed = Instant::now();
     let second = run(world, 2);
     let took = killed.elapsed();
-    assert!(took < Duration::from_millis(400), "{took:?}\n{}", world.log());
+    // No timer is in the way; what else runs on the host may be.
+    assert!(took < Duration::from_secs(10), "{took:?}\n{}", world.log());
     assert_eq!(second.placement, first.placement);
     let report = loop {
         let report = world.unit_report();

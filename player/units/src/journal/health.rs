@@ -5,8 +5,8 @@ use orchestra_model::{
     journal::{ByteReader, push_bytes},
     limits,
     service::{
-        HealthRule, HttpPath, PATH_BYTES, PORT_NAME_BYTES, PortName, Probe, SOCKET_NAME_BYTES,
-        SocketName, Target,
+        HealthRule, HttpPath, OpenTarget, PATH_BYTES, PORT_NAME_BYTES, PortName, Probe,
+        SOCKET_NAME_BYTES, SocketName, Target,
     },
 };
 
@@ -31,6 +31,10 @@ pub(super) fn push_probe(out: &mut Vec<u8>, probe: &Probe) {
             out.push(3);
             push_bytes(out, name.as_str().as_bytes());
         }
+        Target::Open(open) => {
+            out.push(5);
+            push_bytes(out, open.as_str().as_bytes());
+        }
     }
     match probe {
         Probe::Http(_, path) => {
@@ -47,6 +51,7 @@ pub(super) fn read_probe(reader: &mut ByteReader<'_>) -> Option<Probe> {
         1 => Target::Port(u16::try_from(reader.u32()?).ok()?),
         2 => Target::Unix(SocketName::new(reader.text(SOCKET_NAME_BYTES)?).ok()?),
         3 => Target::Named(PortName::new(reader.text(PORT_NAME_BYTES)?).ok()?),
+        5 => Target::Open(OpenTarget::new(reader.text(PATH_BYTES)?).ok()?),
         4 => {
             let name = ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?;
             return Some(Probe::Score(name));

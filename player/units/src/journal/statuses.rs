@@ -15,6 +15,8 @@ use crate::{
     state::{Ending, RecentRestarts, Run, RunId, Signals, Stage, Status, Turns, Unhealthy},
 };
 
+/// Added to the kind of a stage if the next run's number is spoken for.
+const AHEAD: u8 = 16;
 /// Most moments of restarts that a journal may hold: one more than are remembered, for the newest.
 const MOMENTS: u32 = bounds::RESTART_MOMENTS as u32 + 1;
 
@@ -33,18 +35,19 @@ pub(super) fn push_status(out: &mut Vec<u8>, status: &Status) {
     status.turns.moments().for_each(|at| out.extend(at.to_le_bytes()));
     out.push(status.last_end.is_some().into());
     status.last_end.iter().for_each(|end| push_run_end(out, end));
+    let ahead = if status.ahead { AHEAD } else { 0 };
     match &status.stage {
         Stage::Waiting { until } => {
-            out.push(1);
+            out.push(1 + ahead);
             out.extend(until.to_le_bytes());
         }
         Stage::Running(run) => {
-            out.push(2);
+            out.push(2 + ahead);
             push_run(out, run);
         }
-        Stage::Stopped => out.push(3),
-        Stage::Ended => out.push(4),
-        Stage::GaveUp => out.push(5),
+        Stage::Stopped => out.push(3 + ahead),
+        Stage::Ended => out.push(4 + ahead),
+        Stage::GaveUp => out.push(5 + ahead),
     }
 }
 
@@ -53,7 +56,9 @@ pub(super) fn read_status(reader: &mut ByteReader<'_>) -> Option<Status> {
     let (waits, changed, restarts) = (reader.u32()?, reader.order()?, reader.u32()?);
     let (recent, turns) = (read_recent(reader)?, read_turns(reader)?);
     let last_end = if reader.bool()? { Some(read_run_end(reader)?) } else { None };
-    let stage = match reader.u8()? {
+    let kind = reader.u8()?;
+    let (kind, ahead) = kind.checked_sub(AHEAD).map_or((kind, false), |kind| (kind, true));
+    let stage = match kind {
         1 => Stage::Waiting { until: reader.u64()? },
         2 => Stage::Running(Box::new(read_run(reader)?)),
         3 => Stage::Stopped,
@@ -61,7 +66,7 @@ pub(super) fn read_status(reader: &mut ByteReader<'_>) -> Option<Status> {
         5 => Stage::GaveUp,
         _ => return None,
     };
-    Some(Status { last, stage, since, waits, changed, restarts, recent, turns, last_end })
+    Some(Status { last, ahead, stage, since, waits, changed, restarts, recent, turns, last_end })
 }
 
 fn read_recent(reader: &mut ByteReader<'_>) -> Option<RecentRestarts> {

@@ -122,6 +122,7 @@ impl Units {
             asked: kept,
             keeps_params: keep_params,
         });
+        self.note_grounds(key);
         self.tend(key).order = Some(Arc::clone(&whole));
         // An open probe is of the rule before. Signals are sent again.
         self.tend(key).asking = None;

@@ -79,12 +79,11 @@ impl Units {
         let (every, timeout, probe) = (put.every.0.max(1), put.timeout, put.probe.clone());
         let asking = self.tended.get(key).and_then(|tended| tended.asking.as_ref());
         if asking.is_none_or(|asking| (asking.run, asking.question) != (run, question)) {
-            // Drawn, so that units that became ready together are not asked together.
-            let first = match question {
-                Question::Ready => 0,
-                Question::Healthy => self.chance.up_to(every),
+            let next = match question {
+                Question::Ready => at,
+                // Drawn, so that units that became ready together are not asked together.
+                Question::Healthy => shared_moment(at, self.chance.up_to(every), every),
             };
-            let next = at.saturating_add(first);
             let (open, failures, successes) = (None, 0, 0);
             self.tend(key).asking = Some(Asking { run, question, next, open, failures, successes });
         }
@@ -178,6 +177,17 @@ impl Units {
     }
 }
 
+/// Returns a moment near `at + first` (ms) at which other units with the same `every` are asked too, not
+/// before `at` and not after `at + every`. Who asks a thousand units wakes up for a hundred moments so,
+/// and not for a thousand.
+fn shared_moment(at: u64, first: u64, every: u64) -> u64 {
+    let is_fine =
+        |step: &u64| *step <= every / bounds::PROBE_MOMENTS && every.is_multiple_of(*step);
+    let step = bounds::PROBE_STEPS_MS.into_iter().find(is_fine).unwrap_or(1);
+    let moment = at.saturating_add(first) / step * step;
+    if moment < at { moment.saturating_add(step) } else { moment }
+}
+
 fn put(unit: &Unit, question: Question) -> Option<Put<'_>> {
     let upkeep = &unit.asked.upkeep;
     match (question, &upkeep.ready.sign, &upkeep.health) {
@@ -193,5 +203,30 @@ fn put(unit: &Unit, question: Question) -> Option<Put<'_>> {
             Some(Put { probe: &rule.probe, every: rule.every, timeout: rule.timeout })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_share_the_moments_at_which_they_are_asked() {
+        for (at, first, every, moment) in [
+            (12_345, 0, 10_000, 12_400),
+            (12_345, 60, 10_000, 12_400),
+            (12_345, 10_000, 10_000, 22_300),
+            (12_345, 500, 1_000, 12_840),
+            // No longer step leads from one such moment to the next.
+            (12_345, 500, 9_999, 12_845),
+            (12_345, 70, 100, 12_415),
+            (u64::MAX, 5, 10_000, u64::MAX),
+        ] {
+            assert_eq!(shared_moment(at, first, every), moment, "{at} + {first} of {every}");
+        }
+        for at in 0..500 {
+            let moments = (0..=10_000).map(|first| shared_moment(at, first, 10_000));
+            assert!(moments.into_iter().all(|it| it >= at && it <= at + 10_000), "{at}");
+        }
     }
 }

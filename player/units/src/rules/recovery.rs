@@ -42,7 +42,8 @@ impl Units {
     fn remember(&mut self, key: &UnitKey) {
         let Some(unit) = self.state.units().get(key) else { return };
         let order = unit.keeps_params.then(|| Arc::clone(&unit.asked));
-        self.tended.insert(key.clone(), Tended { order, well: self.at, ..Tended::default() });
+        let (is_doubtful, well) = (unit.status.ahead, self.at);
+        self.tended.insert(key.clone(), Tended { order, is_doubtful, well, ..Tended::default() });
         self.note_link(key);
         self.take_for_told(key);
     }

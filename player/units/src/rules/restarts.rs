@@ -50,6 +50,10 @@ impl Units {
         };
         status.last_end = Some(ending.cause);
         let over = status.last;
+        let tended = self.tend(key);
+        tended.is_ahead = status.ahead && !tended.is_doubtful;
+        // From here on nobody begins early, so nobody has to leave a number out.
+        status.ahead &= tended.is_doubtful;
         self.record_status(key, status);
         self.withdraw_acts(key, over);
     }
@@ -93,7 +97,7 @@ impl Units {
         let Some(unit) = self.state.units().get(key) else { return };
         let placement = unit.asked.instance.placement;
         // A placement that had no run here is remembered too.
-        let mut last = unit.status.last;
+        let mut last = unit.status.highest();
         if placement > last.placement {
             last = RunId { placement, ..Default::default() };
         }

@@ -34,6 +34,8 @@ impl Units {
             RunEvent::Found => {
                 let tended = self.tend(key);
                 tended.is_found = true;
+                // While it lives no other run was begun.
+                tended.is_doubtful = false;
                 tended.well = at;
             }
             RunEvent::MainEnded(cause) => self.note_main_ended(key, cause),
@@ -85,13 +87,19 @@ impl Units {
         let tended = self.tend(key);
         tended.is_found = true;
         tended.well = at;
-        self.change_run(key, |run| {
+        let is_linked = self.tend(key).linked_to.is_some();
+        let Some(mut status) = self.status(key) else { return };
+        // A link rests on what is told of another unit, which may not be durable.
+        status.ahead = !is_linked;
+        if let Some(run) = status.run_mut() {
             run.process = Some(process);
             run.up = Some(at);
             if by_itself {
                 run.ready = Some(at);
             }
-        });
+            self.record_status(key, status);
+            self.note_grounds(key);
+        }
     }
 
     fn note_not_spawned(&mut self, key: &UnitKey, why: String, passing: bool) {
@@ -212,21 +220,39 @@ impl Units {
         }
     }
 
+    /// Begins the next run of a unit. If the number of that run was spoken for on disk, its process
+    /// is asked for at once: an early beginning, which waits for no disk. All else waits until the
+    /// beginning itself is durable.
     fn begin_run(&mut self, key: &UnitKey) {
         let Some(unit) = self.state.units().get(key) else { return };
         let Some(order) = self.tended.get(key).and_then(|tended| tended.order.clone()) else {
             return;
         };
         let Some(beside) = self.beside(key).filter(|_| !self.waits_for_linked(key)) else { return };
-        let run = unit.status.last.next(unit.asked.instance.placement);
+        let tended = self.tended.get(key);
+        let is_doubtful = tended.is_some_and(|tended| tended.is_doubtful);
+        let before = if is_doubtful { unit.status.highest() } else { unit.status.last };
+        let run = before.next(unit.asked.instance.placement);
+        let early = tended.filter(|tended| {
+            let is_alone = tended.linked_to.is_none();
+            let is_next = run == unit.status.last.next(unit.status.last.placement);
+            let is_durable = self.is_durable(tended.rests_on);
+            tended.is_ahead && is_alone && is_next && is_durable
+        });
+        let early = early.map(|tended| tended.rests_on);
         let begun = Run::begin(unit.order, beside, unit.asked.upkeep.stop, self.at);
         let stage = Stage::Running(Box::new(begun));
-        let status = Status { last: run, stage, ..unit.status.clone() };
+        let status = Status { last: run, ahead: false, stage, ..unit.status.clone() };
         if self.record_status(key, status) {
             let tended = self.tend(key);
+            tended.is_doubtful = false;
             (tended.is_found, tended.is_terminated, tended.is_killed) = (true, false, false);
             tended.signalling = Signals::default();
-            self.act(Effect::Spawn { unit: key.clone(), run, order: Arc::clone(&order) });
+            let spawn = Effect::Spawn { unit: key.clone(), run, order: Arc::clone(&order) };
+            match early {
+                Some(grounds) => self.act_after(grounds, spawn),
+                None => self.act(spawn),
+            }
         }
     }
 }

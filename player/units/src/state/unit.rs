@@ -67,6 +67,9 @@ pub struct Unit {
 pub struct Status {
     /// Its present run, or its last one.
     pub last: RunId,
+    /// Whether the number after `last` is spoken for: the run that follows may be begun before its
+    /// beginning is on disk. Whoever finds this after a crash leaves that number out.
+    pub ahead: bool,
     /// Where it is.
     pub stage: Stage,
     /// Since when it is there, by the wall clock.
@@ -206,6 +209,7 @@ impl Status {
     pub(crate) fn new(last: Option<RunId>) -> Self {
         Status {
             last: last.unwrap_or_default(),
+            ahead: false,
             stage: Stage::Stopped,
             since: Timestamp(0),
             waits: 0,
@@ -215,6 +219,11 @@ impl Status {
             turns: Turns::default(),
             last_end: None,
         }
+    }
+
+    /// Returns the last run that may have begun, by what is on disk.
+    pub(crate) fn highest(&self) -> RunId {
+        if self.ahead { self.last.next(self.last.placement) } else { self.last }
     }
 
     /// The run that the unit has.

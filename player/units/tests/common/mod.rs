@@ -33,6 +33,8 @@ pub(crate) struct Rig {
     pub(crate) boot: BootId,
     pub(crate) boot_ms: u64,
     pub(crate) wall: u64,
+    /// That of the next sitter.
+    seed: u64,
 }
 
 impl Rig {
@@ -41,7 +43,7 @@ impl Rig {
         let now = Now { boot_ms, wall: Timestamp(wall) };
         let units = Units::new(SpoolId([9; 16]), CAPACITY, 7, now, BOOT);
         let disk = journal::compacted(units.state());
-        Rig { units, disk, boot: BOOT, boot_ms, wall }
+        Rig { units, disk, boot: BOOT, boot_ms, wall, seed: 8 }
     }
 
     /// A unit that is up: its order and the effects that led there are over.
@@ -145,7 +147,8 @@ impl Rig {
         let replayed = journal::replay(&self.disk).unwrap();
         self.disk.truncate(usize::try_from(replayed.valid_len).unwrap());
         let now = self.now();
-        self.units = Units::recover(replayed.state, CAPACITY, 8, now, self.boot);
+        self.units = Units::recover(replayed.state, CAPACITY, self.seed, now, self.boot);
+        self.seed += 1;
         self.units.audit().unwrap();
         self.commit();
         self.effects()

@@ -67,6 +67,10 @@ pub(crate) struct RefUnit {
     pub(crate) over: Option<RefRun>,
     pub(crate) rest: Rest,
     pub(crate) last: RunId,
+    /// Whether the number after the last run's may be used before that is on disk, and whether an
+    /// earlier sitter may have used it.
+    pub(crate) ahead: bool,
+    pub(crate) doubtful: bool,
     pub(crate) last_end: Option<RunEnd>,
     /// When its rule restarted it, since the last order.
     pub(crate) restarts: Vec<u64>,
@@ -151,6 +155,8 @@ impl Reference {
             over: None,
             rest: Rest::Stopped,
             last: gone,
+            ahead: false,
+            doubtful: false,
             last_end: None,
             restarts: Vec::new(),
             waits: 0,
@@ -219,6 +225,7 @@ impl Reference {
         let Some(it) = unit.run.as_mut().filter(|it| it.id == run) else { return };
         match event {
             RunEvent::Spawned(_) => {
+                unit.ahead = unit.order.unit.upkeep.linked_to.is_none();
                 (it.up, it.found, it.well) = (Some(at), true, at);
                 if by_itself {
                     it.ready = Some(at);
@@ -228,7 +235,10 @@ impl Reference {
                 let _ = it.ending.get_or_insert((RunEnd::NotSpawned(why.clone()), at));
                 unit.conclude(at, *passing);
             }
-            RunEvent::Found => (it.found, it.well) = (true, at),
+            RunEvent::Found => {
+                unit.doubtful = false;
+                (it.found, it.well) = (true, at);
+            }
             RunEvent::MainEnded(end) => {
                 let _ = it.ending.get_or_insert((end.clone(), at));
             }
@@ -277,6 +287,7 @@ impl Reference {
         self.broken = false;
         for unit in self.units.values_mut() {
             unit.has_params = unit.order.keep_params;
+            unit.doubtful = unit.ahead;
             let Some(run) = &mut unit.run else { continue };
             run.found = false;
             run.asked = RefAsked::default();
@@ -319,7 +330,7 @@ impl Reference {
         assert!(unit.order.unit.wanted == Wanted::Gone && unit.run.is_none(), "{unit:?}");
         let placement = unit.order.unit.instance.placement;
         let none = RunId { placement, ..RunId::default() };
-        let last = unit.last.max(none);
+        let last = unit.last_of_all().max(none);
         self.gone.insert(key.clone(), (unit.order.order.0, unit.order.key, last));
         assert_eq!(units.state().tombstones()[key].last, last);
     }

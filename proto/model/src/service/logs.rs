@@ -66,7 +66,7 @@ pub enum LogStream {
 pub enum LogRuns {
     /// The newest; where the log is followed, also those after it.
     Newest,
-    /// The one before the newest.
+    /// The last before the newest that wrote anything.
     Previous,
     /// This one of the unit's present placement.
     Number(RunNumber),

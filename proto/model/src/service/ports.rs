@@ -183,6 +183,7 @@ impl Ports {
         for word in words(text) {
             match word {
                 Word::Plain(plain) => filled.push_str(plain),
+                Word::Param(key) => filled.push_str(&format!("{{{key}}}")),
                 Word::Ordinal => filled.push_str(&ordinal.to_string()),
                 Word::Player => filled.push_str(player.as_str()),
                 Word::Port(name) => filled.push_str(&self.of(&name, ordinal)?.to_string()),
@@ -227,15 +228,17 @@ impl fmt::Display for Unfilled {
 impl std::error::Error for Unfilled {}
 
 /// What a text is made of.
-enum Word<'a> {
+pub(super) enum Word<'a> {
     Plain(&'a str),
     Ordinal,
     Player,
     Port(PortName),
+    /// The value of this parameter, in probes.
+    Param(ParamKey),
 }
 
 /// The words of a text, in turn.
-fn words(mut rest: &str) -> impl Iterator<Item = Word<'_>> {
+pub(super) fn words(mut rest: &str) -> impl Iterator<Item = Word<'_>> {
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
@@ -259,7 +262,10 @@ fn leading(text: &str) -> Option<(Word<'_>, &str)> {
     let word = match inner {
         "ordinal" => Word::Ordinal,
         "player" => Word::Player,
-        _ => Word::Port(PortName::new(inner.strip_prefix("port.")?).ok()?),
+        _ => match inner.strip_prefix("port.") {
+            Some(name) => Word::Port(PortName::new(name).ok()?),
+            None => Word::Param(ParamKey::new(inner).ok()?),
+        },
     };
     Some((word, after))
 }

@@ -168,6 +168,7 @@ impl ServiceSpec {
             return wrong("on_unhealthy", "nothing says that a unit is unhealthy: it needs health");
         }
         self.upkeep.check().map_err(InvalidService::Upkeep)?;
+        self.upkeep.check_words(&self.params).map_err(InvalidService::Upkeep)?;
         self.params.iter().try_for_each(|(key, value)| {
             let wrong = |cause| InvalidService::Param { key: key.clone(), cause };
             self.upkeep.ports.check_text(value).map_err(wrong)

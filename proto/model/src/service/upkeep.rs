@@ -3,7 +3,8 @@
 use super::{ports::Ports, process::ProcessRule, resources::Resources};
 use crate::{
     names::ServiceName,
-    service::{HealthRule, InvalidPort, Ordinal, Probe},
+    params::Params,
+    service::{HealthRule, OfInstance, Probe, Unprobeable},
     time::Millis,
 };
 
@@ -196,16 +197,27 @@ impl Upkeep {
         health.probe.check("health", ports)
     }
 
-    /// The upkeep of one instance: probes ask at the numbers of its ports, each of which there has to
-    /// be.
-    pub fn of(&self, ordinal: Ordinal) -> Result<Upkeep, InvalidPort> {
+    /// Checks that what stands in braces in its probes stands for something.
+    pub(super) fn check_words(&self, params: &Params) -> Result<(), InvalidUpkeep> {
+        if let ReadySign::Probe(probe) = &self.ready.sign {
+            probe.check_words("ready", &self.ports, params)?;
+        }
+        match &self.health {
+            Some(health) => health.probe.check_words("health", &self.ports, params),
+            None => Ok(()),
+        }
+    }
+
+    /// The upkeep of one instance, with its values in its probes. Each of its ports has to be there.
+    pub fn of(&self, instance: OfInstance<'_>) -> Result<Upkeep, Unprobeable> {
+        let ordinal = instance.ordinal;
         self.ports.iter().try_for_each(|(name, _)| self.ports.of(name, ordinal).map(drop))?;
         let mut own = self.clone();
         if let ReadySign::Probe(probe) = &self.ready.sign {
-            own.ready.sign = ReadySign::Probe(probe.of(&self.ports, ordinal)?);
+            own.ready.sign = ReadySign::Probe(probe.of(&self.ports, instance)?);
         }
         if let (Some(own), Some(health)) = (&mut own.health, &self.health) {
-            own.probe = health.probe.of(&self.ports, ordinal)?;
+            own.probe = health.probe.of(&self.ports, instance)?;
         }
         Ok(own)
     }

@@ -8,10 +8,17 @@ use orchestra_units::{RunId, Stage, UnitKey, Units};
 use super::{RefAsked, RefRun, RefUnit, Rest, links::Around};
 
 impl RefUnit {
+    /// The last run that there may have been.
+    pub(super) fn last_of_all(&self) -> RunId {
+        let number = RunNumber(self.last.number.0 + u64::from(self.doubtful));
+        RunId { number, ..self.last }
+    }
+
     /// The restart rule, as it is written.
     pub(super) fn conclude(&mut self, at: u64, passing: bool) {
         let run = self.run.take().unwrap();
         self.over = Some(run.clone());
+        self.ahead &= self.doubtful;
         let (end, ended_at) = run.ending.unwrap();
         let rule = self.order.unit.upkeep.restart;
         if run.up.is_some_and(|up| ended_at - up >= rule.stable_after.0) {
@@ -77,7 +84,9 @@ impl RefUnit {
             assert!(from <= at, "{key} began too early: {self:?} at {at}");
             assert!(wants_run && self.has_params && !broken, "{key} must not begin: {self:?}");
             let placement = self.order.unit.instance.placement;
-            let number = if placement > self.last.placement { 1 } else { self.last.number.0 + 1 };
+            let last = self.last_of_all();
+            let number = if placement > last.placement { 1 } else { last.number.0 + 1 };
+            (self.ahead, self.doubtful) = (false, false);
             let id = RunId { placement, number: RunNumber(number) };
             assert_eq!(unit.status.last, id, "{key}");
             let beside = run.beside.map(|order| order.0);
