@@ -27,7 +27,7 @@ impl Describe for Failure {
     fn describe<T>(&self, told: impl FnOnce(&Error<'_>) -> T) -> T {
         let (message, hint) = (self.to_string(), self.remedy().map(hint));
         let request_id = match self.remedy() {
-            Some(Remedy::AskAgain { request, .. }) => Some(request.to_string()),
+            Some(FailureRemedy::AskAgain { request, .. }) => Some(request.to_string()),
             _ => None,
         };
         told(&Error {

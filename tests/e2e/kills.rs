@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Cgroup, Fleet, eventually, is_alive};
 
-/// What the fleets here have for `kill_grace`.
-const GRACE: Duration = Duration::from_secs(1);
-/// The end is to be reported within grace plus one second; the rest is for the tools that ask, beside
-/// whatever else the machine does.
+/// The end is to be reported within `kill_grace`, which is 1 s in the fleets here, plus one second; the
+/// rest is for the tools that ask, beside whatever else the machine does.
 const REPORTED: Duration = Duration::from_secs(1 + 1 + 5);
 
 /// A fleet of one player, with cgroups or without; `None` where there can be none.

@@ -8,7 +8,7 @@ mod json;
 mod text;
 
 use orchestra_client::{Client, Exit, TaskFilter};
-use orchestra_model::ids::{FlowId, Part, Reference};
+use orchestra_model::ids::{FlowId, FlowPart, Reference};
 
 use super::{
     list::newest,
@@ -147,7 +147,7 @@ pub(super) async fn written(
     client: &mut Client,
     console: &mut Console,
 ) -> Result<(), Failure> {
-    let references = [Reference { flow: Some(flow), part: Part::Flow, host: None }];
+    let references = [Reference { flow: Some(flow), part: FlowPart::Flow, host: None }];
     let (only_failed, exit) = (false, Exit::Ok);
     let mut asking = Asking { client, references: &references, shape, only_failed, exit };
     console.stream(&mut asking).await

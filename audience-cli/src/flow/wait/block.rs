@@ -14,7 +14,7 @@ use std::{pin::Pin, time::Duration};
 
 use orchestra_client::{Client, TaskFilter};
 use orchestra_model::{
-    ids::{FlowId, Part, Reference},
+    ids::{FlowId, FlowPart, Reference},
     state::{FlowState, WaitReason},
     status::{FlowStatus, JobStatus},
     time::Millis,
@@ -243,7 +243,7 @@ async fn answered(open: &mut Option<Open>) -> Result<Answer, Failure> {
 /// Asks for all that the block shows of a flow of which so many tasks were known to be not ok.
 async fn picture(client: &mut Client, id: FlowId, listed: u32) -> Result<Answer, Failure> {
     let flow = client.flow(Some(id)).await?;
-    let whole = Reference { flow: Some(id), part: Part::Flow, host: None };
+    let whole = Reference { flow: Some(id), part: FlowPart::Flow, host: None };
     let waits = match needs_explanation(&flow) {
         true => client.explain(&whole).await.ok().map(|explained| Wait::of(&explained)),
         false => None,

@@ -44,7 +44,7 @@ fn a_place_is_read_and_shown_and_read_again() {
 #[test]
 fn a_place_that_makes_no_sense_is_told_with_its_field() {
     for (text, problem) in [
-        ("3", "place: it is a table"),
+        ("3", "place: expected a table of fields, found a number"),
         ("three", "place: it is a table: {count: 3} or {zones: {east: 2, west: 1}}"),
         ("{}", "place: it says not how many: give count or zones"),
         ("{count: 1, zones: {east: 1}}", "place: count and zones exclude each other"),
@@ -53,7 +53,7 @@ fn a_place_that_makes_no_sense_is_told_with_its_field() {
         ("{zones: 3}", "place.zones: it is a table of names and values"),
         ("{zones: {}}", "place.zones: it names no zone"),
         ("{zones: {east: many}}", "place.zones.east: expected a whole number"),
-        ("{zones: {east/1: 1}}", "place.zones: line 3: label value \"east/1\""),
+        ("{zones: {east/1: 1}}", "line 3: place.zones: label value \"east/1\""),
         (
             "{count: 1, require: {disk: [ssd]}}",
             "place.require.disk: expected a value, found a list",

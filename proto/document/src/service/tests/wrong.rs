@@ -173,7 +173,10 @@ fn what_is_not_offered_yet_is_said_to_be_that() {
 fn names_of_other_tools_are_told_ours() {
     for (line, ours) in [
         ("maxUnavailable: 1", "update.parallel, and budget"),
-        ("replicas: 3", "one instance on each host of on"),
+        ("replicas: 3", "place: {count: 3}: so many"),
+        ("count: 3", "place: {count: 3}: so many"),
+        ("datacenters: [east]", "here it is called place.zones"),
+        ("place: {replicas: 3}", "here it is called count"),
         ("livenessProbe: {}", "checks of health: health: {http:"),
         ("healthcheck: {}", "checks of health: health: {http:"),
         ("health: {tcp: 1, periodSeconds: 1}", "here it is called every"),
