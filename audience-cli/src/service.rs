@@ -3,6 +3,7 @@
 mod adopt;
 mod apply;
 mod change;
+mod declare_dead;
 mod diff;
 mod endpoints;
 mod history;
@@ -80,6 +81,8 @@ enum Verbs {
     Adopt(With<adopt::Adopt>),
     /// End units that a restored store knows nothing of
     StopStranger(With<stop_stranger::StopStranger>),
+    /// Say that an instance is dead whose player is away, so that it may be replaced
+    DeclareDead(With<declare_dead::DeclareDead>),
 }
 
 impl Service {
@@ -104,6 +107,7 @@ impl Service {
             Verbs::Revert(verb) => verb.run(environment),
             Verbs::Adopt(verb) => verb.run(environment),
             Verbs::StopStranger(verb) => verb.run(environment),
+            Verbs::DeclareDead(verb) => verb.run(environment),
         }
     }
 }

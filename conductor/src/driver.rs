@@ -308,6 +308,9 @@ impl Driver {
                 self.units_told(player, session, units);
                 drop(room);
             }
+            FromSession::LeasesAsked { player, session, asked } => {
+                self.grant_leases(player, session, asked);
+            }
             FromSession::Alive { session } => {
                 let probed = self.sessions.get_mut(&session).and_then(|s| s.probed.take());
                 if let Some(probed) = probed {

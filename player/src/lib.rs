@@ -11,5 +11,6 @@
 
 pub mod agent;
 pub mod config;
+pub mod guard;
 pub mod prober;
 pub mod sitter;

@@ -16,7 +16,7 @@ use orchestra_daemon::{limits, log, signals};
 use player::{
     agent,
     config::{self, Config},
-    prober, sitter,
+    guard, prober, sitter,
 };
 
 const USAGE: &str = "\
@@ -44,6 +44,9 @@ fn main() -> ExitCode {
     }
     if arguments.peek().is_some_and(|first| first == "prober") {
         return probe();
+    }
+    if arguments.peek().is_some_and(|first| first == "guard") {
+        return stand_guard();
     }
     let _log = sitter::start_log();
     if let Err(error) = signals::outlive_strays() {
@@ -86,6 +89,18 @@ fn launch() -> ExitCode {
 /// `player prober`, which only a sitter calls.
 fn probe() -> ExitCode {
     match prober::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _log = sitter::start_log();
+            log::say(format_args!("player: {}", orchestra_model::chain(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `player guard`, which only a sitter calls.
+fn stand_guard() -> ExitCode {
+    match guard::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _log = sitter::start_log();

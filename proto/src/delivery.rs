@@ -352,7 +352,7 @@ impl TryFrom<v1::Report> for Report<EndBytes> {
                 Report::Ended { key, order, end }
             }
             Kind::Refused(refusal) => Report::Refused { key, order, refusal: refusal.try_into()? },
-            Kind::Unit(_) | Kind::Log(_) | Kind::Vitals(_) => {
+            Kind::Unit(_) | Kind::Log(_) | Kind::Vitals(_) | Kind::Leases(_) => {
                 return Err(Invalid::field("Report.kind"));
             }
         })

@@ -1,6 +1,7 @@
 //! Services and their units.
 
 mod health;
+mod lease;
 mod logs;
 mod place;
 mod plan;

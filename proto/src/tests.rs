@@ -19,13 +19,13 @@ use orchestra_model::{
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        Cause, Change, Exhausted, FileStanding, Goal, HealthRule, HttpPath, Instance,
+        AtMostOne, Cause, Change, Exhausted, FileStanding, Goal, HealthRule, HttpPath, Instance,
         InstanceStatus, Judgement, Layout, LivingChange, MilliCores, Need, OnUnhealthy, Ordinal,
         PlaceRule, Placement, PortName, PortRule, Probe, ProcessRule, ReadyRule, ReadySign,
-        ReloadRule, Resources, RestartRule, RestartWhen, Room, RunEnd, RunNumber, ServiceEvent,
-        ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, SocketName, Spread,
-        StopRule, Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit, UpdateRule,
-        Upkeep, Waiting, Wanted,
+        ReloadRule, Replaceable, Resources, RestartRule, RestartWhen, Room, RunEnd, RunNumber,
+        ServiceEvent, ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion,
+        SocketName, Spread, StopRule, Target, Umask, UnitJob, UnitReport, UnitState, Unready,
+        UnwellUnit, UpdateRule, Upkeep, Waiting, Wanted,
     },
     size::ByteSize,
     status::{
@@ -395,6 +395,7 @@ fn what_is_told_of_a_service_is_read_back() {
         instance: Instance { ordinal: Ordinal(1), placement: Placement(12) },
         attached: report.is_some(),
         unready: report.is_none().then_some(Unready::Untold),
+        replaceable: report.is_none().then_some(Replaceable::At(Timestamp(7))),
         usage: report.as_ref().map(|report| UnitUsage {
             service: report.service.clone(),
             ordinal: Ordinal(1),
@@ -517,6 +518,7 @@ fn every_end_of_a_run_is_read_back() {
         RunEnd::NotSpawned("why".to_owned()),
         RunEnd::HostRestarted,
         RunEnd::Linked,
+        RunEnd::LeaseRanOut,
         RunEnd::Unknown,
     ] {
         assert_eq!(RunEnd::try_from(&v1::RunEnd::from(&end)).unwrap(), end);
@@ -564,6 +566,9 @@ fn unit_job(wanted: Wanted, sign: &ReadySign) -> UnitJob {
                 state_dir: true,
             },
             linked_to: (*sign == ReadySign::Notify).then(|| ServiceName::new("db").unwrap()),
+            at_most_one: (*sign != ReadySign::Started).then(|| AtMostOne {
+                lease: (*sign == ReadySign::Notify).then(|| Millis::seconds(10)),
+            }),
         },
         healthy_for: Millis(8),
         deadline: Millis(9),

@@ -34,6 +34,7 @@ mod scores;
 mod service_budget;
 mod service_files;
 mod service_health;
+mod service_leases;
 mod service_outages;
 mod services;
 mod smoke;

@@ -273,6 +273,9 @@ impl Sitter {
             Some(Kind::Job(part)) => return self.note_job(part),
             // Its units write nothing, and nobody here asks.
             Some(Kind::ReadLog(_) | Kind::LogCredit(_) | Kind::CloseLog(_)) => return Ok(()),
+            Some(Kind::Leases(_)) => {
+                return Err("leases are granted that it has not asked for".to_owned());
+            }
             Some(Kind::AskVitals(_)) => {
                 return Err("vitals are asked for, and it does not tell that it takes them".into());
             }

@@ -12,6 +12,7 @@
 )]
 
 mod chance;
+mod leases;
 mod reference;
 mod run;
 mod script;

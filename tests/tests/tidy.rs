@@ -75,8 +75,9 @@ const DAEMONS: [&str; 10] = [
     "player/units/src/",
     "proto/",
 ];
-const MAY_NAME_STANDARD_ERROR: [&str; 4] = [
+const MAY_NAME_STANDARD_ERROR: [&str; 5] = [
     "player/src/sitter/agent_process.rs",
+    "player/src/sitter/guarding.rs",
     "player/src/sitter/launcher/launchers.rs",
     "player/src/sitter/probers.rs",
     "proto/daemon/src/log.rs",

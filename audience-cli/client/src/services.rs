@@ -6,7 +6,9 @@ use orchestra_model::{
     ids::FlowId,
     limits,
     names::{LabelValue, ServiceName},
-    service::{ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, Waiting},
+    service::{
+        Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, Waiting,
+    },
     time::Timestamp,
 };
 use orchestra_proto::{Invalid, encode_service, v1};
@@ -52,6 +54,8 @@ pub enum ServiceAsk {
     /// Strangers of it are ended, on the hosts of this host set expression; empty: on all. There
     /// need be no service of that name.
     StopStrangers(String),
+    /// This instance, whose player is away, is dead.
+    DeclareDead(Ordinal),
 }
 
 impl ServiceAsk {
@@ -70,6 +74,7 @@ impl ServiceAsk {
             ServiceAsk::Revert(_) => "reverting",
             ServiceAsk::Adopt(_) => "adopting units of",
             ServiceAsk::StopStrangers(_) => "stopping strangers of",
+            ServiceAsk::DeclareDead(_) => "declaring dead an instance of",
         }
     }
 
@@ -94,6 +99,7 @@ impl ServiceAsk {
             ServiceAsk::Resume => Verb::Resume(nothing),
             ServiceAsk::Adopt(hosts) => Verb::Adopt(hosts.clone()),
             ServiceAsk::StopStrangers(hosts) => Verb::StopStranger(hosts.clone()),
+            ServiceAsk::DeclareDead(ordinal) => Verb::DeclareDead(ordinal.0),
             ServiceAsk::Revert(version) => Verb::Revert(version.map_or(0, |version| version.0)),
         }
     }

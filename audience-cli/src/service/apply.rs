@@ -77,6 +77,14 @@ fn read(given: &str) -> Result<ServiceSpec, Failure> {
         .map_err(|problems| Failure::usage(format!("reading {what} from {name}")).because(problems))
 }
 
+/// Returns what whoever applies this has to know, if there is anything.
+fn note(spec: &ServiceSpec) -> Option<String> {
+    let lease = spec.upkeep.lease()?;
+    Some(format!(
+        "an outage of the conductor that is longer than its lease ({lease}) stops the service"
+    ))
+}
+
 /// Applies a service, tells what came of it, and waits where that was asked for.
 async fn apply(
     spec: &ServiceSpec,
@@ -95,6 +103,7 @@ async fn apply(
             answer: &answer,
             of_strangers: false,
             is_followed,
+            note: note(spec),
         })?;
         console.finish()?;
     }

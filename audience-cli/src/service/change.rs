@@ -16,7 +16,8 @@ pub(super) fn change(
         let asked = client.change_service(name, verb).await;
         let answer = asked.map_err(|failure| may_be_done(failure, name))?;
         let of_strangers = matches!(verb, ServiceAsk::StopStrangers(_));
-        console.answer(Asked { what, answer: &answer, of_strangers, is_followed: false })?;
+        let (is_followed, note) = (false, None);
+        console.answer(Asked { what, answer: &answer, of_strangers, is_followed, note })?;
         Ok(Exit::Ok)
     })
 }

@@ -67,6 +67,7 @@ fn instance(n: u32) -> InstanceStatus {
         }),
         unready: None,
         usage: None,
+        replaceable: None,
     }
 }
 

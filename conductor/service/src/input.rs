@@ -8,7 +8,8 @@ use orchestra_model::{
     names::LabelValue,
     score::Offers,
     service::{
-        InvalidService, Layout, PlayerFacts, Room, ServiceSpec, ServiceVersion, UnitReport, Waiting,
+        InvalidService, Layout, Ordinal, PlayerFacts, Room, ServiceSpec, ServiceVersion,
+        UnitReport, Waiting,
     },
 };
 
@@ -162,6 +163,12 @@ pub enum Ask {
         /// The hosts that are meant; `None` for all.
         hosts: Option<HostSet>,
     },
+    /// An instance whose player is away is not alive, and will not be again.
+    DeclareDead {
+        service: ServiceName,
+        /// Which.
+        ordinal: Ordinal,
+    },
     /// Strangers of this service are to be ended. There need be no service of that name.
     StopStrangers {
         /// The name of their service.
@@ -182,6 +189,7 @@ impl Ask {
             | Ask::Signal { service, .. }
             | Ask::Scale { service, .. }
             | Ask::Adopt { service, .. }
+            | Ask::DeclareDead { service, .. }
             | Ask::StopStrangers { service, .. } => service,
             Ask::Stop(service)
             | Ask::Start(service)
@@ -311,6 +319,12 @@ pub enum Rejection {
     Busy(ServiceName, String),
     /// None of the named hosts has a stranger of it.
     NoStrangers(ServiceName),
+    /// It has no instance of this number.
+    NoInstance(ServiceName, Ordinal),
+    /// The player of this instance is attached, so it is not dead.
+    Alive(ServiceName, Ordinal, HostName),
+    /// It may be alive twice, so nobody waits for the word that an instance is dead.
+    MayBeTwice(ServiceName),
     /// It has no such version, or none that was ready everywhere.
     NoVersion(ServiceName, Option<ServiceVersion>),
     /// There are as many services as there may be.
@@ -380,6 +394,19 @@ impl fmt::Display for Rejection {
                     "on no attached player there is a unit of service {service} that is a stranger"
                 )
             }
+            Self::NoInstance(service, ordinal) => {
+                write!(f, "service {service} has no instance {service}/{ordinal}")
+            }
+            Self::Alive(service, ordinal, host) => write!(
+                f,
+                "the player of {service}/{ordinal} is attached, on {host}: what it runs is ended by \
+                 an order"
+            ),
+            Self::MayBeTwice(service) => write!(
+                f,
+                "service {service} is not at_most_one: nothing waits for the word that an instance \
+                 of it is dead"
+            ),
             Self::NoVersion(service, Some(version)) => {
                 write!(f, "service {service} has no version {version} that is kept")
             }

@@ -5,6 +5,7 @@ mod asked;
 mod files;
 mod flows;
 mod health;
+mod leases;
 mod links;
 mod placing;
 mod scale;

@@ -88,9 +88,10 @@ impl Services {
                 let kept = KeptVersion { record, spec: Arc::new(spec) };
                 service.versions.insert(kept.record.version, kept);
             }
-            for PlacementRecord { host, instance, told, .. } in placements {
+            for PlacementRecord { host, instance, told, dead, .. } in placements {
                 engine.note_host(&host, &service.record.name);
-                service.placements.insert(host, Placed { instance, told, report: None });
+                let placed = Placed { dead, ..Placed::new(instance, told) };
+                service.placements.insert(host, placed);
             }
             engine.services.insert(service.record.name.clone(), service);
         }
@@ -113,6 +114,7 @@ impl Services {
         let is_placed = |service: &&Service| service.record.layout.is_some();
         let placed = self.services.values().filter(is_placed);
         self.short = placed.map(|service| service.record.name.clone()).collect();
+        self.suppose_leases();
         self.resume_flows(living);
         let hosts: Vec<HostName> = self.by_host.keys().cloned().collect();
         for host in hosts {
@@ -322,6 +324,14 @@ impl Services {
         if let Some(service) = self.services.get(name) {
             let record = Record::Service(Box::new(service.record.clone()));
             self.persist(Op::Put(record));
+        }
+    }
+
+    /// Writes the instance of a service on a host.
+    pub(crate) fn put_placement(&mut self, name: &ServiceName, host: &HostName) {
+        let record = self.services.get(name).and_then(|service| service.placement_record(host));
+        if let Some(record) = record {
+            self.persist(Op::Put(Record::Placement(record)));
         }
     }
 

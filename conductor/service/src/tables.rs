@@ -6,7 +6,7 @@ use std::{
 };
 
 use orchestra_model::{
-    HostName, HostSet, ServiceName,
+    HostName, HostSet, ServiceName, Timestamp,
     names::LabelValue,
     service::{
         Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, RunNumber, ServiceRecord,
@@ -58,6 +58,10 @@ pub(crate) struct Placed {
     /// What its player told last, even if the player is absent now; `None` if it told no unit, or
     /// nothing since the conductor started.
     pub(crate) report: Option<UnitReport>,
+    /// When its last lease is over, whatever its player has heard of it; `None` if it had none.
+    pub(crate) leased: Option<Timestamp>,
+    /// Whether a person has declared it dead.
+    pub(crate) dead: bool,
 }
 
 /// Tasks of a flow that did not end well.
@@ -76,6 +80,13 @@ pub(crate) struct Failures {
 pub(crate) struct Presence {
     /// Whether its release keeps units.
     pub(crate) keeps_units: bool,
+}
+
+impl Placed {
+    /// Returns an instance of which nothing is known yet but whether its player has told it.
+    pub(crate) fn new(instance: Instance, told: bool) -> Self {
+        Self { instance, told, report: None, leased: None, dead: false }
+    }
 }
 
 impl Service {
@@ -216,14 +227,17 @@ impl Service {
     pub(crate) fn place(&mut self, host: &HostName, ordinal: Ordinal) {
         self.record.last_placement = Placement(self.record.last_placement.0 + 1);
         let instance = Instance { ordinal, placement: self.record.last_placement };
-        self.placements.insert(host.clone(), Placed { instance, told: false, report: None });
+        // What the host had before may still run there under its lease.
+        let leased = self.placements.get(host).and_then(|placed| placed.leased);
+        let placed = Placed { leased, ..Placed::new(instance, false) };
+        self.placements.insert(host.clone(), placed);
     }
 
     /// Returns the record of the instance on a host.
     pub(crate) fn placement_record(&self, host: &HostName) -> Option<PlacementRecord> {
-        let Placed { instance, told, .. } = *self.placements.get(host)?;
+        let Placed { instance, told, dead, .. } = *self.placements.get(host)?;
         let service = self.record.name.clone();
-        Some(PlacementRecord { service, host: host.clone(), instance, told })
+        Some(PlacementRecord { service, host: host.clone(), instance, told, dead })
     }
 
     /// Returns the newest version that was ready everywhere, if it is kept and is not the present

@@ -29,6 +29,8 @@ impl Services {
                 unready: service.unready(host, attached),
                 // The engine does not know vitals.
                 usage: None,
+                replaceable: (!attached && service.at_most_one().is_some())
+                    .then(|| self.replaceable(name, host)),
             }
         };
         let is_unplaced = |host: &&HostName| {

@@ -6,7 +6,9 @@ use orchestra_model::{
     AudienceName, HostSet, ServiceName,
     audit::Verb,
     names::LabelValue,
-    service::{ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, VersionRecord},
+    service::{
+        Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, VersionRecord,
+    },
 };
 use orchestra_proto::decode_service;
 use orchestra_service::{Ask, Taken};
@@ -43,6 +45,8 @@ pub(crate) enum ServiceVerb {
     Revert(Option<ServiceVersion>),
     /// That strangers on hosts of this expression, or on all hosts, become its units.
     Adopt(Option<String>),
+    /// That this instance is dead.
+    DeclareDead(Ordinal),
     /// That strangers on hosts of this expression, or on all hosts, are ended.
     StopStrangers(Option<String>),
 }
@@ -147,6 +151,9 @@ impl Desk {
             ServiceVerb::Adopt(hosts) => {
                 let hosts = self.hosts_of(hosts).await?;
                 (Verb::ServiceAdopt, Ask::Adopt { service, hosts })
+            }
+            ServiceVerb::DeclareDead(ordinal) => {
+                (Verb::ServiceDeclareDead, Ask::DeclareDead { service, ordinal })
             }
             ServiceVerb::StopStrangers(hosts) => {
                 let hosts = self.hosts_of(hosts).await?;

@@ -8,7 +8,7 @@ use orchestra_model::{
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
     proof::Mac,
-    service::{FileOutcome, UnitReport},
+    service::{FileOutcome, Leases, UnitReport},
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -39,6 +39,8 @@ pub(crate) enum FromSession {
         /// Their part of the room for reports, which is given back when the driver has taken them.
         room: OwnedSemaphorePermit,
     },
+    /// A player asks for leases of its units.
+    LeasesAsked { player: PlayerIx, session: SessionId, asked: Leases },
     /// An older session that was asked whether it lives has answered.
     Alive { session: SessionId },
     /// The session is over.

@@ -21,13 +21,13 @@ use orchestra_model::{
     record::{Op, Record},
     score::Offers,
     service::{
-        Cause, FileChange, FileOutcome, Room, ServicePlan, ServiceStatus, Stranger, UnitReport,
-        VersionRecord,
+        Cause, FileChange, FileOutcome, Leases, Room, ServicePlan, ServiceStatus, Stranger,
+        UnitReport, VersionRecord,
     },
     status::Event,
     thresholds::Excess,
 };
-use orchestra_proto::v1;
+use orchestra_proto::v1::{self, command::Kind};
 use orchestra_service::{Ask, Effect, Input, Rejection, ReplyId, Services, Taken, UnitFlow};
 use prost::Message as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -469,6 +469,27 @@ impl Driver {
         self.serve_services();
     }
 
+    /// Grants leases that a player asks for, if this is its present session. A player that is
+    /// quarantined gets none, and a store that may be an old copy gives none: neither knows what others
+    /// were told.
+    pub(super) fn grant_leases(&mut self, player: PlayerIx, id: SessionId, asked: Leases) {
+        let roster = self.engine.roster();
+        let is_present = roster.session(player) == Some(id);
+        let is_doubted = roster.why_quarantined(player).is_some() || self.engine.stale().is_some();
+        if !is_present || is_doubted {
+            return;
+        }
+        let host = roster.host(player).clone();
+        let Leases { asked_at, leases } = asked;
+        let leases = self.services.engine.grant(self.clock.now(), &host, leases);
+        if let Some(session) = self.sessions.get(&id)
+            && !leases.is_empty()
+        {
+            let granted = Leases { asked_at, leases };
+            session.outbox.command(session.header, Kind::Leases((&granted).into()));
+        }
+    }
+
     /// Tells the services changed units of a player, if this is its present session.
     pub(super) fn units_told(
         &mut self,
@@ -499,10 +520,12 @@ fn declined(rejection: &Rejection) -> Declined {
         Rejection::Invalid(_)
         | Rejection::NotItsHosts(..)
         | Rejection::LinkOfLink(..)
-        | Rejection::OtherLayout(..) => Ground::Invalid,
-        Rejection::UnknownService(_) | Rejection::NoVersion(..) | Rejection::NoStrangers(_) => {
-            Ground::Unknown
-        }
+        | Rejection::OtherLayout(..)
+        | Rejection::MayBeTwice(_) => Ground::Invalid,
+        Rejection::UnknownService(_)
+        | Rejection::NoVersion(..)
+        | Rejection::NoInstance(..)
+        | Rejection::NoStrangers(_) => Ground::Unknown,
         Rejection::NoHosts(_) => Ground::NoHosts,
         Rejection::TooMany(_) => Ground::TooMuch,
         Rejection::Removed(_)
@@ -513,6 +536,7 @@ fn declined(rejection: &Rejection) -> Declined {
         | Rejection::NoReload(_)
         | Rejection::NotPlaced(_)
         | Rejection::NoRuns(_)
+        | Rejection::Alive(..)
         | Rejection::OfFile(..)
         | Rejection::StillFiled(..)
         | Rejection::Busy(..) => Ground::Prevented,

@@ -199,6 +199,9 @@ pub(super) fn service_verb(
             );
             return Err(Declined::new(Ground::Invalid, why));
         }
+        Some(change_service_request::Verb::DeclareDead(ordinal)) => {
+            ServiceVerb::DeclareDead(Ordinal(ordinal))
+        }
         Some(change_service_request::Verb::StopStranger(hosts)) => {
             ServiceVerb::StopStrangers(some(hosts))
         }

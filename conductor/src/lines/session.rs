@@ -203,12 +203,18 @@ impl Sessions {
         // Honest messages have far fewer frames.
         for frames in batch.frames.chunks_mut(TURN) {
             let room = self.room_for(frames.iter().map(said::room).sum()).await?;
-            let Said { mut reports, units, logs, vitals, alive, wrong } = Said::read(host, frames);
+            let Said { mut reports, units, leases, logs, vitals, alive, wrong } =
+                Said::read(host, frames);
             self.check_evidence(host, &mut reports);
             if !reports.is_empty() || !units.is_empty() {
                 let (player, session) = (*player, *id);
                 let said = FromSession::Reported { player, session, reports, units, room };
                 self.tell(said).await?;
+            }
+            // After the units, because leases are of units that the driver knows.
+            for asked in leases {
+                let (player, session) = (*player, *id);
+                self.tell(FromSession::LeasesAsked { player, session, asked }).await?;
             }
             for (reading, part) in logs {
                 self.tables.readings.take(host, *id, reading, part);

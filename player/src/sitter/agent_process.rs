@@ -18,7 +18,7 @@ use bytes::Bytes;
 use orchestra_link::ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, ToAgent, ToSitter};
 use orchestra_model::{
     delivery::{AgentSession, EndBytes, Report},
-    service::{LogPart, ReadingId, UnitReport},
+    service::{Leases, LogPart, ReadingId, UnitReport},
     vitals::VitalsBatch,
 };
 use orchestra_proto::v1;
@@ -104,6 +104,7 @@ enum Told {
     Unit(Box<UnitReport>),
     Log(ReadingId, LogPart),
     Vitals(Box<VitalsBatch>),
+    Leases(Leases),
 }
 
 #[derive(Debug)]
@@ -246,6 +247,13 @@ impl Agent {
     pub(crate) fn report_vitals(&mut self, session: AgentSession, batch: VitalsBatch) {
         if let Some(up) = self.up_with(session) {
             up.reports.push_back(Told::Vitals(Box::new(batch)));
+        }
+    }
+
+    /// Queues the question for leases, if the session still counts.
+    pub(crate) fn report_leases(&mut self, session: AgentSession, asked: Leases) {
+        if let Some(up) = self.up_with(session) {
+            up.reports.push_back(Told::Leases(asked));
         }
     }
 
@@ -469,6 +477,7 @@ impl Up {
                     Told::Unit(report) => wire::unit_report(&report),
                     Told::Log(id, part) => wire::log_report(id, part),
                     Told::Vitals(batch) => wire::vitals_report(&batch),
+                    Told::Leases(asked) => wire::leases_report(&asked),
                 };
                 let bytes = report.encode_to_vec().into();
                 self.push(ToAgent::Report { session, bytes });

@@ -309,7 +309,8 @@ impl Cgroups {
         ours.filter(|path| !known.contains(path.as_str())).map(|path| self.leaf(&path)).collect()
     }
 
-    fn leaf(&self, path: &CgroupPath) -> Leaf {
+    /// Returns a leaf, which need not exist.
+    pub(crate) fn leaf(&self, path: &CgroupPath) -> Leaf {
         Leaf { dir: self.mount.join(path.as_str()), version: self.version }
     }
 
@@ -359,6 +360,16 @@ impl Leaf {
     /// Returns the leaf of v1 at this directory.
     pub(crate) fn of_v1(dir: PathBuf) -> Self {
         Self { dir, version: Version::V1 }
+    }
+
+    /// Returns the leaf of v2 at this directory.
+    pub(crate) fn of_v2(dir: PathBuf) -> Self {
+        Self { dir, version: Version::V2 }
+    }
+
+    /// Whether it is one of v2.
+    pub(crate) fn is_v2(&self) -> bool {
+        self.version == Version::V2
     }
 
     /// Its directory.

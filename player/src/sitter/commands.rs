@@ -14,7 +14,7 @@ use orchestra_model::{
     Millis,
     delivery::{AttemptKey, JobPart, OrderNumber, Refusal, StoreId, Term},
     proof::Mac,
-    service::{Instance, ReadingId},
+    service::{Instance, Leases, ReadingId},
 };
 use orchestra_proto::{Invalid, ReadOrder, mac_from_wire, order_from_wire, store_id, v1};
 use prost::{DecodeError, Message};
@@ -78,6 +78,8 @@ pub(crate) enum Kind {
     },
     /// Something about a log that somebody reads.
     OfLog(OfLog),
+    /// Leases of units are granted.
+    Leases(Leases),
     /// Vitals are wanted from now on.
     AskVitals {
         /// For so many milliseconds each sample is wanted at once.
@@ -157,6 +159,7 @@ impl JobParts {
                 Kind::OfLog(OfLog::Credit(ReadingId(credit.reading), credit.bytes))
             }
             Wire::CloseLog(close) => Kind::OfLog(OfLog::Close(ReadingId(close.reading))),
+            Wire::Leases(leases) => Kind::Leases((&leases).try_into()?),
             Wire::AskVitals(ask) => Kind::AskVitals { live_for: ask.live_for_ms.into() },
             Wire::Cancel(cancel) => Kind::Cancel {
                 order: OrderNumber(cancel.order),

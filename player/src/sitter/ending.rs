@@ -127,7 +127,7 @@ impl Sitter {
                 }
                 Newborn::Run(expected) => self.left.extend(expected.leaf),
                 // Its cgroup is among those of units.
-                Newborn::Check(_) | Newborn::Agent | Newborn::Prober(_) => {}
+                Newborn::Check(_) | Newborn::Agent | Newborn::Prober(_) | Newborn::Guard => {}
             }
         }
         let until = BootMillis::now().after(LAST_WAIT);
@@ -158,7 +158,9 @@ impl Sitter {
             self.sweep();
             let now = BootMillis::now();
             if (left == 0 && self.left.is_empty()) || now >= until {
-                return;
+                // Only now there is nothing left to guard.
+                self.keeping.place.drop_book();
+                return self.guarding.kill();
             }
             // Nothing else is listened to any more, so the loop only waits.
             let nap = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };

@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{
-    AGENT, ALARMS, LAUNCHERS, LIFELINE, PROBERS, SIGNALS, Sitter,
+    AGENT, ALARMS, GUARD, LAUNCHERS, LIFELINE, PROBERS, SIGNALS, Sitter,
     attempt::{Attempt, End, Main, Phase},
     clock::BootMillis,
     commands::{Command, CommandError, JobParts, Kind},
@@ -59,6 +59,9 @@ impl Sitter {
                 true => self.hear_prober(*token, now),
                 false => self.foreign_main_ready(*token, now),
             }
+        }
+        if is_ready(GUARD) {
+            self.guard_ended(now);
         }
         if is_ready(LIFELINE) && self.lifeline_is_over() {
             return Verdict::KillEverything;
@@ -207,7 +210,7 @@ impl Sitter {
     }
 
     /// Returns processes that certainly belong to no attempt that is hunted: first processes of
-    /// attempts and runs, the agent, probers, and launchers with their newborns. Empty while no
+    /// attempts and runs, the agent, probers, the guard, and launchers with their newborns. Empty while no
     /// attempt has to be hunted.
     fn spared(&self) -> Arc<BTreeSet<i32>> {
         let hunted = |attempt: &Attempt| {
@@ -223,7 +226,12 @@ impl Sitter {
         let mains = mains.filter(|main| !main.gone).map(|main| main.pid);
         let launchers = self.launchers.processes();
         Arc::new(
-            mains.chain(self.agent.pid()).chain(self.probers.pids()).chain(launchers).collect(),
+            mains
+                .chain(self.agent.pid())
+                .chain(self.probers.pids())
+                .chain(self.guarding.process().map(|(pid, _)| pid))
+                .chain(launchers)
+                .collect(),
         )
     }
 
@@ -284,6 +292,7 @@ impl Sitter {
         let Command { store, term, kind } = command;
         let input = match kind {
             Kind::OfLog(said) => return self.hear_of_log(store, said),
+            Kind::Leases(granted) => return self.hear_of_leases(store, term, granted),
             Kind::AskVitals { live_for } => return self.hear_of_vitals(store, live_for),
             Kind::Hello { issued } => Input::TermSeen { store, term, issued },
             Kind::Cancel { order, key, mac } => {

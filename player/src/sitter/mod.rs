@@ -29,7 +29,7 @@
 //! ending     stop, upgrade, lifeline            hunt      its processes, without cgroups
 //! unit       what is kept running               logs      what that writes, as it is read back
 //! limits     what its runs may have             probers   who asks units how they are
-//! vitals     what host and units use
+//! vitals     what host and units use            guarding  who ends runs without a lease
 //!                                               sys       everything unsafe
 //! ```
 
@@ -59,6 +59,7 @@ mod commands;
 mod ending;
 mod environment;
 mod events;
+mod guarding;
 mod hunt;
 mod journal;
 mod kept;
@@ -90,10 +91,11 @@ use self::{
     adopt::Nursery,
     agent_process::Agent,
     attempt::Attempt,
-    cgroup::{Cgroups, Leaf},
+    cgroup::Cgroups,
     clock::BootMillis,
     commands::JobParts,
     environment::Surroundings,
+    guarding::Guarding,
     journal::{Journal, Opened},
     launcher::{Keep, Launchers, Orphan, Ready, TapId},
     poll::{Interest, Poller, Token},
@@ -114,6 +116,7 @@ pub use self::{
     cgroup::CgroupError, journal::JournalError, scores::ScanError, spool_dir::SpoolDirError,
     users::UserError,
 };
+pub(crate) use self::{cgroup::Leaf, hunt::Trail, procfs::boot_id as own_boot};
 
 /// Starts the log of this process, which may become a sitter. No signal reaches the log's thread,
 /// so that it takes none between the last question of `upgrade::execute` whether one has come and
@@ -187,12 +190,13 @@ pub enum SitterError {
     Wait(#[source] io::Error),
 }
 
-/// The tokens of signals, of the lifeline and of the agent. From [`FIRST_ID`] on tokens are ids of
+/// The tokens of signals, of the lifeline, of the agent and of the guard. From [`FIRST_ID`] on tokens are ids of
 /// attempts whose first processes are not our children.
 const SIGNALS: Token = Token(0);
 const LIFELINE: Token = Token(1);
 const AGENT: Token = Token(2);
-const FIRST_ID: u64 = 3;
+const GUARD: Token = Token(3);
+const FIRST_ID: u64 = 4;
 /// How long a sitter that starts waits for the end of an earlier sitter's launchers, in
 /// milliseconds. They were killed, so only launchers that are stuck last longer than a moment.
 const LAST_LAUNCHERS: u64 = 500;
@@ -226,6 +230,7 @@ struct Sitter {
     agent: Agent,
     launchers: Launchers<Newborn>,
     probers: Probers,
+    guarding: Guarding,
     /// The user as whom ports are probed; `None`: our own.
     prober_user: Option<Identity>,
     watchdog: Option<Watchdog>,
@@ -306,6 +311,7 @@ impl Sitter {
             agent: Agent::new(program.clone(), &config, agent_user, AGENT),
             launchers,
             probers: Probers::new(PROBERS),
+            guarding: Guarding::new(GUARD),
             prober_user,
             watchdog: Watchdog::from_environment().map_err(SitterError::Process)?,
             program,
@@ -487,6 +493,15 @@ fn take_lifeline(number: RawFd) -> Result<OwnedFd, SitterError> {
     rustix::io::ioctl_fionbio(&lifeline, true)
         .map_err(|error| SitterError::Process(error.into()))?;
     Ok(lifeline)
+}
+
+/// Reads a file below a directory.
+pub(crate) fn file_below(directory: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut std::fs::File::from(file), &mut bytes)?;
+    Ok(bytes)
 }
 
 /// Returns this player's name: the one in its certificate, which the conductor reads too.

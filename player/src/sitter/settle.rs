@@ -243,7 +243,11 @@ impl Sitter {
     pub(super) fn expected(&mut self) -> impl Iterator<Item = &mut Expected> {
         self.launchers.awaited().filter_map(|newborn| match newborn {
             Newborn::Attempt(expected) => Some(&mut **expected),
-            Newborn::Agent | Newborn::Prober(_) | Newborn::Check(_) | Newborn::Run(_) => None,
+            Newborn::Agent
+            | Newborn::Prober(_)
+            | Newborn::Guard
+            | Newborn::Check(_)
+            | Newborn::Run(_) => None,
         })
     }
 
@@ -336,6 +340,7 @@ impl Sitter {
                 let answers = self.probers.launched(token, launched, now);
                 return self.probed(answers);
             }
+            Newborn::Guard => return self.guard_launched(launched, now),
             Newborn::Check(unit) => return self.check_launched(&unit, launched),
             Newborn::Run(expected) => return self.run_launched(*expected, launched),
             Newborn::Attempt(expected) => *expected,

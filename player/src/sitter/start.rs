@@ -220,6 +220,8 @@ pub(crate) enum Newborn {
     Agent,
     /// It is the prober of this token.
     Prober(Token),
+    /// It is the guard.
+    Guard,
     /// It is an attempt's first process.
     Attempt(Box<Expected>),
     /// It is the first process of the check of this unit.

@@ -6,7 +6,7 @@ use orchestra_model::{
     Millis,
     delivery::{OrderNumber, PlayerSnapshot, StoreId, Term},
     score::ScoreOffer,
-    service::{LogPart, ReadingId, Room, UnitReport},
+    service::{Leases, LogPart, ReadingId, Room, UnitReport},
     vitals::VitalsBatch,
 };
 use orchestra_proto::{batch_to_wire, log_part_to_wire, snapshot_to_wire, v1};
@@ -27,6 +27,11 @@ pub(crate) fn log_report(id: ReadingId, part: LogPart) -> v1::Report {
 /// Returns samples of vitals, as a report about no attempt.
 pub(crate) fn vitals_report(batch: &VitalsBatch) -> v1::Report {
     v1::Report { key: None, order: 0, kind: Some(v1::report::Kind::Vitals(batch_to_wire(batch))) }
+}
+
+/// Returns the question for leases, as a report about no attempt.
+pub(crate) fn leases_report(asked: &Leases) -> v1::Report {
+    v1::Report { key: None, order: 0, kind: Some(v1::report::Kind::Leases(asked.into())) }
 }
 
 /// Encodes a snapshot of what the spool knows and what the sitter adds. If it is larger than a

@@ -1,10 +1,11 @@
 //! The sitter with real processes, real signals, a real spool on disk, and the test in the
 //! agent's place.
 //!
-//! This program has many faces, because a sitter starts agent, launchers and prober from its own file:
+//! This program has many faces, because a sitter starts agent, launchers, prober and guard from its own file:
 //! called with `--config` it is the sitter; with `launcher` one of its launchers; with `prober` its
-//! prober; with `agent` it hands its socket to the test that listens beside the configuration; with
-//! `mover` it is what a score of `stuck.rs` executes; with `lurk` what a score of `lurking.rs` leaves behind; with `say` what units say, with `answer` one that
+//! prober; with `guard` its guard; with `agent` it hands its socket to the test that listens beside the
+//! configuration; with `mover` it is what a score of `stuck.rs` executes; with `lurk` what a score of
+//! `lurking.rs` leaves behind; with `say` what units say, with `answer` one that
 //! answers probes, with `pour` one that writes what `flood.rs` reads, and with nothing, as a unit, one
 //! that says when it began; with `measure` it tells what units cost; with anything else it runs tests,
 //! several at a time, those whose names contain the argument. No test waits for time: each waits for
@@ -55,7 +56,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 25] = [
+const ALL: [(&str, &[Test]); 26] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -65,6 +66,7 @@ const ALL: [(&str, &[Test]); 25] = [
     ("stuck", stuck::TESTS),
     ("units::orders", units::orders::TESTS),
     ("units::restarts", units::restarts::TESTS),
+    ("units::leases", units::leases::TESTS),
     ("units::leaving", units::leaving::TESTS),
     ("units::ready", units::ready::TESTS),
     ("units::limits", units::limits::TESTS),
@@ -95,6 +97,13 @@ fn main() -> ExitCode {
         Some("mover") => stuck::be_mover(),
         Some("lurk") => lurking::be_lurker(),
         Some("prober") => match player::prober::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{}", orchestra_model::chain(&error));
+                ExitCode::FAILURE
+            }
+        },
+        Some("guard") => match player::guard::run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{}", orchestra_model::chain(&error));

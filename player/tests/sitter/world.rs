@@ -28,7 +28,7 @@ use orchestra_model::{
         AgentSession, AttemptEnd, AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal,
         Report, StoreId, Term,
     },
-    service::{LogPart, ReadingId, UnitReport},
+    service::{Leases, LogPart, ReadingId, UnitReport},
     vitals::VitalsBatch,
 };
 use orchestra_proto::{
@@ -91,6 +91,10 @@ pub(crate) struct World {
     log_parts: RefCell<Vec<(ReadingId, LogPart)>>,
     /// What was told of what is used, in order.
     vitals: RefCell<VecDeque<VitalsBatch>>,
+    /// Leases that were asked for, in order.
+    leases: RefCell<VecDeque<Leases>>,
+    /// Whether those are granted as soon as they are heard.
+    pub(crate) grants: Cell<bool>,
     /// What a sitter is started through, before its own program and arguments.
     wrapper: RefCell<Vec<String>>,
 }
@@ -140,6 +144,8 @@ impl World {
             unit_reports: RefCell::default(),
             log_parts: RefCell::default(),
             vitals: RefCell::default(),
+            leases: RefCell::default(),
+            grants: Cell::default(),
             wrapper: RefCell::default(),
         }
     }
@@ -521,12 +527,33 @@ impl World {
             Some(Kind::Vitals(batch)) => {
                 self.vitals.borrow_mut().push_back(batch_from_wire(&batch).unwrap());
             }
+            Some(Kind::Leases(asked)) => {
+                if self.grants.get() {
+                    self.say_command(v1::command::Kind::Leases(asked.clone()));
+                }
+                self.leases.borrow_mut().push_back((&asked).try_into().unwrap());
+            }
             _ => {
                 let report = Report::try_from(report).unwrap();
                 let report = report.try_map(|end| decode_end(&end)).unwrap();
                 self.reports.borrow_mut().push(report);
             }
         }
+    }
+
+    /// The leases that are asked for next.
+    pub(crate) fn leases(&self) -> Leases {
+        loop {
+            if let Some(asked) = self.leases.borrow_mut().pop_front() {
+                return asked;
+            }
+            self.take_in_a_report();
+        }
+    }
+
+    /// Forgets what leases were asked for until now.
+    pub(crate) fn forget_leases(&self) {
+        self.leases.borrow_mut().clear();
     }
 
     /// What is told next of what is used.

@@ -122,6 +122,9 @@ pub enum Input {
         order: OrderNumber,
         params: Params,
     },
+    /// A conductor has renewed the lease of a unit, or a sitter before this one was given it.
+    /// Ignored unless the unit's last order has this placement and asks for a lease.
+    Leased { unit: UnitKey, lease: Leased },
     /// Something happened to a run. Ignored unless it is the unit's present run.
     Run { unit: UnitKey, run: RunId, event: RunEvent },
     /// A probe was answered. Ignored unless it is the unit's open probe: others were of an earlier
@@ -136,6 +139,17 @@ pub enum Input {
     /// Time has passed. Given after all other inputs of a turn, so that a run's word that came
     /// before a deadline counts.
     Woken,
+}
+
+/// A lease of a unit. Moments are of `CLOCK_BOOTTIME`, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leased {
+    /// The placement that it is for.
+    pub placement: Placement,
+    /// When a run of the unit is told to end.
+    pub until: u64,
+    /// When nothing of that run may be left.
+    pub gone: u64,
 }
 
 /// The number of a probe. Each sitter counts its probes from 1, over all units.

@@ -40,6 +40,8 @@
 //!   the run to go on. No watch of that order ends well before.
 //! - A run is unhealthy only after `fall` failed probes in a row. A probe whose outcome is unknown
 //!   changes nothing.
+//! - A unit whose order asks for a lease begins a run only under one. The run is told to end when
+//!   the lease runs out, and is killed when its grace is over too (`rules/leases.rs`).
 //! - Lengths are measured by a clock that nobody sets ([`Now::boot_ms`]). It does not count the
 //!   time between two boots.
 //!
@@ -86,7 +88,9 @@ mod units;
 
 pub use effect::{Effect, UnitFailure, WatchEnd};
 pub use entry::Entry;
-pub use input::{Capacity, Input, Now, Ordered, ProbeNumber, ProbeOutcome, Rejection, RunEvent};
+pub use input::{
+    Capacity, Input, Leased, Now, Ordered, ProbeNumber, ProbeOutcome, Rejection, RunEvent,
+};
 pub use orchestra_model::{
     journal::Contradiction,
     process::{BootId, ProcessMark},

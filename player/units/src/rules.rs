@@ -8,6 +8,7 @@ use crate::{
     units::Units,
 };
 
+mod leases;
 pub(crate) mod links;
 mod orders;
 pub(crate) mod probes;
@@ -27,6 +28,7 @@ impl Units {
             Input::Unwatched { key } => self.unwatch(key),
             Input::WatchSettled { key, order } => self.settle_watch(key, order),
             Input::ParamsFound { unit, order, params } => self.find_params(&unit, order, params),
+            Input::Leased { unit, lease } => self.note_leased(&unit, lease),
             Input::Run { unit, run, event } => {
                 if self.is_present(&unit, run) {
                     self.note_event(&unit, event);

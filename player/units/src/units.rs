@@ -17,7 +17,7 @@ use crate::{
     chance::Chance,
     effect::Effect,
     entry::Entry,
-    input::{Capacity, Now, ProbeNumber},
+    input::{Capacity, Leased, Now, ProbeNumber},
     rules::{links::Links, probes::Asking, reports::Telling, shortened},
     state::{Run, RunId, Signals, State, Status, UnitKey, Watch},
 };
@@ -39,6 +39,8 @@ pub struct Units {
     /// When units are to be looked at: the moments in `tended`, ordered by time.
     pub(crate) wakes: BTreeSet<(u64, UnitKey)>,
     pub(crate) links: Links,
+    /// Units whose last order asks for a lease.
+    pub(crate) leased: BTreeSet<UnitKey>,
     /// Why the journal cannot be written; `None` while it can.
     pub(crate) broken: Option<String>,
     /// Entries that are in `state` and not durable, in order.
@@ -71,6 +73,8 @@ pub(crate) struct Tended {
     pub(crate) well: u64,
     /// Signals of its last order that this sitter asked for, and that are not said to be sent.
     pub(crate) signalling: Signals,
+    /// The lease that it was given last, even if it has run out.
+    pub(crate) lease: Option<Leased>,
     /// The probing of its run.
     pub(crate) asking: Option<Asking>,
     /// The unit that it is noted to be linked to.
@@ -114,6 +118,7 @@ impl Units {
             tended: BTreeMap::new(),
             wakes: BTreeSet::new(),
             links: Links::new(),
+            leased: BTreeSet::new(),
             broken: None,
             unwritten: Vec::new(),
             recorded: 0,
@@ -246,6 +251,7 @@ impl Units {
         let wakes = self.tended.iter().filter_map(|(key, it)| Some((it.wake?, key.clone())));
         require(wakes.collect::<BTreeSet<_>>() == self.wakes, || "wakes are lost".to_owned())?;
         self.audit_links()?;
+        self.audit_leases()?;
         self.tended.keys().try_for_each(|key| self.audit_tended(key))
     }
 

@@ -145,6 +145,7 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
         RunEnd::HostRestarted,
         RunEnd::Unknown,
         RunEnd::Linked,
+        RunEnd::LeaseRanOut,
     ];
     let run = |cause: RunEnd| Run {
         of: OrderNumber(1),

@@ -46,6 +46,7 @@
 //!   deadline: 10m
 //!   max_failures: 0              # N or N%
 //!   auto_revert: true
+//! at_most_one: {lease: 2m}       # none; or true: no lease, replaced on proof alone
 //! auto_start: true
 //! ```
 //!
@@ -56,6 +57,7 @@ use orchestra_model::{limits, service::ServiceSpec};
 
 use crate::{Format, Node, Problems};
 
+mod at_most_one;
 mod health;
 mod names;
 mod place;

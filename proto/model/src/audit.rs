@@ -64,6 +64,8 @@ kebab_enum!(
         ServiceAdopt = "service-adopt",
         /// Units that the store does not know were ended.
         ServiceStopStranger = "service-stop-stranger",
+        /// An instance of a service was declared dead.
+        ServiceDeclareDead = "service-declare-dead",
         /// Hosts of a service that were not as wanted are brought there.
         ServiceRepair = "service-repair",
     }

@@ -12,6 +12,7 @@ use std::fmt;
 
 use crate::names::ServiceName;
 
+mod at_most_one;
 mod file;
 mod health;
 mod judgement;
@@ -27,6 +28,7 @@ mod status;
 mod unit;
 mod upkeep;
 
+pub use at_most_one::{AtMostOne, LEAST_LEASE, LONGEST_LEASE, Lease, Leases, Replaceable};
 pub use file::{FileChange, FileOutcome, FileStanding, ServiceFile};
 pub use health::{
     HealthRule, HttpPath, InvalidProbe, OfInstance, OpenTarget, PATH_BYTES, Probe,

@@ -155,6 +155,7 @@ impl From<&InstanceStatus> for v1::InstanceStatus {
             report: status.report.as_ref().map(Into::into),
             unready: text(status.unready.as_ref()),
             usage: status.usage.as_ref().map(Into::into),
+            replaceable: status.replaceable.map(Into::into),
         }
     }
 }
@@ -251,6 +252,7 @@ impl TryFrom<&v1::InstanceStatus> for InstanceStatus {
             report: status.report.as_ref().map(TryInto::try_into).transpose()?,
             unready,
             usage: status.usage.as_ref().map(TryInto::try_into).transpose()?,
+            replaceable: status.replaceable.as_ref().map(TryInto::try_into).transpose()?,
         })
     }
 }

@@ -91,8 +91,18 @@ pub(super) fn bounded(ms: u64, field: &'static str) -> Result<Millis, Invalid> {
 impl From<&Upkeep> for v1::Upkeep {
     fn from(upkeep: &Upkeep) -> Self {
         use v1::{ready_rule::Sign, restart_rule::When};
-        let Upkeep { restart, ready, stop, resources, health, linked_to, reload, ports, process } =
-            upkeep;
+        let Upkeep {
+            restart,
+            ready,
+            stop,
+            resources,
+            health,
+            linked_to,
+            reload,
+            ports,
+            process,
+            at_most_one,
+        } = upkeep;
         Self {
             restart: Some(v1::RestartRule {
                 when: match restart.when {
@@ -123,6 +133,7 @@ impl From<&Upkeep> for v1::Upkeep {
             reload: reload.map(|ReloadRule { signal }| v1::ReloadRule { signal }),
             ports: ports_to_wire(ports),
             process: (*process != ProcessRule::default()).then(|| process.into()),
+            at_most_one: at_most_one.map(Into::into),
         }
     }
 }
@@ -174,6 +185,7 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
                 .process
                 .as_ref()
                 .map_or(Ok(ProcessRule::default()), TryInto::try_into)?,
+            at_most_one: upkeep.at_most_one.as_ref().map(TryInto::try_into).transpose()?,
         };
         upkeep.check().in_field("Upkeep")?;
         Ok(upkeep)
@@ -267,6 +279,7 @@ impl From<&RunEnd> for v1::RunEnd {
             RunEnd::HostRestarted => End::HostRestarted(v1::Empty {}),
             RunEnd::Unknown => End::Unknown(v1::Empty {}),
             RunEnd::Linked => End::Linked(v1::Empty {}),
+            RunEnd::LeaseRanOut => End::LeaseRanOut(v1::Empty {}),
         };
         Self { end: Some(end) }
     }
@@ -293,6 +306,7 @@ impl TryFrom<&v1::RunEnd> for RunEnd {
             End::HostRestarted(_) => RunEnd::HostRestarted,
             End::Unknown(_) => RunEnd::Unknown,
             End::Linked(_) => RunEnd::Linked,
+            End::LeaseRanOut(_) => RunEnd::LeaseRanOut,
         })
     }
 }

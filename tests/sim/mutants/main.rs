@@ -37,8 +37,10 @@ const PACKAGES: [&str; 6] = [
 ];
 /// The tests that live through the seeds of the simulation.
 const SIMULATION: &[&str] = &["--test", "sim"];
-/// Packages that have a world of their own, and the tests that live through its seeds.
-const WORLDS: [(&str, &[&str]); 2] = [
+/// Packages and files that have a world of their own, and the tests that live through its seeds.
+const WORLDS: [(&str, &[&str]); 3] = [
+    // A world of both engines, beside the simulation.
+    ("conductor/service/src/rules/leases.rs", SIMULATION),
     ("conductor/service", &["-p", "orchestra-service", "--test", "scenarios"]),
     ("player/units", &["-p", "orchestra-units", "--test", "world"]),
 ];
@@ -175,7 +177,7 @@ fn copy_workspace(root: &Path, work: &Path) {
     let manifest = with_list(&manifest, "default-members", &members.join(", "));
     fs::write(work.join("Cargo.toml"), manifest).unwrap();
 
-    let names = ["model", "flow", "store", "spool"];
+    let names = ["model", "flow", "service", "store", "spool", "units"];
     let dependencies = names.map(|name| format!("orchestra-{name}.workspace = true\n")).concat();
     let own = format!(
         "[package]\nname = \"sim\"\nversion = \"0.0.0\"\nedition.workspace = true\n\

@@ -17,6 +17,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) of_strangers: bool,
     /// Whether the verb waits for it, so that the person need not be told how to follow it.
     pub(crate) is_followed: bool,
+    /// What else a person has to know.
+    pub(crate) note: Option<String>,
 }
 
 impl Output for Asked<'_> {
@@ -66,6 +68,7 @@ impl Output for Asked<'_> {
             ));
         }
         lines.extend(waiting.iter().map(ToString::to_string));
+        lines.extend(self.note.clone());
         match flow {
             Some(flow) if !self.is_followed => lines.push(format!("to follow it: orc wait {flow}")),
             None if trouble.is_some() => {

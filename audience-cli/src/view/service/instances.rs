@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, io};
 
 use orchestra_model::{
     HostSet,
-    service::{Exhausted, InstanceId, InstanceStatus, RunEnd, ServiceStatus, UnitReport, Unready},
+    service::{
+        Exhausted, InstanceId, InstanceStatus, Replaceable, RunEnd, ServiceStatus, UnitReport,
+        Unready,
+    },
 };
 
 use crate::view::{Page, Style, one_line, vitals, when_about};
@@ -26,6 +29,8 @@ struct Kind {
     /// Why it is unhealthy.
     trouble: String,
     flapping: bool,
+    /// What has to happen before it is replaced.
+    waits: String,
 }
 
 impl Kind {
@@ -42,6 +47,7 @@ impl Kind {
             end: end.map(kind_of_end).unwrap_or_default(),
             trouble: trouble.map(one_line).unwrap_or_default(),
             flapping: report.is_some_and(|report| report.flapping),
+            waits: instance.replaceable.map(waits).unwrap_or_default(),
         }
     }
 }
@@ -92,6 +98,7 @@ fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: S
     }
     let reports: Vec<&UnitReport> =
         alike.iter().filter_map(|instance| instance.report.as_ref()).collect();
+    text += &kind.waits;
     if !reports.is_empty() {
         text += &format!(", version {}{}", kind.version, counts(&reports));
     }
@@ -107,6 +114,19 @@ fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: S
         text += &format!(", {}", style.warning(&held_back));
     }
     text
+}
+
+/// Says what has to happen before an instance is replaced whose player is away.
+fn waits(replaceable: Replaceable) -> String {
+    match replaceable {
+        Replaceable::Now => ", may be replaced".to_owned(),
+        Replaceable::At(at) => format!(", may be replaced at {}", when_about(at)),
+        Replaceable::OnProof => {
+            ", waiting-proof: it may be replaced when its player is back, or once it is declared dead \
+             (orc service declare-dead)"
+                .to_owned()
+        }
+    }
 }
 
 /// Returns the text by which ends count as alike. It leaves out how much memory a run had.

@@ -5,8 +5,8 @@ use orchestra_model::{
     Asker,
     names::LabelValue,
     service::{
-        Change, Exhausted, InstanceId, InstanceStatus, LivingChange, RunEnd, ServiceEvent,
-        ServiceFile, ServiceRecord, ServiceStatus, Waiting,
+        Change, Exhausted, InstanceId, InstanceStatus, LivingChange, Replaceable, RunEnd,
+        ServiceEvent, ServiceFile, ServiceRecord, ServiceStatus, Waiting,
     },
     state::FlowState,
 };
@@ -209,6 +209,8 @@ struct OfInstance<'a> {
     unready: Option<&'static str>,
     /// `null`: it has no run, or its player has told nothing of it.
     usage: Option<OfUsage>,
+    /// `now`, a moment, or `on-proof`; `null`: its player is there, or the service may be alive twice.
+    replaceable: Option<String>,
 }
 
 impl<'a> OfInstance<'a> {
@@ -232,6 +234,11 @@ impl<'a> OfInstance<'a> {
             flapping: report.map(|report| report.flapping),
             unready: status.unready.map(orchestra_model::service::Unready::as_str),
             usage: status.usage.as_ref().map(OfUsage::from),
+            replaceable: status.replaceable.map(|replaceable| match replaceable {
+                Replaceable::Now => "now".to_owned(),
+                Replaceable::At(at) => when(at),
+                Replaceable::OnProof => "on-proof".to_owned(),
+            }),
         }
     }
 }
@@ -261,6 +268,7 @@ impl<'a> From<&'a RunEnd> for OfEnd<'a> {
             RunEnd::HostRestarted => "host-restarted",
             RunEnd::Unknown => "unknown",
             RunEnd::Linked => "linked",
+            RunEnd::LeaseRanOut => "lease-ran-out",
         };
         let (memory_limit_bytes, memory_peak_bytes) = (None, None);
         let mut of = Self {

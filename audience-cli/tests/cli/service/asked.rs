@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, process::Stdio};
 
-use orchestra_model::service::ReadySign;
+use orchestra_model::{Millis, service::ReadySign};
 use orchestra_proto::{decode_service, v1};
 use serde_json::json;
 use v1::change_service_request::Verb;
@@ -45,6 +45,17 @@ fn a_file_is_applied() {
         json!({"schema": 1, "applied": {"service": "web", "version": 7, "unchanged": false,
                "flow": 42, "left_out": "", "waiting": [], "trouble": null}})
     );
+}
+
+#[test]
+fn who_applies_a_lease_is_told_what_it_means() {
+    let fake = fake();
+    fs::write(fake.home().join("web.yaml"), format!("{FILE}at_most_one: {{lease: 2m}}\n")).unwrap();
+    let note = "an outage of the conductor that is longer than its lease (2m) stops the service\n\
+                to follow it: orc wait 42\n";
+    apply(&fake, "").is(0, "applied web version 7, flow 42\n", note);
+    let spec = decode_service(&fake.tables().applied[0].spec).unwrap();
+    assert_eq!(spec.upkeep.lease(), Some(Millis::minutes(2)));
 }
 
 #[test]
@@ -137,6 +148,7 @@ fn each_verb_asks_for_what_it_says() {
         ("adopt web -w db1", "adopted", Verb::Adopt("db1".to_owned())),
         ("stop-stranger web --yes", "stopped", Verb::StopStranger(String::new())),
         ("stop-stranger web -w db1 --yes", "stopped", Verb::StopStranger("db1".to_owned())),
+        ("declare-dead web/3 --yes", "declared", Verb::DeclareDead(3)),
         ("revert web", "reverted", Verb::Revert(0)),
         ("revert web 6", "reverted", Verb::Revert(6)),
     ] {
@@ -181,6 +193,10 @@ fn what_ends_every_run_has_to_be_meant() {
     fake.run("orc service remove web").fails(64, &["orc service remove web --yes"]);
     fake.run("orc service stop-stranger web")
         .fails(64, &["hint: if that is meant: orc service stop-stranger web --yes"]);
+    fake.run("orc service declare-dead web/3").fails(
+        64,
+        &["if that one is alive nevertheless, two are", "orc service declare-dead web/3 --yes"],
+    );
     assert!(fake.tables().service_changes.is_empty());
 }
 
@@ -189,6 +205,9 @@ fn words_that_are_none_are_refused_here() {
     let fake = fake();
     fake.run("orc service start Web").fails(64, &["Web"]);
     fake.run("orc service revert web 0").fails(64, &["0"]);
+    for instance in ["web", "web/0", "web/x", "Web/1", "/1"] {
+        fake.run(&format!("orc service declare-dead {instance} --yes")).fails(64, &[instance]);
+    }
     fake.run("orc service restart web -w a!a").fails(3, &["the host set is empty"]);
     assert!(fake.tables().service_changes.is_empty());
 }

@@ -4,7 +4,8 @@ use orchestra_model::{
     ByteSize,
     names::ServiceName,
     service::{
-        Cause, Change, Exhausted, FileStanding, Goal, RunEnd, ServiceFile, UnitState, Unready,
+        Cause, Change, Exhausted, FileStanding, Goal, InstanceStatus, Replaceable, RunEnd,
+        ServiceFile, UnitState, Unready,
     },
     time::Timestamp,
 };
@@ -223,7 +224,7 @@ fn programs_are_told_all_of_it() {
                "restarts": 11, "last_end": {"how": "exited", "exit": 3, "signal": null,
                "detail": null, "memory_limit_bytes": null, "memory_peak_bytes": null},
                "trouble": null, "turns": 0, "flapping": false,
-               "unready": "gave-up", "usage": null})
+               "unready": "gave-up", "usage": null, "replaceable": null})
     );
     assert_eq!(
         service["events"][1],
@@ -250,4 +251,34 @@ fn ten_thousand_instances_stay_readable() {
     assert!(text.contains("  and 9960 more, of other kinds (--json tells all)\n"), "{text}");
     let told = fake.run("orc service show web --json").json();
     assert_eq!(told["service"]["instances"].as_array().unwrap().len(), 10_000);
+}
+
+#[test]
+fn when_an_instance_may_be_replaced_is_told_where_its_player_is_away() {
+    let fake = Fake::start();
+    let away = |n, replaceable| InstanceStatus { replaceable: Some(replaceable), ..absent(n) };
+    let at = Timestamp(AT.0 + 12_750);
+    let status = with(
+        4,
+        vec![
+            away(1, Replaceable::At(at)),
+            away(2, Replaceable::OnProof),
+            away(3, Replaceable::Now),
+        ],
+    );
+    fake.tables().services = vec![status];
+    let shown = fake.run("orc service show web").stdout;
+    for line in [
+        "db1 web/1 untold, not attached, may be replaced at 2025-11-21T08:00:12Z\n",
+        "db2 web/2 untold, not attached, waiting-proof: it may be replaced when its player is back, \
+         or once it is declared dead (orc service declare-dead)\n",
+        "db3 web/3 untold, not attached, may be replaced\n",
+    ] {
+        assert!(shown.contains(line), "{line}{shown}");
+    }
+    let service = fake.run("orc service show web --json").json()["service"].take();
+    let told = |n: usize| service["instances"][n]["replaceable"].clone();
+    assert_eq!((told(1), told(2)), ("on-proof".into(), "now".into()));
+    assert!(told(0).as_str().unwrap().starts_with("2025-11-21T08:00:12"), "{}", told(0));
+    assert!(told(3).is_null());
 }

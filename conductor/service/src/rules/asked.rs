@@ -88,6 +88,7 @@ impl Services {
                 Ok(is_news)
             }
             Ask::Adopt { service, hosts } => self.adopt(&service, hosts.as_ref()),
+            Ask::DeclareDead { service, ordinal } => self.declare_dead(&service, ordinal),
             // This changes nothing of the service.
             Ask::StopStrangers { .. } => Ok(false),
         }

@@ -38,6 +38,7 @@ impl Services {
                 service.ordered.remove(host);
             }
             self.displace_if_gone(name, host);
+            self.place_anew_if_dead(name, host);
             if keeps_units {
                 self.place_anew_if_gone(name, host);
             }
@@ -107,11 +108,8 @@ impl Services {
             true => service.instance_like(report.instance),
             false => report.instance,
         };
-        let placed = service.placements.entry(host.clone()).or_insert(Placed {
-            instance,
-            told: false,
-            report: None,
-        });
+        let new = Placed::new(instance, false);
+        let placed = service.placements.entry(host.clone()).or_insert(new);
         let was_told = std::mem::replace(&mut placed.told, true);
         placed.report = Some(report);
         if is_new || !was_told {
@@ -139,6 +137,23 @@ impl Services {
         if let Some(record) = record {
             self.persist(Op::Put(Record::Placement(record)));
         }
+    }
+
+    /// Begins a new placement where the one that was declared dead has come back: what runs there is
+    /// ended, and follows anew.
+    fn place_anew_if_dead(&mut self, name: &ServiceName, host: &HostName) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let is_wanted = service.is_wanted_on(host);
+        let Some(placed) = service.placements.get(host).filter(|it| it.dead && is_wanted) else {
+            return;
+        };
+        let (ordinal, report) = (placed.instance.ordinal, placed.report.clone());
+        service.place(host, ordinal);
+        if let Some(placed) = service.placements.get_mut(host) {
+            (placed.told, placed.report) = (report.is_some(), report);
+        }
+        self.put_service(name);
+        self.put_placement(name, host);
     }
 
     /// Forgets the instance of a host where none is wanted and none exists.

@@ -5,6 +5,7 @@
 mod files;
 mod ground;
 mod health;
+mod leases;
 mod links;
 mod placing;
 mod plan;

@@ -14,10 +14,10 @@ use orchestra_model::{
     record::{Op, Record},
     score::{Offers, ScoreOffer, ScoreSpec},
     service::{
-        Cause, FileOutcome, HealthRule, Instance, InstanceStatus, Labels, Layout, OnUnhealthy,
-        Ordinal, PlaceRule, Placement, PlacementRecord, PlayerFacts, Probe, Room, RunEnd,
-        RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Spread, Stranger,
-        Target, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
+        AtMostOne, Cause, FileOutcome, HealthRule, Instance, InstanceStatus, Labels, Layout,
+        OnUnhealthy, Ordinal, PlaceRule, Placement, PlacementRecord, PlayerFacts, Probe, Room,
+        RunEnd, RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Spread,
+        Stranger, Target, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
     },
 };
 use orchestra_service::{
@@ -311,6 +311,12 @@ impl World {
     pub(crate) fn detach(&mut self, host: &str) {
         self.attached.remove(&h(host));
         self.handle(Input::PlayerDetached { host: h(host) });
+    }
+
+    /// Lets time pass until this moment (ms).
+    pub(crate) fn pass_to(&mut self, at: u64) {
+        self.now = self.now.max(at.saturating_sub(1));
+        self.handle(Input::DrainChanged { hosts: HostSet::default(), drained: false });
     }
 
     pub(crate) fn wipe(&mut self, host: &str) {
@@ -609,9 +615,14 @@ pub(crate) fn placed(count: u32, n: u32) -> ServiceSpec {
 }
 
 pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {
-    // Enough to make the spec again: where it is, and its one parameter.
+    // Enough to make the spec again: where it is, its one parameter, and what makes it at most one.
     let n = spec.params.iter().map(|(_, value)| value.to_owned()).next().unwrap();
-    let spec_bytes = format!("{} {n}", where_of(&spec)).into_bytes().into();
+    let at_most_one = spec
+        .upkeep
+        .at_most_one
+        .map(|it| format!(" {} {}", spec.upkeep.stop.grace.0, it.lease.unwrap_or_default().0));
+    let spec_bytes = format!("{} {n}{}", where_of(&spec), at_most_one.unwrap_or_default());
+    let spec_bytes = spec_bytes.into_bytes().into();
     Ask::Apply { spec: Box::new(spec), spec_bytes, hosts, take_over: false }
 }
 
@@ -650,13 +661,20 @@ pub(crate) fn filed_linked(n: u32) -> FiledService {
 
 fn decode(record: &VersionRecord) -> ServiceSpec {
     let text = std::str::from_utf8(&record.spec).unwrap();
-    let (on, n) = text.split_once(' ').unwrap();
-    let n = n.parse().unwrap();
+    let (on, rest) = text.split_once(' ').unwrap();
+    let mut words = rest.split(' ');
+    let n = words.next().unwrap().parse().unwrap();
     let mut spec = match on.strip_prefix('#') {
         Some(count) => placed(count.parse().unwrap(), n),
         None if on.is_empty() => linked(n),
         None => spec(on, n),
     };
+    if let Some(grace) = words.next() {
+        spec.upkeep.stop.grace = Millis(grace.parse().unwrap());
+    }
+    let lease = words.next().and_then(|lease| lease.parse().ok()).map(Millis);
+    spec.upkeep.at_most_one =
+        lease.map(|lease| AtMostOne { lease: Some(lease).filter(|lease| *lease > Millis(0)) });
     spec.name = record.service.clone();
     spec
 }

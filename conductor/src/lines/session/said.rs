@@ -4,7 +4,7 @@ use bytes::Bytes;
 use orchestra_model::{
     HostName,
     delivery::{KnownEnd, Refusal, Report},
-    service::{LogEnd, LogPart, ReadingId, RunEnd, UnitReport},
+    service::{Leases, LogEnd, LogPart, ReadingId, RunEnd, UnitReport},
     vitals::VitalsBatch,
 };
 use orchestra_proto::{
@@ -29,6 +29,8 @@ pub(super) struct Said {
     pub(super) units: Vec<UnitReport>,
     /// Parts of logs that somebody reads.
     pub(super) logs: Vec<(ReadingId, LogPart)>,
+    /// Leases that are asked for.
+    pub(super) leases: Vec<Leases>,
     /// Samples of what the host and its units use.
     pub(super) vitals: Vec<VitalsBatch>,
     /// Whether it answers a probe.
@@ -67,6 +69,10 @@ impl Said {
         match &wire.kind {
             Some(Kind::Unit(unit)) => self.units.push(unit_report(unit)?),
             Some(Kind::Log(_)) => self.logs.extend(log_part(wire)?),
+            Some(Kind::Leases(asked)) => {
+                let read = Leases::try_from(asked).map_err(|error| Declined::invalid(&error))?;
+                self.leases.push(read);
+            }
             Some(Kind::Vitals(batch)) => {
                 let read = batch_from_wire(batch).map_err(|error| Declined::invalid(&error))?;
                 self.vitals.push(read);

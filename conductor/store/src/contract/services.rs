@@ -89,6 +89,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         host: HostName::new(host).unwrap(),
         instance: Instance { ordinal: Ordinal(n), placement: Placement(u64::from(n) + 10) },
         told,
+        dead: !told,
     };
     put(
         &mut *store,

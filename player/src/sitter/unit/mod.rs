@@ -28,6 +28,7 @@
 //! readings  who reads what runs write
 //! probe     what is asked of a run, and by whom
 //! checks    scores that are run for that            check    one of them
+//! leases    what may run no longer than it is renewed
 //! reload    signals, and parameters that a run reads again
 //! state_dir what a service keeps on a disk       leftovers  directories of units that are gone
 //! ```
@@ -47,6 +48,7 @@ mod check;
 mod checks;
 mod end;
 mod hear;
+mod leases;
 mod leftovers;
 mod limits;
 mod memory;
@@ -62,7 +64,10 @@ mod state_dir;
 mod tell;
 
 pub(in crate::sitter) use self::hear::Seen;
-use self::{check::Check, order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
+use self::{
+    check::Check, leases::Leasing, order::Accepting, readings::Readings, spawn::Waiting,
+    tell::Hearer,
+};
 pub(super) use self::{
     limits::leaves_beside,
     order::UnitCommand,
@@ -107,6 +112,7 @@ pub(super) struct Keeping {
     /// Why units could not be checked the last time, where that was told.
     unchecked: BTreeMap<UnitKey, String>,
     hearer: Option<Hearer>,
+    leasing: Leasing,
     readings: Readings,
 }
 
@@ -135,8 +141,8 @@ impl Keeping {
         let checks = self.checks.values().filter_map(Check::next_deadline);
         // That moment has always come.
         let left = self.place.has_leftovers().then(BootMillis::default);
-        let checks = checks.chain(left);
-        looks.chain(checks).chain(wake).chain(self.rewrite_at).min()
+        let others = [wake, left, self.rewrite_at, self.leasing.next()].into_iter().flatten();
+        looks.chain(checks).chain(others).min()
     }
 
     /// Notes whether a run has a moment at which to be looked at. Called whenever that may have
@@ -160,6 +166,7 @@ impl Sitter {
     /// Makes durable what the engine wants durable, and performs its effects, until nothing more
     /// follows. Starts may have to wait for a launcher.
     pub(super) fn settle_units(&mut self) {
+        let mut is_news = false;
         loop {
             // What rests on nothing new does not wait for the disk: the next run of a unit is made
             // while the end of the last one is being written. Where the spool was taken away, the
@@ -168,10 +175,15 @@ impl Sitter {
             let mut idle = !may_go_ahead || !self.perform_all_for_units();
             self.commit_units();
             idle &= !self.perform_all_for_units();
+            is_news |= !idle;
             if idle && self.keeping.engine.unwritten().is_empty() {
-                return self.end_unasked_checks();
+                break;
             }
         }
+        if is_news {
+            self.look_after_leases(BootMillis::now());
+        }
+        self.end_unasked_checks();
     }
 
     /// Performs the effects that wait for nothing. Returns whether there were any.
@@ -280,5 +292,6 @@ impl Sitter {
         if self.keeping.engine.next_wake().is_some_and(|at| now.0 >= at) {
             self.keeping.engine.handle(self::now(), Input::Woken);
         }
+        self.tick_leases(now);
     }
 }

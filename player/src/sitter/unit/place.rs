@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! RUN_DIR/TAG/               0711, the sitter's; TAG tells players and their spools apart
+//!   guard                    0600, the sitter's: the book of leases
 //!   STORE-SERVICE/           0711, the sitter's
 //!     run/                   0700, the unit's user's: ORC_RUN_DIR
 //!     notify                 0600, the unit's user's: NOTIFY_SOCKET; its launcher's end
@@ -37,9 +38,13 @@ use rustix::{
 use sha2::{Digest, Sha256};
 
 use super::leftovers::{GONE, Leftovers};
-use crate::sitter::{
-    spool_dir::{remove_file, replace_file},
-    sys::Identity,
+use crate::{
+    guard::{BOOK, NEW_BOOK},
+    sitter::{
+        file_below,
+        spool_dir::{remove_file, replace_file},
+        sys::Identity,
+    },
 };
 
 const RUN: &str = "run";
@@ -99,7 +104,33 @@ impl Place {
         let entries = fs::read_dir(self.run_dir.join(&self.tag)).into_iter().flatten();
         let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
         let names = names.filter_map(|name: OsString| name.into_string().ok());
-        names.filter(|name| name != GONE).collect()
+        names.filter(|name| ![BOOK, NEW_BOOK, GONE].contains(&name.as_str())).collect()
+    }
+
+    /// The directory of all units.
+    pub(super) fn directory(&mut self) -> io::Result<BorrowedFd<'_>> {
+        self.open()
+    }
+
+    /// Replaces the book of leases as a whole.
+    pub(super) fn keep_book(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // It counts for this boot alone, so nothing is synced.
+        replace_file(self.open()?, BOOK, NEW_BOOK, bytes, |_| Ok(()))
+    }
+
+    /// Removes the book of leases, once nobody reads it any more.
+    pub(in crate::sitter) fn drop_book(&mut self) {
+        if let Ok(directory) = self.open() {
+            let _ = remove_file(directory, BOOK);
+        }
+    }
+
+    /// Returns the book of leases, if there is one.
+    pub(super) fn book(&mut self) -> Option<Vec<u8>> {
+        let directory = self.run_dir.join(&self.tag);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(directory, flags, Mode::empty()).ok()?;
+        file_below(directory, BOOK).ok()
     }
 
     /// The directory of a unit.

@@ -87,6 +87,7 @@ pub(in crate::sitter) fn open(
         noted: Default::default(),
         unchecked: Default::default(),
         hearer: None,
+        leasing: Default::default(),
         readings: Default::default(),
     })
 }
@@ -152,6 +153,7 @@ impl Sitter {
                 self.keeping.engine.handle(now(), found);
             }
         }
+        self.adopt_leases();
         let watching = self.spool.live().filter(|(_, live)| live.plan.is_watching());
         let watching: Vec<(AttemptKey, bool, _)> =
             watching.map(|(key, live)| (key, live.cancelling, live.process)).collect();

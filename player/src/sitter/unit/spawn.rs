@@ -289,6 +289,8 @@ impl Sitter {
         self.attempts.values_mut().for_each(|attempt| attempt.alone = false);
         self.keeping.runs.insert(id, run);
         self.watch_memory(id);
+        // From now on its first process is known.
+        self.look_after_leases(BootMillis::now());
         id
     }
 }

@@ -9,13 +9,13 @@ use orchestra_model::{
 };
 use orchestra_units::UnitKey;
 
-use crate::sitter::Sitter;
+use crate::sitter::{Sitter, clock::BootMillis};
 
 /// The session that is told.
 pub(super) struct Hearer {
-    session: AgentSession,
+    pub(super) session: AgentSession,
     /// Its store; not known between its snapshot and its welcome.
-    store: Option<StoreId>,
+    pub(super) store: Option<StoreId>,
     /// What has changed between the two.
     changed: BTreeMap<UnitKey, UnitReport>,
 }
@@ -42,6 +42,7 @@ impl Sitter {
         for (_, report) in changed.into_iter().filter(|(unit, _)| unit.store == store) {
             self.agent.report_unit(session, report);
         }
+        self.look_after_leases(BootMillis::now());
     }
 
     pub(super) fn tell_unit(&mut self, store: StoreId, report: UnitReport) {

@@ -16,6 +16,7 @@ pub(crate) mod cerebro;
 pub(crate) mod checks;
 pub(crate) mod given;
 pub(crate) mod health;
+pub(crate) mod leases;
 pub(crate) mod leaving;
 pub(crate) mod lessons;
 pub(crate) mod limits;

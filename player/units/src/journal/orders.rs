@@ -5,8 +5,9 @@ use orchestra_model::{
     journal::{ByteReader, push_bytes},
     limits,
     service::{
-        Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, ReloadRule, Resources,
-        RestartRule, RestartWhen, ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted, is_message,
+        AtMostOne, Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, ReloadRule,
+        Resources, RestartRule, RestartWhen, ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted,
+        is_message,
     },
 };
 
@@ -119,6 +120,7 @@ fn push_upkeep(out: &mut Vec<u8>, upkeep: &Upkeep) {
     out.extend(upkeep.reload.map_or(0, |reload| reload.signal).to_le_bytes());
     push_ports(out, &upkeep.ports);
     process::push_process(out, &upkeep.process);
+    push_at_most_one(out, upkeep.at_most_one);
 }
 
 fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
@@ -157,7 +159,40 @@ fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
         _ => return None,
     };
     let (ports, process) = (read_ports(reader)?, process::read_process(reader)?);
-    Some(Upkeep { restart, ready, stop, resources, health, linked_to, reload, ports, process })
+    let at_most_one = read_at_most_one(reader)?;
+    Some(Upkeep {
+        restart,
+        ready,
+        stop,
+        resources,
+        health,
+        linked_to,
+        reload,
+        ports,
+        process,
+        at_most_one,
+    })
+}
+
+/// Appends 0 for no rule, 1 for one without a lease, and 2 with a lease.
+fn push_at_most_one(out: &mut Vec<u8>, rule: Option<AtMostOne>) {
+    match rule {
+        None => out.push(0),
+        Some(AtMostOne { lease: None }) => out.push(1),
+        Some(AtMostOne { lease: Some(lease) }) => {
+            out.push(2);
+            out.extend(lease.0.to_le_bytes());
+        }
+    }
+}
+
+fn read_at_most_one(reader: &mut ByteReader<'_>) -> Option<Option<AtMostOne>> {
+    Some(match reader.u8()? {
+        0 => None,
+        1 => Some(AtMostOne { lease: None }),
+        2 => Some(AtMostOne { lease: Some(Millis(reader.u64()?)) }),
+        _ => return None,
+    })
 }
 
 fn read_signal(reader: &mut ByteReader<'_>) -> Option<i32> {

@@ -187,6 +187,7 @@ pub(super) fn push_run_end(out: &mut Vec<u8>, end: &RunEnd) {
         RunEnd::HostRestarted => out.push(8),
         RunEnd::Unknown => out.push(9),
         RunEnd::Linked => out.push(10),
+        RunEnd::LeaseRanOut => out.push(70),
     }
 }
 
@@ -202,6 +203,7 @@ pub(super) fn read_run_end(reader: &mut ByteReader<'_>) -> Option<RunEnd> {
         8 => RunEnd::HostRestarted,
         9 => RunEnd::Unknown,
         10 => RunEnd::Linked,
+        70 => RunEnd::LeaseRanOut,
         20 => {
             let mut size = || -> Option<Option<ByteSize>> {
                 Some(if reader.bool()? { Some(ByteSize(reader.u64()?)) } else { None })

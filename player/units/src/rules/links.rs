@@ -97,16 +97,18 @@ impl Units {
         self.linked_to(key).any(|linked| self.is_stale(linked))
     }
 
-    /// Notes the link of a unit's order, in place of the link of the order before.
-    pub(super) fn note_link(&mut self, key: &UnitKey) {
-        self.drop_link(key);
+    /// Notes what a unit's order says of a link and of a lease, in place of the order before.
+    pub(super) fn note_ties(&mut self, key: &UnitKey) {
+        self.drop_ties(key);
+        self.note_need(key);
         if let Some(other) = self.other_of(key) {
             self.links.entry(other.clone()).or_default().insert(key.clone());
             self.tend(key).linked_to = Some(other);
         }
     }
 
-    pub(super) fn drop_link(&mut self, key: &UnitKey) {
+    pub(super) fn drop_ties(&mut self, key: &UnitKey) {
+        self.leased.remove(key);
         let other = self.tended.get_mut(key).and_then(|tended| tended.linked_to.take());
         let Some(other) = other else { return };
         if let Some(linked) = self.links.get_mut(&other) {

@@ -127,7 +127,7 @@ impl Units {
         // An open probe is of the rule before. Signals are sent again.
         self.tend(key).asking = None;
         self.tend(key).signalling = Signals::default();
-        self.note_link(key);
+        self.note_ties(key);
 
         let Some(mut status) = self.status(key) else { return };
         let at = self.at;

@@ -44,7 +44,7 @@ impl Units {
         let order = unit.keeps_params.then(|| Arc::clone(&unit.asked));
         let (is_doubtful, well) = (unit.status.ahead, self.at);
         self.tended.insert(key.clone(), Tended { order, is_doubtful, well, ..Tended::default() });
-        self.note_link(key);
+        self.note_ties(key);
         self.take_for_told(key);
     }
 
@@ -66,7 +66,9 @@ impl Units {
         match ending {
             None => {}
             // The run has its grace; `follow` kills what is left after that.
-            Some(RunEnd::Asked | RunEnd::Linked | RunEnd::NeverReady) => self.terminate(key),
+            Some(RunEnd::Asked | RunEnd::Linked | RunEnd::NeverReady | RunEnd::LeaseRanOut) => {
+                self.terminate(key);
+            }
             Some(_) => self.kill(key),
         }
     }

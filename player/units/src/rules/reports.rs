@@ -50,6 +50,7 @@ impl Units {
             // The run may first have to wait until runs of linked units have ended.
             Stage::Running(_) if self.unwanted(key).is_some() => UnitState::Stopping,
             Stage::Waiting { .. } if self.beside(key).is_none() => UnitState::AwaitingLinked,
+            Stage::Waiting { .. } if !self.has_lease(key) => UnitState::AwaitingLease,
             _ => status.shown(),
         };
         let instance = unit.asked.instance;
@@ -124,7 +125,10 @@ impl Telling {
             | UnitState::Ended
             | UnitState::AwaitingParams
             | UnitState::AwaitingLinked => Pending { due: free, is_passing: false },
-            UnitState::Starting | UnitState::BackingOff | UnitState::Stopping => {
+            UnitState::Starting
+            | UnitState::BackingOff
+            | UnitState::Stopping
+            | UnitState::AwaitingLease => {
                 let due = at.saturating_add(bounds::REPORT_MS);
                 let before = self.pending.filter(|pending| pending.is_passing);
                 before.unwrap_or(Pending { due, is_passing: true })

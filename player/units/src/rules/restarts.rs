@@ -112,7 +112,7 @@ impl Units {
             self.end_told_watch(attempt, WatchEnd::Ready);
         }
         self.record(Entry::Forgotten { unit: key.clone(), tombstone });
-        self.drop_link(key);
+        self.drop_ties(key);
         let tended = self.tended.remove(key);
         if let Some(wake) = tended.and_then(|tended| tended.wake) {
             self.wakes.remove(&(wake, key.clone()));
@@ -145,7 +145,7 @@ fn is_counted(unit: &Unit, cause: &RunEnd, passing: bool) -> Counted {
     let was_made = run.is_some_and(|run| run.process.is_some());
     match cause {
         _ if run.is_some_and(|run| run.of != unit.order) => Counted::Not,
-        RunEnd::HostRestarted | RunEnd::Linked => Counted::Not,
+        RunEnd::HostRestarted | RunEnd::Linked | RunEnd::LeaseRanOut => Counted::Not,
         // Its process was being made when the sitter died, and was hunted.
         RunEnd::Unknown if !was_made => Counted::Not,
         RunEnd::NotSpawned(_) if passing => Counted::Passing,

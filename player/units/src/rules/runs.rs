@@ -115,7 +115,7 @@ impl Units {
 
     fn note_main_ended(&mut self, key: &UnitKey, cause: RunEnd) {
         self.judge_watch(key);
-        self.set_ending(key, cause);
+        self.set_ending(key, self.blame_lease(key, cause));
         self.kill(key);
     }
 
@@ -143,7 +143,7 @@ impl Units {
             return;
         }
         self.judge_watch(key);
-        self.set_ending(key, RunEnd::Unknown);
+        self.set_ending(key, self.blame_lease(key, RunEnd::Unknown));
         self.conclude(key, false);
     }
 
@@ -213,7 +213,9 @@ impl Units {
         match &unit.status.stage {
             Stage::Running(_) => {}
             _ if unit.asked.wanted == Wanted::Gone => self.forget(key),
-            Stage::Waiting { until } if *until <= self.at && self.broken.is_none() => {
+            Stage::Waiting { until }
+                if *until <= self.at && self.broken.is_none() && self.has_lease(key) =>
+            {
                 self.begin_run(key);
             }
             _ => {}

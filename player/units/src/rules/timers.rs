@@ -28,6 +28,10 @@ enum Limit {
     Stopped,
     /// End, as it was told to.
     Ended,
+    /// Have its lease renewed.
+    Leased,
+    /// Be gone, because its lease and its grace are over.
+    Gone,
 }
 
 impl Units {
@@ -48,7 +52,8 @@ impl Units {
             .collect();
         for key in due {
             self.judge_watch(&key);
-            self.pass_limit(&key);
+            self.pass_limits(&key);
+            self.lose_lease(&key);
             self.follow(&key);
         }
         let last = self.state.clock().last;
@@ -58,9 +63,19 @@ impl Units {
         }
     }
 
-    /// Ends a run that has passed its limit.
-    fn pass_limit(&mut self, key: &UnitKey) {
-        let Some((at, limit)) = self.limit_of(key).filter(|(at, _)| *at <= self.at) else { return };
+    /// Ends a run that has passed its limits. That of its lease comes first, for nothing excuses it.
+    fn pass_limits(&mut self, key: &UnitKey) {
+        // After its lease its grace may be over too.
+        for _ in 0..2 {
+            let lease = self.lease_limit(key);
+            self.pass_limit(key, lease);
+        }
+        let other = self.limit_by_rule(key);
+        self.pass_limit(key, other);
+    }
+
+    fn pass_limit(&mut self, key: &UnitKey, limit: Option<(u64, Limit)>) {
+        let Some((at, limit)) = limit.filter(|(at, _)| *at <= self.at) else { return };
         match limit {
             Limit::Ready => self.end_gently(key, RunEnd::NeverReady),
             // So late a look means that the sitter did not run, so it could not hear the run
@@ -77,11 +92,35 @@ impl Units {
                 self.kill(key);
             }
             Limit::Ended => self.kill(key),
+            Limit::Leased => self.end_gently(key, RunEnd::LeaseRanOut),
+            Limit::Gone => {
+                self.set_ending(key, RunEnd::LeaseRanOut);
+                self.kill(key);
+            }
         }
     }
 
     /// The next limit of a unit's run.
     fn limit_of(&self, key: &UnitKey) -> Option<(u64, Limit)> {
+        let limits = [self.lease_limit(key), self.limit_by_rule(key)];
+        limits.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// The next limit that the lease of a unit's run sets. It holds whatever else keeps the run.
+    fn lease_limit(&self, key: &UnitKey) -> Option<(u64, Limit)> {
+        let (unit, tended) = (self.state.units().get(key)?, self.tended.get(key)?);
+        let run = unit.status.run().filter(|_| !tended.is_killed)?;
+        let (until, gone) = self.lease_ends(key)?;
+        match (&run.ending, run.up) {
+            // It is not known yet what there is to end; a launch does not last for long.
+            (None, None) => None,
+            (None, Some(_)) if !self.awaits_process(key, unit) => Some((until, Limit::Leased)),
+            _ => Some((gone, Limit::Gone)),
+        }
+    }
+
+    /// The next limit of a unit's run that its order or itself has set.
+    fn limit_by_rule(&self, key: &UnitKey) -> Option<(u64, Limit)> {
         let (unit, tended) = (self.state.units().get(key)?, self.tended.get(key)?);
         let run = unit.status.run()?;
         if let Some(ending) = &run.ending {
@@ -125,7 +164,9 @@ impl Units {
         let (unit, tended) = (self.state.units().get(key)?, self.tended.get(key)?);
         let begins = match &unit.status.stage {
             Stage::Waiting { until } if tended.order.is_some() && self.broken.is_none() => {
-                let may_begin = self.beside(key).is_some() && !self.waits_for_linked(key);
+                let may_begin = self.beside(key).is_some()
+                    && !self.waits_for_linked(key)
+                    && self.keeps_lease(key);
                 may_begin.then_some(*until)
             }
             _ => None,
@@ -141,7 +182,8 @@ impl Units {
             .filter(|_| unit.asked.wanted != Wanted::Stopped)
             .and_then(|watch| self.healthy_at(key, unit, watch));
         let quiet = unit.status.turns.flapping_until().filter(|_| tended.telling.says_flapping());
-        [begins, limit, told, asks, late, healthy, quiet].into_iter().flatten().min()
+        let lapses = self.lapses_at(key);
+        [begins, limit, told, asks, late, healthy, quiet, lapses].into_iter().flatten().min()
     }
 
     /// Checks that nothing that is due was left undone, and that the next look is set.

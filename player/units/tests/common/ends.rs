@@ -14,6 +14,7 @@ pub(crate) fn spelled(end: &RunEnd) -> String {
         RunEnd::HostRestarted => "h".to_owned(),
         RunEnd::Unknown => "?".to_owned(),
         RunEnd::Linked => panic!("it is linked to none"),
+        RunEnd::LeaseRanOut => panic!("it has no lease"),
         RunEnd::NotSpawned(why) => panic!("{why}"),
     }
 }

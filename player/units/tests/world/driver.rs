@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use orchestra_model::{
     ByteSize, Millis, Params,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
-    service::{Exhausted, RunEnd, RunNumber, UnitOrder, UnitReport, UnitState},
+    service::{Exhausted, Placement, RunEnd, RunNumber, UnitOrder, UnitReport, UnitState},
 };
 use orchestra_units::{
-    Capacity, Effect, Input, Ordered, ProbeNumber, ProbeOutcome, RunEvent, RunId, State, UnitKey,
-    Units, WatchEnd, journal,
+    Capacity, Effect, Input, Leased, Ordered, ProbeNumber, ProbeOutcome, RunEvent, RunId, State,
+    UnitKey, Units, WatchEnd, journal,
 };
 
 use crate::{
@@ -104,6 +104,7 @@ impl World {
                 0 | 1 => self.send_order(),
                 2 => self.pass_time(),
                 3 | 4 => self.live_on(),
+                5 if self.dice.happens(60) => self.renew(),
                 5 => self.cancel(),
                 _ => self.do_some_work(),
             }
@@ -124,6 +125,7 @@ impl World {
         self.units.audit().unwrap();
         self.perform();
         self.check_signals();
+        self.check_gone();
         if self.dice.happens(if self.is_calm { 1 } else { 3 }) {
             // Everything is written and asked for, and the sitter dies before it has done it.
             self.crash(false);
@@ -162,6 +164,12 @@ impl World {
             }
             Input::Probed { unit, number, outcome } => {
                 self.reference.probed(unit, *number, outcome, at);
+            }
+            Input::Leased { unit, lease } => {
+                let base = self.units.state().clock().base;
+                if let Some(unit) = self.reference.units.get_mut(unit) {
+                    unit.leased((lease.placement, base + lease.until, base + lease.gone));
+                }
             }
             Input::Woken => {}
         }
@@ -264,6 +272,21 @@ impl World {
         }
     }
 
+    /// A run whose lease and grace are over is being killed.
+    fn check_gone(&self) {
+        let at = self.at();
+        let runs = self.units.runs().filter(|_| self.units.broken().is_none());
+        for (key, id, run) in runs.filter(|(_, _, run)| run.up.is_some()) {
+            let unit = &self.reference.units[key];
+            let is_over = unit.is_leased() && unit.lease.is_none_or(|(_, _, gone)| gone <= at);
+            let is_killed = |work: &Work| match work {
+                Work::Kill(of, run) => (of, *run) == (key, id),
+                _ => false,
+            };
+            assert!(!is_over || self.work.iter().any(is_killed), "{key} is not killed: {run:?}");
+        }
+    }
+
     /// A run gets a signal once it has said that it can take one; that by which it reads its parameters,
     /// with those of the order.
     fn check_signal(
@@ -363,6 +386,23 @@ impl World {
             self.work.push(Work::Probe(unit.clone(), number));
         }
         self.handle(Input::Probed { unit, number, outcome });
+    }
+
+    /// A renewal comes, of a unit that may not need it. It may be late, or of another placement.
+    fn renew(&mut self) {
+        let units: Vec<UnitKey> = self.units.state().units().keys().cloned().collect();
+        for unit in units {
+            let placement = self.units.state().units()[&unit].asked.instance.placement;
+            let other = Placement(placement.0.saturating_sub(1));
+            let placement = if self.dice.happens(10) { other } else { placement };
+            let late = self.dice.one_of(&[0, 0, 2_000, 400_000]);
+            let asked_at = self.host.boot_ms.saturating_sub(late);
+            let until = asked_at + self.dice.one_of(&[10_000, 100_000]);
+            let gone = until + self.dice.one_of(&[0, 1_000, 30_000]);
+            let lease = Leased { placement, until, gone };
+            self.host.leases.insert(unit.clone(), lease);
+            self.handle(Input::Leased { unit, lease });
+        }
     }
 
     /// Something happens in one of the processes.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{Params, Timestamp, delivery::OrderNumber};
-use orchestra_units::{BootId, Now, ProcessMark, RunId, UnitKey};
+use orchestra_units::{BootId, Leased, Now, ProcessMark, RunId, UnitKey};
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -19,6 +19,8 @@ pub(crate) struct Host {
     pub(crate) memory: BTreeMap<UnitKey, (OrderNumber, Params)>,
     /// The parameters that each run was given last.
     pub(crate) given: BTreeMap<(UnitKey, RunId), Params>,
+    /// What was granted to each unit last, as its guard knows it.
+    pub(crate) leases: BTreeMap<UnitKey, Leased>,
     pids: u32,
 }
 
@@ -33,6 +35,7 @@ impl Host {
             used: BTreeSet::new(),
             memory: BTreeMap::new(),
             given: BTreeMap::new(),
+            leases: BTreeMap::new(),
             pids: 0,
         }
     }
@@ -62,5 +65,6 @@ impl Host {
         self.boot_ms = 500;
         self.processes.clear();
         self.memory.clear();
+        self.leases.clear();
     }
 }

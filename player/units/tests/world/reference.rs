@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     delivery::AttemptKey,
-    service::{ReadySign, RunEnd, UnitOrder, Wanted},
+    service::{Placement, ReadySign, RunEnd, UnitOrder, Wanted},
 };
 use orchestra_units::{Capacity, Ordered, ProbeNumber, RunEvent, RunId, UnitKey, Units, WatchEnd};
 
@@ -79,6 +79,8 @@ pub(crate) struct RefUnit {
     pub(crate) turns: Vec<u64>,
     /// The last order that no run lived through.
     pub(crate) changed: u64,
+    /// The lease that it was given last: for which placement, until when, and when all has to be gone.
+    pub(crate) lease: Option<(Placement, u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -162,6 +164,7 @@ impl Reference {
             waits: 0,
             turns: Vec::new(),
             changed: 0,
+            lease: None,
         });
         if (unit.order.order, unit.order.key) == (order.order, order.key) {
             unit.has_params = true;
@@ -222,6 +225,7 @@ impl Reference {
     pub(crate) fn happened(&mut self, key: &UnitKey, run: RunId, event: &RunEvent, at: u64) {
         let Some(unit) = self.units.get_mut(key) else { return };
         let by_itself = unit.order.unit.upkeep.ready.sign == ReadySign::Started;
+        let ran_out = unit.is_leased() && unit.lease.is_none_or(|(_, until, _)| until <= at);
         let Some(it) = unit.run.as_mut().filter(|it| it.id == run) else { return };
         match event {
             RunEvent::Spawned(_) => {
@@ -240,7 +244,8 @@ impl Reference {
                 (it.found, it.well) = (true, at);
             }
             RunEvent::MainEnded(end) => {
-                let _ = it.ending.get_or_insert((end.clone(), at));
+                let end = blame(ran_out, end);
+                let _ = it.ending.get_or_insert((end, at));
             }
             RunEvent::OutOfMemory(had) => match &mut it.ending {
                 None => it.ending = Some((RunEnd::OutOfMemory(*had), at)),
@@ -251,7 +256,8 @@ impl Reference {
             },
             RunEvent::Emptied => {
                 if it.up.is_some() || it.ending.is_some() {
-                    let _ = it.ending.get_or_insert((RunEnd::Unknown, at));
+                    let end = blame(ran_out, &RunEnd::Unknown);
+                    let _ = it.ending.get_or_insert((end, at));
                     unit.conclude(at, false);
                 }
             }
@@ -288,6 +294,7 @@ impl Reference {
         for unit in self.units.values_mut() {
             unit.has_params = unit.order.keep_params;
             unit.doubtful = unit.ahead;
+            unit.lease = None;
             let Some(run) = &mut unit.run else { continue };
             run.found = false;
             run.asked = RefAsked::default();
@@ -341,6 +348,35 @@ impl RefRun {
     pub(crate) fn can_hear(&self, unit: &RefUnit) -> bool {
         let goes_on = self.up.is_some() && self.ending.is_none() && self.stopping.is_none();
         goes_on && self.found && self.ready.is_some() && self.of == unit.order.order.0
+    }
+}
+
+/// What kills a run whose lease has run out while its sitter does not run is not known by its signal.
+fn blame(ran_out: bool, end: &RunEnd) -> RunEnd {
+    match end {
+        RunEnd::Signalled(9) | RunEnd::Unknown if ran_out => RunEnd::LeaseRanOut,
+        end => end.clone(),
+    }
+}
+
+impl RefUnit {
+    pub(crate) fn is_leased(&self) -> bool {
+        self.order.unit.upkeep.lease().is_some()
+    }
+
+    /// Whether a run may begin, or go on, as far as leases are concerned.
+    pub(crate) fn may_run(&self, at: u64) -> bool {
+        let placement = self.order.unit.instance.placement;
+        let holds = |(of, until, _)| of == placement && at < until;
+        !self.is_leased() || self.lease.is_some_and(holds)
+    }
+
+    pub(crate) fn leased(&mut self, lease: (Placement, u64, u64)) {
+        if !self.is_leased() || lease.0 != self.order.unit.instance.placement {
+            return;
+        }
+        let before = self.lease.filter(|before| before.0 == lease.0).unwrap_or(lease);
+        self.lease = Some((lease.0, before.1.max(lease.1), before.2.max(lease.2)));
     }
 }
 

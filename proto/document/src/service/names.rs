@@ -17,6 +17,8 @@ const HEALTH: &str = "checks of health: health: {http: \"8080/healthz\", every: 
 const PROBE: &str = "tcp: 8080, http: \"8080/healthz\", or unix:NAME for the port";
 const EXEC: &str = "commands are not sent; name an installed score that checks it: score: NAME";
 const START: &str = "health is asked once a run is ready: ready says what that is";
+const AT_MOST_ONE: &str =
+    "an instance that is never alive twice: at_most_one: {lease: 2m}, or true";
 const SEVERAL: &str = super::SEVERAL;
 
 /// Beside the fields of a service.
@@ -27,7 +29,6 @@ pub(super) const SERVICE: &[Foreign] = &[
     Later("prepare"),
     Later("cleanup"),
     Later("absent"),
-    Later("at_most_one"),
     Later("max_age"),
     Later("keep_secrets"),
     Later("require_same_score"),
@@ -150,6 +151,25 @@ pub(super) const SERVICE: &[Foreign] = &[
     Instead("cpu_quota", CPU),
     Renamed("pids_limit", "resources.processes"),
     Instead("deploy", DOWN),
+    // Of those who fence.
+    Instead("exclusive", AT_MOST_ONE),
+    Instead("singleton", AT_MOST_ONE),
+    Renamed("lease", "at_most_one.lease"),
+    Renamed("stop_on_client_after", "at_most_one: {lease: 2m}"),
+    Renamed("stop_after_client_disconnect", "at_most_one: {lease: 2m}"),
+    Instead("disconnect", AT_MOST_ONE),
+];
+
+/// Beside the fields of `at_most_one`.
+pub(super) const AT_MOST_ONE_FIELDS: &[Foreign] = &[
+    Renamed("ttl", "lease"),
+    Renamed("leaseDuration", "lease"),
+    Renamed("timeout", "lease"),
+    Renamed("stop_on_client_after", "lease"),
+    Renamed("stop_after_client_disconnect", "lease"),
+    Instead("renew", "a lease is renewed each quarter of it"),
+    Instead("grace", "how long a run has when its lease ran out is stop.grace"),
+    Instead("lost_after", "how long an absent instance is waited for is not said here"),
 ];
 
 /// Beside the fields of `place`.

@@ -12,6 +12,7 @@ use orchestra_model::{
 };
 
 use super::{
+    at_most_one::at_most_one,
     health::{health, judgement, ready},
     names,
     place::place,
@@ -48,6 +49,8 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let judgement = judgement(&mut fields, problems);
     let ports = fields.get("ports", problems).map(|node| ports(node, problems));
     let process = process(&mut fields, problems);
+    let at_most_one =
+        fields.get("at_most_one", problems).and_then(|node| at_most_one(node, problems));
     let auto_start = fields.yes_or_no("auto_start", problems);
     let somewhere = match (is_linked, is_placed) {
         (true, _) => "linked_to",
@@ -70,6 +73,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         reload,
         ports: ports.unwrap_or_default(),
         process,
+        at_most_one,
     };
     let spec = ServiceSpec {
         params: params?,

@@ -6,9 +6,9 @@ use orchestra_model::{
     Quantity,
     names::{LabelValue, ParamKey},
     service::{
-        HealthRule, Labels, Layout, MilliCores, PlaceRule, PortRule, Probe, ProcessRule, ReadyRule,
-        ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, Spread, StopRule,
-        UpdateRule,
+        AtMostOne, HealthRule, Labels, Layout, MilliCores, PlaceRule, PortRule, Probe, ProcessRule,
+        ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, Spread,
+        StopRule, UpdateRule,
     },
     size::ByteSize,
     time::Millis,
@@ -91,6 +91,13 @@ impl Serialize for Canonical<'_> {
             map.serialize_entry("ports", &ports)?;
         }
         process(&mut map, &upkeep.process)?;
+        match upkeep.at_most_one {
+            Some(AtMostOne { lease: Some(lease) }) => {
+                map.serialize_entry("at_most_one", &Leased { lease })?;
+            }
+            Some(AtMostOne { lease: None }) => map.serialize_entry("at_most_one", &true)?,
+            None => {}
+        }
         if let Some(ReloadRule { signal }) = upkeep.reload {
             map.serialize_entry("reload", &Reload { signal: signal::name(signal) })?;
         }
@@ -247,6 +254,11 @@ fn health(rule: &HealthRule) -> Health {
     let HealthRule { probe, every, timeout, fall, rise } = rule;
     let (every, timeout, fall, rise) = (*every, *timeout, *fall, *rise);
     Health { probe: asked(probe), every, timeout, fall, rise }
+}
+
+#[derive(Serialize)]
+struct Leased {
+    lease: Millis,
 }
 
 #[derive(Serialize)]

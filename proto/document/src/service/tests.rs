@@ -5,9 +5,9 @@ use orchestra_model::{
     names::{ScoreName, ServiceName},
     params::Params,
     service::{
-        HealthRule, Judgement, MilliCores, OnUnhealthy, PortName, Probe, ProcessRule, ReadyRule,
-        ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, StopRule, Umask,
-        UpdateRule, Upkeep,
+        AtMostOne, HealthRule, Judgement, MilliCores, OnUnhealthy, PortName, Probe, ProcessRule,
+        ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec,
+        StopRule, Umask, UpdateRule, Upkeep,
     },
     size::ByteSize,
     time::Millis,
@@ -77,6 +77,7 @@ fn full() -> ServiceSpec {
                 umask: Umask::new(0o27),
                 state_dir: true,
             },
+            at_most_one: Some(AtMostOne { lease: Some(Millis::minutes(2)) }),
         },
         judgement: Judgement { on_unhealthy: OnUnhealthy::Restart },
         auto_start: false,
@@ -98,6 +99,7 @@ nice: -5
 oom_score_adj: 200
 umask: "027"
 state_dir: true
+at_most_one: {lease: 2m}
 reload: {signal: SIGUSR2}
 stop: {signal: SIGINT, grace: 1m}
 resources: {memory: 512MiB, reserve: 256MiB, cpu: 1.5, processes: 200, enforced: false}

@@ -223,4 +223,6 @@ pub struct PlacementRecord {
     /// Its player has told of it: a unit is there, so that its host counts as down while it is not
     /// known to be ready.
     pub told: bool,
+    /// A person has declared it dead: whatever its player comes back with is ended.
+    pub dead: bool,
 }

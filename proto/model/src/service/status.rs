@@ -4,7 +4,7 @@ use crate::{
     HostSet,
     ids::FlowId,
     names::HostName,
-    service::{Instance, ServiceRecord, UnitReport, Unready, Waiting},
+    service::{Instance, Replaceable, ServiceRecord, UnitReport, Unready, Waiting},
     vitals::UnitUsage,
 };
 
@@ -44,6 +44,9 @@ pub struct InstanceStatus {
     pub unready: Option<Unready>,
     /// What it uses of its host, as far as its player has told.
     pub usage: Option<UnitUsage>,
+    /// Whether it may be replaced, while its player is away; `None`: its player is there, or its service
+    /// may be alive twice.
+    pub replaceable: Option<Replaceable>,
 }
 
 impl ServiceStatus {

@@ -127,6 +127,8 @@ kebab_enum!(
         AwaitingParams = "awaiting-params",
         /// It has no run: it waits until the unit that it is linked to is ready.
         AwaitingLinked = "awaiting-linked",
+        /// It has no run: it waits for a lease, without which none may begin.
+        AwaitingLease = "awaiting-lease",
         /// It has no run and is forgotten.
         Gone = "gone",
     }
@@ -158,6 +160,8 @@ pub enum RunEnd {
     Linked,
     /// Its process could not be made, for this reason.
     NotSpawned(String),
+    /// Its lease ran out, and it ended for that.
+    LeaseRanOut,
     /// The host was started anew.
     HostRestarted,
     /// It ended, and how can never be known.
@@ -204,6 +208,7 @@ impl fmt::Display for RunEnd {
             Self::Asked => f.write_str("asked to end"),
             Self::Linked => f.write_str("ended before the unit that it is linked to"),
             Self::NotSpawned(why) => write!(f, "not started: {why}"),
+            Self::LeaseRanOut => f.write_str("its lease ran out"),
             Self::HostRestarted => f.write_str("the host was started anew"),
             Self::Unknown => f.write_str("ended, nobody knows how"),
         }

@@ -4,7 +4,7 @@ use super::{ports::Ports, process::ProcessRule, resources::Resources};
 use crate::{
     names::ServiceName,
     params::Params,
-    service::{HealthRule, OfInstance, Probe, Unprobeable},
+    service::{AtMostOne, HealthRule, Lease, OfInstance, Placement, Probe, Unprobeable},
     time::Millis,
 };
 
@@ -30,6 +30,8 @@ pub struct Upkeep {
     pub ports: Ports,
     /// What its processes are like.
     pub process: ProcessRule,
+    /// That no instance is ever alive twice, and how that is seen to; `None`: it may be.
+    pub at_most_one: Option<AtMostOne>,
 }
 
 /// How a run is told of other parameters: they lie in a file for its user (`ORC_PARAMS_FILE`), which is
@@ -160,8 +162,18 @@ impl Upkeep {
     /// Checks what no single field's type does.
     pub fn check(&self) -> Result<(), InvalidUpkeep> {
         let wrong = |field, problem| Err(InvalidUpkeep { field, problem });
-        let Self { restart, ready, stop, resources, health, linked_to: _, reload, ports, process } =
-            self;
+        let Self {
+            restart,
+            ready,
+            stop,
+            resources,
+            health,
+            linked_to: _,
+            reload,
+            ports,
+            process,
+            at_most_one,
+        } = self;
         if restart.window == Millis(0) && restart.attempts.is_some() {
             return wrong("restart.window", "it is 0, so that no number of restarts is too many");
         }
@@ -192,6 +204,7 @@ impl Upkeep {
         resources.as_ref().map_or(Ok(()), Resources::check)?;
         ports.check()?;
         process.check()?;
+        at_most_one.map_or(Ok(()), AtMostOne::check)?;
         let Some(health) = health else { return Ok(()) };
         health.check()?;
         health.probe.check("health", ports)
@@ -206,6 +219,18 @@ impl Upkeep {
             Some(health) => health.probe.check_words("health", &self.ports, params),
             None => Ok(()),
         }
+    }
+
+    /// Returns how long a run may go on without a renewal; `None`: for ever.
+    pub fn lease(&self) -> Option<Millis> {
+        self.at_most_one?.lease
+    }
+
+    /// Returns the lease that each unit of a service of this name needs, if it needs one. Its placement
+    /// is 0.
+    pub fn as_lease(&self, service: &ServiceName) -> Option<Lease> {
+        let (service, placement) = (service.clone(), Placement::default());
+        Some(Lease { service, placement, length: self.lease()?, grace: self.stop.grace })
     }
 
     /// The upkeep of one instance, with its values in its probes. Each of its ports has to be there.

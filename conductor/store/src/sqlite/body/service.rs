@@ -372,12 +372,15 @@ pub(in super::super) struct PlacementBody {
     placement: u64,
     #[prost(bool, tag = "3")]
     told: bool,
+    #[prost(bool, tag = "70")]
+    dead: bool,
 }
 
 impl From<&PlacementRecord> for PlacementBody {
     fn from(record: &PlacementRecord) -> Self {
         let Instance { ordinal, placement } = record.instance;
-        Self { ordinal: ordinal.0, placement: placement.0, told: record.told }
+        let PlacementRecord { told, dead, .. } = *record;
+        Self { ordinal: ordinal.0, placement: placement.0, told, dead }
     }
 }
 
@@ -395,6 +398,7 @@ impl PlacementBody {
                 placement: Placement(self.placement),
             },
             told: self.told,
+            dead: self.dead,
         })
     }
 }

@@ -111,6 +111,9 @@ impl World {
         for (unit, (order, params)) in self.host.memory.clone() {
             self.handle(Input::ParamsFound { unit, order, params });
         }
+        for (unit, lease) in self.host.leases.clone() {
+            self.handle(Input::Leased { unit, lease });
+        }
         // The next crash may come before this is written.
         if self.dice.happens(80) {
             self.write();

@@ -32,6 +32,8 @@ impl World {
             asked.upkeep.ready.deadline = Millis::minutes(5);
             // It would be asked for ever.
             asked.upkeep.health = None;
+            // Nobody renews any more.
+            asked.upkeep.at_most_one = None;
             // What others have reserved may leave no room.
             asked.upkeep.resources = None;
             asked.deadline = Millis::minutes(60);

@@ -4,9 +4,9 @@ use orchestra_model::{
     Asker, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName,
     delivery::{AttemptKey, OrderNumber},
     service::{
-        HealthRule, Instance, MilliCores, Ordinal, Placement, Probe, ReadyRule, ReadySign,
-        ReloadRule, Resources, RestartRule, RestartWhen, ServiceVersion, StopRule, Target,
-        UnitOrder, Upkeep, Wanted,
+        AtMostOne, HealthRule, Instance, MilliCores, Ordinal, Placement, Probe, ReadyRule,
+        ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceVersion, StopRule,
+        Target, UnitOrder, Upkeep, Wanted,
     },
 };
 use orchestra_units::{Input, Ordered, UnitKey};
@@ -153,5 +153,6 @@ fn draw_upkeep(dice: &mut Dice) -> Upkeep {
         Resources { cpu: Some(MilliCores(200)), reserve, enforced: false, ..Resources::NONE };
     let resources = dice.one_of(&[None, Some(limited), Some(limited), Some(unenforced)]);
     let reload = dice.one_of(&[None, Some(ReloadRule { signal: 1 })]);
-    Upkeep { restart, ready, stop, resources, health, reload, ..Upkeep::default() }
+    let at_most_one = dice.one_of(&[None, None, Some(AtMostOne { lease: Some(Millis(10_000)) })]);
+    Upkeep { restart, ready, stop, resources, health, reload, at_most_one, ..Upkeep::default() }
 }

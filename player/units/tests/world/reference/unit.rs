@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orchestra_model::service::{RestartWhen, RunEnd, RunNumber, UnitState, Wanted};
+use orchestra_model::service::{Placement, RestartWhen, RunEnd, RunNumber, UnitState, Wanted};
 use orchestra_units::{RunId, Stage, UnitKey, Units};
 
 use super::{RefAsked, RefRun, RefUnit, Rest, links::Around};
@@ -74,6 +74,7 @@ impl RefUnit {
         let last = &self.turns[self.turns.len().saturating_sub(4)..];
         assert!(turns.moments().eq(last.iter().copied()), "{key}: {turns:?} {last:?}");
         assert_eq!(turns.count() as usize, self.turns.len(), "{key}");
+        let (is_leased, lease) = (self.is_leased(), self.lease);
         let wants_run = !matches!(self.order.unit.wanted, Wanted::Stopped | Wanted::Gone);
         let Some(run) = unit.status.run() else {
             assert!(self.run.is_none(), "{key}: its run vanished: {self:?}");
@@ -83,6 +84,7 @@ impl RefUnit {
             let Rest::Waiting { from, .. } = self.rest else { panic!("{key}: {self:?} began") };
             assert!(from <= at, "{key} began too early: {self:?} at {at}");
             assert!(wants_run && self.has_params && !broken, "{key} must not begin: {self:?}");
+            assert!(self.may_run(at), "{key} begins without a lease: {self:?} at {at}");
             let placement = self.order.unit.instance.placement;
             let last = self.last_of_all();
             let number = if placement > last.placement { 1 } else { last.number.0 + 1 };
@@ -116,10 +118,12 @@ impl RefUnit {
         assert!(run.signals.iter().eq(known.signals.iter().copied()), "{key}: {run:?} {known:?}");
         let ending = run.ending.as_ref().map(|ending| (ending.cause.clone(), ending.at));
         if let (None, Some((cause, _))) = (&known.ending, &ending) {
+            let ran_out = is_leased && lease.is_none_or(|(_, until, _)| until <= at);
             let (up, upkeep) = (known.up.unwrap(), &self.order.unit.upkeep);
             let right = match cause {
                 RunEnd::Asked => known.of != self.order.order.0 && !around.is_held_back,
                 RunEnd::Linked => around.is_stale && !around.is_held_back,
+                RunEnd::LeaseRanOut => ran_out,
                 RunEnd::NeverReady => {
                     let limit = (up + upkeep.ready.deadline.0).max(known.extended);
                     known.ready.is_none() && at >= limit && !broken
@@ -163,6 +167,7 @@ impl RefUnit {
             (None, Rest::GaveUp) => UnitState::GaveUp,
             (None, Rest::Waiting { .. }) if !self.has_params => UnitState::AwaitingParams,
             (None, Rest::Waiting { .. }) if around.beside.is_none() => UnitState::AwaitingLinked,
+            (None, Rest::Waiting { .. }) if !self.may_run(at) => UnitState::AwaitingLease,
             (None, Rest::Waiting { .. }) => UnitState::BackingOff,
         };
         assert_eq!(report.state, state, "{key}: {self:?}");
@@ -191,11 +196,15 @@ impl RefUnit {
         let Some(run) = &self.run else {
             let Rest::Waiting { until, .. } = self.rest else { return };
             let may_begin = around.beside.is_some() && !around.is_held_back;
-            let waits = until > at || broken || !self.has_params || !may_begin;
+            let lacks = !self.has_params || !self.may_run(at);
+            let waits = until > at || broken || lacks || !may_begin;
             assert!(waits, "it does not begin: {self:?}");
             return;
         };
         let Some(up) = run.up.filter(|_| run.is_up()) else { return };
+        let ran_out = |(_, until, _): (Placement, u64, u64)| until <= at;
+        let must_end = run.found && self.is_leased() && self.lease.is_none_or(ran_out);
+        assert!(!must_end, "its lease ran out: {self:?} at {at}");
         assert!(self.wants(run, around) || around.is_held_back, "nobody wants it: {self:?}");
         if run.found && !broken && run.ready.is_none() && run.stopping.is_none() {
             let limit = up + upkeep.ready.deadline.0;
@@ -207,5 +216,5 @@ impl RefUnit {
 
 /// Whether a run was ended for what is not its unit's.
 fn is_for_others(end: &RunEnd) -> bool {
-    matches!(end, RunEnd::HostRestarted | RunEnd::Linked)
+    matches!(end, RunEnd::HostRestarted | RunEnd::Linked | RunEnd::LeaseRanOut)
 }

@@ -4,7 +4,7 @@ use orchestra_model::{
     Quantity, ScoreName, ServiceName,
     params::Params,
     service::{
-        HealthRule, HttpPath, MilliCores, OnUnhealthy, PortName, PortRule, Ports, Probe,
+        AtMostOne, HealthRule, HttpPath, MilliCores, OnUnhealthy, PortName, PortRule, Ports, Probe,
         ProcessRule, ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen,
         ServiceSpec, SocketName, StopRule, Target, Umask, UpdateRule, Upkeep,
     },
@@ -124,6 +124,9 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
                 reload: reload.map(|signal| ReloadRule { signal }),
                 ports: ports(attempts),
                 process: process(attempts, signal),
+                at_most_one: (signal % 4 < 2).then(|| AtMostOne {
+                    lease: (signal % 4 == 0).then(|| Millis(10_000 + deadline.0)),
+                }),
             }
         },
     )

@@ -1,0 +1,133 @@
+//! Leases of units that may never be alive twice, and when one of them may be replaced.
+//!
+//! A player asks for leases by its own clock, and what it is granted counts from when it asked. So
+//! whatever delays the answer, the lease is over at the latest [`Lease::over_after`] after the moment
+//! at which this engine granted it. That moment is kept in memory. After a start of the conductor
+//! nobody knows what the process before granted last, so it counts as granted at the start, with the
+//! longest lease that any kept version has.
+//!
+//! ```text
+//!   may this placement be replaced?
+//!     its service may be alive twice ─────────────────────────────────▶ now
+//!     its player says that nothing of it is there, or a person does ──▶ now
+//!     it runs under leases alone ─────────────────────────────────────▶ when the last one is over
+//!     else ───────────────────────────────────────────────────────────▶ on proof
+//! ```
+
+use orchestra_model::{
+    HostName, ServiceName, Timestamp,
+    service::{AtMostOne, Lease, Ordinal, Replaceable, ServiceVersion},
+};
+
+use crate::{
+    input::Rejection,
+    services::Services,
+    tables::{Placed, Service},
+};
+
+impl Services {
+    /// Returns those of the leases that a player asks for that it is given, now: of its present
+    /// instances, as long as nobody has said that they are dead. What it is given is remembered.
+    pub fn grant(&mut self, now: Timestamp, host: &HostName, asked: Vec<Lease>) -> Vec<Lease> {
+        self.now = now.max(self.now);
+        if !self.present.contains_key(host) {
+            return Vec::new();
+        }
+        let now = self.now;
+        let is_granted = |lease: &Lease| {
+            let service = self.services.get_mut(&lease.service);
+            let placed = service.and_then(|service| service.placements.get_mut(host));
+            let same = |placed: &&mut Placed| placed.instance.placement == lease.placement;
+            let Some(placed) = placed.filter(same).filter(|placed| !placed.dead) else {
+                return false;
+            };
+            placed.leased_until(now, lease);
+            true
+        };
+        asked.into_iter().filter(is_granted).collect()
+    }
+
+    /// Takes it that the process before this one granted leases just now.
+    pub(crate) fn suppose_leases(&mut self) {
+        let now = self.now;
+        for service in self.services.values_mut() {
+            let versions = service.versions.values();
+            let leases = versions.filter_map(|kept| kept.spec.upkeep.as_lease(&kept.spec.name));
+            let Some(lease) = leases.max_by_key(Lease::over_after) else { continue };
+            service.placements.values_mut().for_each(|placed| placed.leased_until(now, &lease));
+        }
+    }
+
+    /// Returns whether the instance of a service on a host may be replaced by another one elsewhere,
+    /// and if not, what has to happen first.
+    pub fn replaceable(&self, name: &ServiceName, host: &HostName) -> Replaceable {
+        let Some(service) = self.services.get(name) else { return Replaceable::Now };
+        let Some(placed) = service.placements.get(host) else { return Replaceable::Now };
+        if service.at_most_one().is_none() || placed.dead {
+            return Replaceable::Now;
+        }
+        // A player that is attached has told all that it has.
+        if self.present.contains_key(host) && placed.report.is_none() {
+            return Replaceable::Now;
+        }
+        match placed.leased {
+            _ if !service.runs_leased(placed) => Replaceable::OnProof,
+            // It was never granted a lease, so it never had a run.
+            None => Replaceable::Now,
+            Some(until) if until <= self.now => Replaceable::Now,
+            Some(until) => Replaceable::At(until),
+        }
+    }
+
+    /// Takes the word of a person that an instance is not alive and will not be again.
+    pub(crate) fn declare_dead(
+        &mut self,
+        name: &ServiceName,
+        ordinal: Ordinal,
+    ) -> Result<bool, Rejection> {
+        let service = self.existing(name)?;
+        if service.at_most_one().is_none() {
+            return Err(Rejection::MayBeTwice(name.clone()));
+        }
+        let found = service.placements.iter().find(|(_, it)| it.instance.ordinal == ordinal);
+        let Some((host, _)) = found else {
+            return Err(Rejection::NoInstance(name.clone(), ordinal));
+        };
+        let host = host.clone();
+        if self.present.contains_key(&host) {
+            return Err(Rejection::Alive(name.clone(), ordinal, host));
+        }
+        let placed = self.existing(name)?.placements.get_mut(&host);
+        let is_news = placed.is_some_and(|placed| !std::mem::replace(&mut placed.dead, true));
+        self.put_placement(name, &host);
+        Ok(is_news)
+    }
+}
+
+impl Service {
+    /// Whether no instance of it may be alive twice.
+    pub(crate) fn at_most_one(&self) -> Option<AtMostOne> {
+        self.spec().and_then(|spec| spec.upkeep.at_most_one)
+    }
+
+    /// Whether what may run of an instance runs under a lease: its player has told a version with
+    /// one, or has told none and every kept version has one.
+    fn runs_leased(&self, placed: &Placed) -> bool {
+        let is_leased = |version: &ServiceVersion| {
+            let kept = self.versions.get(version);
+            kept.is_some_and(|kept| kept.spec.upkeep.lease().is_some())
+        };
+        match &placed.report {
+            Some(report) => is_leased(&report.version),
+            None => self.versions.keys().all(is_leased),
+        }
+    }
+}
+
+impl Placed {
+    /// Notes that a lease is granted at this moment.
+    fn leased_until(&mut self, now: Timestamp, lease: &Lease) {
+        let until = Timestamp(now.0.saturating_add(lease.over_after().0));
+        self.leased = self.leased.max(Some(until));
+    }
+}
