@@ -69,6 +69,11 @@ fn a_conductor_goes_on_with_the_flows_of_its_store() {
 }
 
 #[test]
+fn everybody_who_waited_is_told_everything() {
+    check(&["waiters"]);
+}
+
+#[test]
 fn neither_listing_nor_slow_players_lose_anything() {
     check(&["listing", "slow"]);
 }

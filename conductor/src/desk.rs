@@ -8,6 +8,7 @@
 mod audit;
 mod conductor;
 mod explain;
+mod failures;
 mod flows;
 mod groups;
 mod hosts;
@@ -33,7 +34,6 @@ use orchestra_model::{HostName, Timestamp};
 use orchestra_store::{Reader, Readers};
 use tokio::sync::{oneshot, watch as watching};
 
-use self::refusal::rejected;
 pub(crate) use self::{
     audit::AuditFilter,
     conductor::RecoveryRequest,
@@ -49,6 +49,7 @@ pub(crate) use self::{
     submission::{Conditions, Proposal, ProposedParams, ReadProposal},
     watch::{Cursor, News, Notice, Since, WatchFilter},
 };
+use self::{failures::KeptFailures, refusal::rejected};
 use crate::{
     declined::{Declined, Ground},
     driver::{Asked, Handle, Request as Ask, Told, read_answer},
@@ -91,6 +92,7 @@ pub(crate) struct Desk {
     readings: LogReadings,
     vitals: Vitals,
     facts: Arc<Facts>,
+    failures: KeptFailures,
     /// Becomes true when the conductor stops.
     stopping: watching::Receiver<bool>,
 }
@@ -104,8 +106,19 @@ impl Desk {
         stopping: watching::Receiver<bool>,
     ) -> Self {
         let Sources { readers, fleet, inventory, readings, vitals } = sources;
-        let facts = Arc::new(facts);
-        Self { driver, readers, fleet, inventory, reloader, readings, vitals, facts, stopping }
+        let (facts, failures) = (Arc::new(facts), KeptFailures::default());
+        Self {
+            driver,
+            readers,
+            fleet,
+            inventory,
+            reloader,
+            readings,
+            vitals,
+            facts,
+            failures,
+            stopping,
+        }
     }
 
     /// Returns when the conductor stops.

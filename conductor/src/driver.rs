@@ -41,13 +41,13 @@ use orchestra_model::{
     delivery::{KnownEnd, Refusal, Report, RequestId, Term},
     proof::{Mac, Proof},
     record::{InForce, Op},
-    status::{Event, PlayerStatus},
+    status::PlayerStatus,
 };
 use orchestra_proto::v1;
 use orchestra_service::Services;
 use orchestra_store::{CommitError, StoreIdentity};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -61,6 +61,7 @@ pub(crate) use self::{
     },
     recover::{engines, remembered},
     services::ServiceQuestion,
+    watchers::Watcher,
 };
 use self::{
     comeback::come_back_within,
@@ -465,7 +466,7 @@ impl Driver {
                 self.tell_all(reply, cells);
             }
             Request::Settle(reply) => self.tell_all(reply, ()),
-            Request::Watch(flow, events, reply) => self.watch(flow, events, reply),
+            Request::Watch(flow, watcher, reply) => self.watch(flow, watcher, reply),
             // The asker may have gone.
             Request::AbsentIn(flows, reply) => {
                 let absent = flows.into_iter().map(|flow| self.engine.absent_in(flow)).collect();
@@ -576,7 +577,7 @@ impl Driver {
         }
     }
 
-    fn watch(&mut self, flow: FlowId, events: mpsc::Sender<Event>, reply: Told<Watching>) {
+    fn watch(&mut self, flow: FlowId, watcher: Watcher, reply: Told<Watching>) {
         let living = self.engine.flow_status(flow).map(Box::new);
         let watching = Watching {
             store: self.engine.store(),
@@ -588,7 +589,7 @@ impl Driver {
             return self.tell(flow, reply, watching);
         }
         let is_written = self.outgoing.is_written(flow);
-        let watch = After::Watch { flow, events, watching: Box::new(watching), reply };
+        let watch = After::Watch { flow, watcher, watching: Box::new(watching), reply };
         match self.outgoing.trouble() {
             _ if is_written => self.perform(watch),
             Some(trouble) => perform::refuse(watch, trouble),

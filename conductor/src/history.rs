@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 mod explain;
 mod rest;
+mod stored;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,6 +22,7 @@ use prost::Message;
 pub(crate) use self::{
     explain::explain,
     rest::{NoRest, Rest},
+    stored::{StoredFlow, StoredJob},
 };
 
 /// Why a flow cannot be read back.
@@ -141,7 +143,7 @@ fn job_status(spec: &JobSpec, record: &JobRecord, targets: &str) -> JobStatus {
 
 /// Returns at most `limit` tasks of a job from index `from` on: those with records, and in between
 /// those to which nothing happened but the job's end.
-pub(crate) fn tasks(
+fn tasks(
     reader: &dyn Reader,
     job: &JobRecord,
     scope: Scope,

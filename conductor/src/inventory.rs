@@ -18,8 +18,8 @@ use std::{
 };
 
 use orchestra_model::{
-    HostName,
-    score::{Offers, ScoreOffer},
+    HostName, HostSet, ScoreName,
+    score::{HeldScore, Holdings, Offers, ScoreOffer},
 };
 
 pub(crate) use self::survey::{Refusal, Survey, bounded};
@@ -57,6 +57,24 @@ impl Inventory {
         offers.map_or_else(Vec::new, |offers| offers.to_vec())
     }
 
+    /// Returns those of these hosts that told their scores, and who of them holds which version of
+    /// which score, or of one.
+    pub(crate) fn held(
+        &self,
+        hosts: &[HostName],
+        only: Option<&ScoreName>,
+    ) -> (HostSet, Vec<HeldScore>) {
+        let mut holdings = Holdings::default();
+        for (host, known) in hosts.iter().zip(self.look_up(hosts)) {
+            if let Some(Known { offers, attached }) = known
+                && (attached || !offers.is_empty())
+            {
+                holdings.add(host.clone(), &offers);
+            }
+        }
+        holdings.finish(only)
+    }
+
     /// Returns what is known of each of these hosts, in their order.
     fn look_up(&self, hosts: &[HostName]) -> Vec<Option<Known>> {
         let pages = hosts.chunks(PAGE);
@@ -74,10 +92,7 @@ impl Inventory {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_model::{
-        ScoreName,
-        score::{ScoreHash, ScoreSpec},
-    };
+    use orchestra_model::score::{ScoreHash, ScoreSpec};
 
     use super::*;
 

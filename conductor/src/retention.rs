@@ -18,7 +18,7 @@ use crate::{
 
 /// The time between two looks.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Most flows that are read at once from the store.
+/// Most audit lines that are read at once from the store.
 const PAGE: usize = 1_000;
 /// Most flows that are removed at once.
 const AT_ONCE: usize = 16;
@@ -107,27 +107,18 @@ fn expired_audit(
     Ok(oldest.iter().take_while(is_old).last().map(|(number, _)| number + 1))
 }
 
-/// Returns the ended flows that are too old, or too many.
+/// Returns the ended flows that are too old, or too many, at most [`MOST`].
 fn expired(reader: &dyn Reader, rule: Retention, now: Timestamp) -> Result<Vec<FlowId>, ReadError> {
-    let mut kept = 0;
-    let mut expired = Vec::new();
-    let mut before = None;
-    loop {
-        let page = reader.flows(PAGE, before, false)?;
-        let Some(last) = page.last() else { return Ok(expired) };
-        before = Some(last.id);
-        for flow in page {
-            let Some(ended_at) = flow.ended_at.filter(|_| flow.state.is_final()) else { continue };
-            if kept >= rule.finished_flows || ended_at.after(rule.finished_age) <= now {
-                expired.push(flow.id);
-            } else {
-                kept += 1;
-            }
-            if expired.len() >= MOST {
-                return Ok(expired);
-            }
-        }
-    }
+    let mut expired = match now.0.checked_sub(rule.finished_age.0) {
+        Some(moment) => reader.ended_by(Timestamp(moment), MOST)?,
+        None => Vec::new(),
+    };
+    let left = MOST - expired.len();
+    expired.extend(reader.ended_before_the_last(rule.finished_flows, left)?);
+    // Many are both.
+    expired.sort_unstable();
+    expired.dedup();
+    Ok(expired)
 }
 
 #[cfg(test)]
@@ -174,9 +165,11 @@ mod tests {
         };
         assert_eq!(expired(1_000, 10, 1_000), [0; 0]);
         assert_eq!(expired(500, 10, 1_000), [3]);
-        assert_eq!(expired(1_000, 2, 1_000), [3, 2]);
-        assert_eq!(expired(1_000, 0, 1_000), [6, 4, 3, 2]);
-        assert_eq!(expired(85, 10, 1_000), [4, 3, 2]);
+        assert_eq!(expired(1_000, 2, 1_000), [2, 3]);
+        assert_eq!(expired(1_000, 0, 1_000), [2, 3, 4, 6]);
+        assert_eq!(expired(2_000, 10, 1_000), [0; 0]);
+        assert_eq!(expired(85, 10, 1_000), [2, 3, 4]);
+        assert_eq!(expired(90, 1, 1_000), [2, 3, 4]);
     }
 
     #[test]

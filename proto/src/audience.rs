@@ -30,7 +30,7 @@ fn optional_name<T>(
     if text.is_empty() { Ok(None) } else { parse(text).map(Some).in_field(field) }
 }
 
-fn text<T: ToString>(name: Option<&T>) -> String {
+pub(crate) fn text<T: ToString>(name: Option<&T>) -> String {
     name.map(ToString::to_string).unwrap_or_default()
 }
 
@@ -216,7 +216,7 @@ fn absent_from_wire(absent: v1::AbsentTasks) -> AbsentTasks {
     }
 }
 
-fn exit_signal(
+pub(crate) fn exit_signal(
     exit: Option<i32>,
     signal: Option<u32>,
     field: &'static str,

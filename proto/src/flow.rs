@@ -10,7 +10,7 @@ use orchestra_model::{
     names::{FlowName, JobName, ParamKey, ScoreName},
     params::Params,
     quantity::Quantity,
-    score::{Interface, ParamKind, ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
+    score::{HeldScore, Interface, ParamKind, ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     time::{Millis, Timestamp},
 };
 
@@ -238,6 +238,23 @@ impl From<&ScoreOffer> for v1::ScoreOffer {
                 Err(reason) => State::Disabled(reason.clone()),
             }),
         }
+    }
+}
+
+impl From<&HeldScore> for v1::HeldScore {
+    fn from(held: &HeldScore) -> Self {
+        let HeldScore { offer, hosts, count } = held;
+        Self { offer: Some(offer.into()), hosts: hosts.to_string(), count: *count }
+    }
+}
+
+impl TryFrom<v1::HeldScore> for HeldScore {
+    type Error = Invalid;
+
+    fn try_from(held: v1::HeldScore) -> Result<Self, Invalid> {
+        let v1::HeldScore { offer, hosts, count } = held;
+        let offer = offer.as_ref().in_field("HeldScore.offer")?.try_into()?;
+        Ok(Self { offer, hosts: hosts.into(), count })
     }
 }
 

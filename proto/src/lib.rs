@@ -20,6 +20,7 @@ pub mod v1 {
 mod audience;
 mod codec;
 mod delivery;
+mod failures;
 mod flow;
 mod invalid;
 mod last_line;

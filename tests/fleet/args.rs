@@ -63,6 +63,10 @@ pub(crate) struct Args {
     #[arg(long)]
     flows: Option<usize>,
 
+    /// How many wait for one flow, in `waiters` [default: 200]
+    #[arg(long)]
+    waiters: Option<usize>,
+
     /// Every host is in ten cells, in `restart`
     #[arg(long)]
     pub(crate) constrained: bool,
@@ -128,6 +132,8 @@ pub(crate) enum Scenario {
     Idle,
     /// Status of everything while a flow runs
     Listing,
+    /// Many wait for one flow of 100,000 tasks, which is cancelled; beside it, nobody waits
+    Waiters,
     /// One player in a hundred reads nothing, one vanishes without closing
     Slow,
     /// Ten services on every player, from apply until all are ready; beside it, as many tasks
@@ -169,6 +175,11 @@ impl Args {
     /// Most tasks of such a flow, where there is a choice.
     pub(crate) fn flow_tasks(&self) -> usize {
         if self.short { 1_000 } else { 100_000 }
+    }
+
+    /// How many wait for one flow.
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters.unwrap_or(if self.short { 20 } else { 200 })
     }
 
     /// Living flows of a store that is read.

@@ -15,6 +15,7 @@ use orchestra_model::{
     limits,
     names::{JobName, ScoreName},
     service::{ServiceSpec, UpdateRule},
+    state::NOT_OK,
 };
 use orchestra_proto::{
     encode_service,
@@ -23,7 +24,7 @@ use orchestra_proto::{
 use prost::Message as _;
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustls::ClientConfig;
-use tonic::transport::Channel;
+use tonic::{Streaming, transport::Channel};
 
 use crate::{
     sitter::Trace,
@@ -200,6 +201,59 @@ impl Audience {
                 }
             }
         }
+    }
+
+    /// Cancels a flow; returns when that is durable.
+    pub(crate) async fn cancel(&mut self, id: FlowId) -> Result<()> {
+        let request = v1::CancelRequest { flow: Some(flow_ref(id)), abandon: false };
+        self.0.cancel(request).await.during("cancelling a flow")?;
+        Ok(())
+    }
+
+    /// Begins to wait for a flow, as `orc wait` does; returns when the conductor has told its status.
+    pub(crate) async fn begin_watch(&mut self, id: FlowId) -> Result<Streaming<v1::WatchEvent>> {
+        const WHAT: &str = "waiting for a flow";
+        let request = v1::WatchRequest {
+            flow: Some(flow_ref(id)),
+            snapshots: true,
+            quiet: true,
+            ..Default::default()
+        };
+        let mut events = self.0.watch(request).await.during(WHAT)?.into_inner();
+        events.message().await.during(WHAT)?;
+        Ok(events)
+    }
+
+    /// Reads what comes until the flow has ended.
+    pub(crate) async fn read_to_end(mut events: Streaming<v1::WatchEvent>) -> Result<()> {
+        while events.message().await.during("waiting for a flow")?.is_some() {}
+        Ok(())
+    }
+
+    /// How many tasks of a flow did not end ok, as folded by the conductor.
+    pub(crate) async fn failures(&mut self, id: FlowId) -> Result<usize> {
+        const WHAT: &str = "listing failures";
+        let request = v1::ListFailuresRequest { flow: Some(flow_ref(id)), ..Default::default() };
+        let mut pages = self.0.list_failures(request).await.during(WHAT)?.into_inner();
+        let mut tasks = 0;
+        while let Some(page) = pages.message().await.during(WHAT)? {
+            tasks += page.failures.iter().map(|group| group.tasks as usize).sum::<usize>();
+        }
+        Ok(tasks)
+    }
+
+    /// How many tasks of a flow did not end ok, each told by itself.
+    pub(crate) async fn not_ok(&mut self, id: FlowId) -> Result<usize> {
+        const WHAT: &str = "listing tasks";
+        let states = NOT_OK.iter().map(ToString::to_string).collect();
+        let request =
+            v1::ListTasksRequest { flow: Some(flow_ref(id)), states, ..Default::default() };
+        let mut pages = self.0.list_tasks(request).await.during(WHAT)?.into_inner();
+        let mut tasks = 0;
+        while let Some(page) = pages.message().await.during(WHAT)? {
+            tasks += page.tasks.len();
+        }
+        Ok(tasks)
     }
 
     /// Begins to watch a flow; what comes is read and dropped until the flow has ended.

@@ -11,6 +11,7 @@ mod restart;
 mod services;
 mod slow;
 mod throughput;
+mod waiters;
 
 use std::time::Instant;
 
@@ -33,6 +34,7 @@ pub(crate) async fn run(scenario: Scenario, args: &Args) -> Result<Report> {
         Scenario::Restart => restart::run(args).await,
         Scenario::Idle => idle::run(args).await,
         Scenario::Listing => listing::run(args).await,
+        Scenario::Waiters => waiters::run(args).await,
         Scenario::Slow => slow::run(args).await,
         Scenario::Services => services::run(args).await,
         Scenario::Exec => exec::run(args).await,

@@ -1,5 +1,6 @@
 //! Players, and sets of them.
 
+use orchestra_model::{ScoreName, score::HeldScore};
 use orchestra_proto::v1;
 
 use crate::{Client, Drained, Pages, ReleasedPlayers, client::answered, failure::Failure};
@@ -15,6 +16,26 @@ impl Client {
         let request = v1::ListPlayersRequest { hosts: hosts.to_owned(), scores };
         let stream = answered(&what, self.rpc.list_players(request)).await?;
         Ok(Pages::new(stream, what))
+    }
+
+    /// Lists which players of a host set hold which version of which score, or of one; an empty set
+    /// stands for all. First the players that told their scores, folded.
+    pub async fn scores(
+        &mut self,
+        hosts: &str,
+        score: Option<&ScoreName>,
+    ) -> Result<(String, Vec<HeldScore>), Failure> {
+        let what = "listing scores".to_owned();
+        let score = score.map(ToString::to_string).unwrap_or_default();
+        let request = v1::ListScoresRequest { hosts: hosts.to_owned(), score };
+        let stream = answered(&what, self.rpc.list_scores(request)).await?;
+        let mut pages = Pages::new(stream, what);
+        let (mut heard, mut held) = (String::new(), Vec::new());
+        while let Some((players, scores)) = pages.next_item().await? {
+            heard.push_str(&players);
+            held.extend(scores);
+        }
+        Ok((heard, held))
     }
 
     /// Lists what the hosts of a host set use, and their units if that is asked for; empty stands

@@ -84,6 +84,24 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
+    /// Lists what did not end ok of a flow, folded by job, state and cause. Of the filter only slot and
+    /// job count.
+    pub async fn failures(
+        &mut self,
+        flow: FlowId,
+        filter: &TaskFilter,
+    ) -> Result<Pages<v1::FailurePage>, Failure> {
+        let request = v1::ListFailuresRequest {
+            flow: Some(flow_ref(Some(flow))),
+            slot: filter.slot.into(),
+            job: filter.job.into(),
+            job_name: String::new(),
+        };
+        let what = format!("listing the failures of flow {flow}");
+        let stream = answered(&what, self.rpc.list_failures(request)).await?;
+        Ok(Pages::new(stream, what))
+    }
+
     /// Lists flows, newest first. A limit of 0 stands for the conductor's own.
     pub async fn flows(&mut self, limit: u32, alive: bool) -> Result<Pages<v1::FlowPage>, Failure> {
         let what = "listing flows".to_owned();

@@ -48,4 +48,4 @@ pub use pages::{AttemptLog, Attempts, ListPage, Pages, Tasks};
 pub use services::{AppliedVersion, ServiceAnswer, ServiceAsk};
 pub use standing::{Awaited, ServiceState, ready_hosts, wanted_hosts};
 pub use submit::{ConditionalSubmission, FlowToSubmit};
-pub use watch::{Cursor, Heard, Unheard, WatchStream};
+pub use watch::{Cursor, Heard, Hears, Unheard, WatchStream};

@@ -4,9 +4,11 @@ use std::{iter::Peekable, vec};
 
 use orchestra_model::{
     delivery::EndBytes,
+    failures::FailureGroup,
     ids::JobId,
     ledger::CellStatus,
     names::HostName,
+    score::HeldScore,
     status::{FlowSummary, PlayerStatus, TaskStatus},
     vitals::HostUsage,
 };
@@ -100,6 +102,14 @@ impl ListPage for v1::TaskPage {
     }
 }
 
+impl ListPage for v1::FailurePage {
+    type Item = FailureGroup;
+
+    fn items(self) -> Result<Vec<FailureGroup>, Invalid> {
+        self.failures.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
 impl ListPage for v1::FlowPage {
     type Item = FlowSummary;
 
@@ -113,6 +123,16 @@ impl ListPage for v1::PlayerPage {
 
     fn items(self) -> Result<Vec<PlayerStatus>, Invalid> {
         self.players.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl ListPage for v1::ScorePage {
+    /// The players that told their scores, folded, where the page says so; and versions of scores.
+    type Item = (String, Vec<HeldScore>);
+
+    fn items(self) -> Result<Vec<(String, Vec<HeldScore>)>, Invalid> {
+        let scores = self.scores.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(vec![(self.heard, scores)])
     }
 }
 

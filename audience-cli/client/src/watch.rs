@@ -44,6 +44,17 @@ impl Unheard {
     }
 }
 
+/// What a watcher is told of tasks, beside jobs and the flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// Each change of each task, and tasks that were never sent when their job ends.
+    EveryEnd,
+    /// Each change of a task.
+    EveryTask,
+    /// Tasks that went wrong, and those whose player went away or came back.
+    Trouble,
+}
+
 /// One message of a watch.
 #[derive(Debug)]
 pub struct Heard {
@@ -82,17 +93,17 @@ impl WatchStream {
 }
 
 impl Client {
-    /// Begins to watch a flow, from a cursor on or from now. With `every_end`, tasks that were
-    /// never sent are told too when their job ends.
+    /// Begins to watch a flow, from a cursor on or from now.
     pub async fn watch(
         &mut self,
         flow: Option<FlowId>,
         since: Option<Cursor>,
-        every_end: bool,
+        hears: Hears,
     ) -> Result<WatchStream, Unheard> {
         let what = format!("waiting for flow {}", shown(flow));
         let flow = Some(flow_ref(flow));
-        let request = v1::WatchRequest { flow, since, every_end, snapshots: true };
+        let (every_end, quiet) = (hears == Hears::EveryEnd, hears == Hears::Trouble);
+        let request = v1::WatchRequest { flow, since, every_end, snapshots: true, quiet };
         let answer = match timeout(ANSWER, self.rpc.watch(request)).await {
             Ok(answer) => answer.map(Response::into_inner),
             Err(_) => Err(Status::unavailable(format!("no answer within {ANSWER:?}"))),

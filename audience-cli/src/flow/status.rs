@@ -8,7 +8,10 @@ mod json;
 mod text;
 
 use orchestra_client::{Client, Exit, TaskFilter};
-use orchestra_model::ids::{FlowId, FlowPart, Reference};
+use orchestra_model::{
+    failures::FailureGroup,
+    ids::{FlowId, FlowPart, Reference},
+};
 
 use super::{
     list::newest,
@@ -24,6 +27,9 @@ use crate::{
     words::ids::references,
 };
 use asking::Asking;
+
+/// Most tasks that did not end ok that are listed one by one.
+const LISTED: u32 = 1_000;
 
 const CODES: &str = "\
 Exit code: 0 ok, 2 failed or partial, 4 only unreachable, 5 cancelled, 7 not over yet, 8 no such
@@ -180,14 +186,25 @@ impl Status {
     }
 }
 
-/// Collects what did not end ok.
+/// Collects what did not end ok. Many tasks come folded, because many may ask for them at once; few are
+/// listed, with all that is known of each.
 pub(super) async fn failures(
     client: &mut Client,
     flow: FlowId,
     filter: &TaskFilter,
 ) -> Result<Failures, Failure> {
-    let mut tasks = client.tasks(flow, filter).await?;
     let mut failures = Failures::default();
+    let mut pages = client.failures(flow, filter).await?;
+    let (mut groups, mut count) = (Vec::new(), 0);
+    while let Some(group) = pages.next_item().await? {
+        count += group.tasks;
+        groups.push(group);
+    }
+    if count > LISTED {
+        groups.iter().flat_map(FailureGroup::each).for_each(|task| failures.add(&task));
+        return Ok(failures);
+    }
+    let mut tasks = client.tasks(flow, filter).await?;
     while let Some(task) = tasks.next_item().await? {
         failures.add(&task);
     }

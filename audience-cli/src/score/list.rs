@@ -23,13 +23,11 @@ pub(crate) struct List {
 impl Verb for List {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         program.ask(async |client, console| {
-            let mut pages = client.players(self.hosts.as_deref().unwrap_or_default(), true).await?;
-            let mut scores = match self.score {
-                Some(_) => Scores::detailed(),
-                None => Scores::default(),
-            };
-            while let Some(player) = pages.next_item().await? {
-                scores.add(player, self.score.as_ref());
+            let hosts = self.hosts.as_deref().unwrap_or_default();
+            let (heard, held) = client.scores(hosts, self.score.as_ref()).await?;
+            let mut scores = Scores::new(&heard, held);
+            if self.score.is_some() {
+                scores = scores.detailed();
             }
             if self.drift {
                 scores.keep_drift();

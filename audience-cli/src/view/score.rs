@@ -6,9 +6,8 @@ use std::{collections::BTreeMap, io};
 
 use orchestra_model::{
     hostset::HostSet,
-    names::{HostName, ParamKey, ScoreName},
-    score::{Interface, ParamKind, ParamSpec, ScoreHash, ScoreSpec},
-    status::PlayerStatus,
+    names::{ParamKey, ScoreName},
+    score::{HeldScore, Interface, ParamKind, ParamSpec, ScoreSpec},
 };
 use serde::Serialize;
 
@@ -21,85 +20,73 @@ use super::{
 pub(super) const HASH_DIGITS: usize = 12;
 
 /// Scores over players: who holds which version. More than one version of a name is drift.
-#[derive(Default)]
 pub(crate) struct Scores {
-    by_name: BTreeMap<ScoreName, Vec<Variant>>,
+    by_name: BTreeMap<ScoreName, Vec<HeldScore>>,
     /// Players that told their scores. Players that never did count as lacking nothing.
-    heard: Vec<HostName>,
+    heard: HostSet,
     drift: bool,
     /// Whether parameters are told to people, because one score was asked for.
     detailed: bool,
 }
 
-struct Variant {
-    hash: Option<ScoreHash>,
-    /// Shared by most of its players, so kept once.
-    spec: Result<ScoreSpec, String>,
-    hosts: Vec<HostName>,
-}
-
 impl Scores {
-    /// Scores that are told with their parameters.
-    pub(crate) fn detailed() -> Self {
-        Self { detailed: true, ..Self::default() }
+    /// Takes what the conductor tells, with the players that it has heard, folded.
+    pub(crate) fn new(heard: &str, held: Vec<HeldScore>) -> Self {
+        let mut by_name: BTreeMap<ScoreName, Vec<HeldScore>> = BTreeMap::new();
+        for version in held {
+            by_name.entry(version.offer.name.clone()).or_default().push(version);
+        }
+        Self { by_name, heard: hosts(heard), drift: false, detailed: false }
     }
 
-    /// Notes what a player offers, of one name if `only` is given.
-    pub(crate) fn add(&mut self, player: PlayerStatus, only: Option<&ScoreName>) {
-        if player.attached || !player.scores.is_empty() {
-            self.heard.push(player.host.clone());
-        }
-        for offer in player.scores {
-            if only.is_some_and(|name| *name != offer.name) {
-                continue;
-            }
-            let variants = self.by_name.entry(offer.name).or_default();
-            let same =
-                |variant: &&mut Variant| variant.hash == offer.hash && variant.spec == offer.spec;
-            match variants.iter_mut().find(same) {
-                Some(variant) => variant.hosts.push(player.host.clone()),
-                None => variants.push(Variant {
-                    hash: offer.hash,
-                    spec: offer.spec,
-                    hosts: vec![player.host.clone()],
-                }),
-            }
-        }
+    /// These scores, told with their parameters.
+    #[must_use]
+    pub(crate) fn detailed(self) -> Self {
+        Self { detailed: true, ..self }
     }
 
     /// Forgets scores of which all players in `heard` have the same version.
     pub(crate) fn keep_drift(&mut self) {
         let heard = self.heard.len();
         self.drift = true;
-        self.by_name.retain(|_, variants| match variants.as_slice() {
-            [only] => only.hosts.len() < heard,
+        self.by_name.retain(|_, versions| match versions.as_slice() {
+            [only] => (only.count as usize) < heard,
             _ => true,
         });
+    }
+
+    /// The hosts, of those that were heard, that hold none of these versions.
+    fn missing(&self, versions: &[HeldScore]) -> HostSet {
+        let holders: usize = versions.iter().map(|version| version.count as usize).sum();
+        if holders == self.heard.len() {
+            return HostSet::default();
+        }
+        let holding = versions.iter().flat_map(|version| hosts(&version.hosts).as_slice().to_vec());
+        self.heard.minus(&HostSet::from_names(holding))
     }
 
     /// Writes a line for each version, that of most hosts first. If only drift is told, a line for
     /// the hosts without any version follows.
     fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
-        let heard = HostSet::from_names(self.heard);
-        for (name, variants) in sorted(self.by_name) {
-            let missing = missing(&heard, &variants);
-            for variant in variants {
-                let hash = variant.hash.map_or_else(|| "-".to_owned(), |hash| hash.to_string());
+        for (name, versions) in &self.by_name {
+            for HeldScore { offer, hosts, count } in versions {
+                let hash = offer.hash.map_or_else(|| "-".to_owned(), |hash| hash.to_string());
                 let hash: String = hash.chars().take(HASH_DIGITS).collect();
-                let about = match &variant.spec {
+                let about = match &offer.spec {
                     Ok(spec) => one_line(&spec.description),
                     Err(reason) => {
                         style.warning(&format!("disabled: {}", one_line(reason))).to_string()
                     }
                 };
-                let hosts = HostSet::from_names(variant.hosts);
-                let line = format!("{name:<24} {hash:<HASH_DIGITS$} {} {about}", hosts.counted());
+                let hosts = one_line(hosts);
+                let line = format!("{name:<24} {hash:<HASH_DIGITS$} {hosts} ({count}) {about}");
                 writeln!(out, "{}", line.trim_end())?;
-                if let (true, Ok(spec)) = (self.detailed, &variant.spec) {
-                    usage::write(out, &name, spec, &hosts)?;
+                if let (true, Ok(spec)) = (self.detailed, &offer.spec) {
+                    usage::write(out, name, spec, &hosts)?;
                 }
             }
-            if self.drift && !missing.is_empty() {
+            let missing = if self.drift { self.missing(versions) } else { HostSet::default() };
+            if !missing.is_empty() {
                 let (none, hosts) = (style.warning("missing"), missing.counted());
                 writeln!(out, "{name:<24} {none:<HASH_DIGITS$} {hosts}")?;
             }
@@ -109,16 +96,12 @@ impl Scores {
 
     /// Each name with its versions, for programs.
     fn into_json(self) -> Vec<Score> {
-        let heard = HostSet::from_names(self.heard);
-        let mut scores = Vec::with_capacity(self.by_name.len());
-        for (name, variants) in sorted(self.by_name) {
-            scores.push(Score {
-                name: name.to_string(),
-                missing: missing(&heard, &variants).to_string(),
-                versions: variants.into_iter().map(Version::from).collect(),
-            });
-        }
-        scores
+        let score = |(name, versions): (&ScoreName, &Vec<HeldScore>)| Score {
+            name: name.to_string(),
+            missing: self.missing(versions).to_string(),
+            versions: versions.iter().map(Version::from).collect(),
+        };
+        self.by_name.iter().map(score).collect()
     }
 }
 
@@ -143,18 +126,9 @@ impl Output for Scores {
     }
 }
 
-fn sorted(
-    scores: BTreeMap<ScoreName, Vec<Variant>>,
-) -> impl Iterator<Item = (ScoreName, Vec<Variant>)> {
-    scores.into_iter().map(|(name, mut variants)| {
-        variants.sort_by_key(|variant| std::cmp::Reverse(variant.hosts.len()));
-        (name, variants)
-    })
-}
-
-fn missing(heard: &HostSet, variants: &[Variant]) -> HostSet {
-    let holding = variants.iter().flat_map(|variant| &variant.hosts).cloned();
-    heard.minus(&HostSet::from_names(holding))
+/// Hosts as the conductor folded them.
+fn hosts(folded: &str) -> HostSet {
+    HostSet::parse_plain(folded).unwrap_or_default()
 }
 
 /// A score in JSON.
@@ -201,17 +175,17 @@ struct Param {
     description: String,
 }
 
-impl From<Variant> for Version {
-    fn from(variant: Variant) -> Self {
-        let hosts = HostSet::from_names(variant.hosts);
-        let (spec, disabled) = match variant.spec {
-            Ok(spec) => (Some(Spec::from(&spec)), None),
-            Err(reason) => (None, Some(reason)),
+impl From<&HeldScore> for Version {
+    fn from(held: &HeldScore) -> Self {
+        let HeldScore { offer, hosts, count } = held;
+        let (spec, disabled) = match &offer.spec {
+            Ok(spec) => (Some(Spec::from(spec)), None),
+            Err(reason) => (None, Some(reason.clone())),
         };
         Self {
-            hash: variant.hash.map(|hash| hash.to_string()),
+            hash: offer.hash.map(|hash| hash.to_string()),
             hosts: hosts.to_string(),
-            count: hosts.len(),
+            count: *count as usize,
             disabled,
             spec,
         }
@@ -256,15 +230,28 @@ impl From<&ScoreSpec> for Spec {
 
 #[cfg(test)]
 mod tests {
+    use orchestra_model::{score::Holdings, status::PlayerStatus};
+
     use super::*;
     use crate::view::player::tests::player;
 
+    /// What the conductor tells of players that it has heard.
+    fn of(players: Vec<PlayerStatus>) -> Scores {
+        let mut holdings = Holdings::default();
+        for player in players {
+            holdings.add(player.host, &player.scores.into());
+        }
+        let (heard, held) = holdings.finish(None);
+        Scores::new(&heard.to_string(), held)
+    }
+
     #[test]
     fn drift_shows() {
-        let mut scores = Scores::default();
-        scores.add(player("fe1", &[("hello", Some(0xab)), ("x", None)]), None);
-        scores.add(player("fe2", &[("hello", Some(0xcd))]), None);
-        scores.add(player("fe3", &[("hello", Some(0xcd))]), None);
+        let scores = of(vec![
+            player("fe1", &[("hello", Some(0xab)), ("x", None)]),
+            player("fe2", &[("hello", Some(0xcd))]),
+            player("fe3", &[("hello", Some(0xcd))]),
+        ]);
         let mut out = Vec::new();
         scores.write(&mut out, Style::default()).unwrap();
         assert_eq!(
@@ -277,11 +264,10 @@ mod tests {
 
     #[test]
     fn what_is_the_same_everywhere_is_no_drift() {
-        let mut scores = Scores::default();
-        scores.add(player("fe1", &[("hello", Some(1)), ("same", Some(2)), ("web", Some(3))]), None);
-        scores.add(player("fe2", &[("hello", Some(9)), ("same", Some(2))]), None);
-        // Never heard of: it lacks nothing.
-        scores.add(PlayerStatus { attached: false, ..player("fe3", &[]) }, None);
+        let mut scores = of(vec![
+            player("fe1", &[("hello", Some(1)), ("same", Some(2)), ("web", Some(3))]),
+            player("fe2", &[("hello", Some(9)), ("same", Some(2))]),
+        ]);
         scores.keep_drift();
         let mut out = Vec::new();
         scores.write(&mut out, Style::default()).unwrap();

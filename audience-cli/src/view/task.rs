@@ -26,15 +26,7 @@ use super::{
     style::{Style, elapsed, one_line},
 };
 
-/// Final states that tell what went wrong. `skipped` is only a consequence, which the counts tell.
-pub(crate) const NOT_OK: [TaskState; 6] = [
-    TaskState::Failed,
-    TaskState::TimedOut,
-    TaskState::Unreachable,
-    TaskState::Refused,
-    TaskState::Cancelled,
-    TaskState::Lost,
-];
+pub(crate) use orchestra_model::state::NOT_OK;
 
 /// A task's state, and its reason: exit code, signal, or a text.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    FlowId, HostName, HostSet, JobId, TaskState,
+    FlowId, HostName, JobId, TaskState,
     delivery::EndBytes,
-    flow::{FlowSpec, Scope},
-    record::{EndRecord, JobRecord},
+    record::EndRecord,
     status::{FlowSummary, TaskStatus},
 };
 use orchestra_proto::last_error_line;
@@ -16,7 +15,7 @@ use super::{Desk, Recipient, Stopped, refusal::unknown_flow};
 use crate::{
     declined::{Declined, Ground},
     driver::Request as Ask,
-    history::{self, HistoryError},
+    history::{self, HistoryError, StoredFlow, StoredJob},
 };
 
 /// Most tasks, flows or players that are asked for at once.
@@ -24,6 +23,13 @@ pub(super) const PAGE: u32 = 1_000;
 /// Most tasks or players that are asked for at once if each may have a few hundred kilobytes, of
 /// ends or scores.
 pub(super) const LARGE_PAGE: u32 = 16;
+
+/// What pages of the tasks of an ended flow need, once it is read.
+#[derive(Default)]
+pub(super) struct TasksOfFlow {
+    flow: Option<Arc<StoredFlow>>,
+    job: Option<(JobId, Arc<StoredJob>)>,
+}
 
 /// Which tasks of the chosen jobs are wanted.
 #[derive(Debug)]
@@ -61,12 +67,11 @@ impl Desk {
         to: &impl Recipient<Vec<TaskStatus>>,
     ) -> Result<(), Stopped> {
         let limit = if told == ToldOfEnds::Whole { LARGE_PAGE } else { PAGE };
-        let mut flow = None;
+        let mut tasks = TasksOfFlow::default();
         for job in jobs {
             let mut from = 0;
-            let mut stored = None;
             loop {
-                let page = self.task_page(job, &mut flow, &mut stored, from, limit).await?;
+                let page = self.task_page(job, &mut tasks, from, limit).await?;
                 let Some(last) = page.last() else { break };
                 from = last.index + 1;
                 let full = page.len() == limit as usize;
@@ -87,37 +92,36 @@ impl Desk {
     }
 
     /// Returns a page of a job's tasks: from the engine while the flow lives, then from the store.
-    /// What all pages of a flow need is read once into `flow`, and what all pages of a job need
-    /// once into `stored`.
-    async fn task_page(
+    /// What further pages need is read once, into `tasks`.
+    pub(super) async fn task_page(
         &self,
         job: JobId,
-        flow: &mut Option<Arc<StoredFlow>>,
-        stored: &mut Option<Arc<StoredJob>>,
+        tasks: &mut TasksOfFlow,
         from: u32,
         limit: u32,
     ) -> Result<Vec<TaskStatus>, Declined> {
-        if stored.is_none() {
-            let living = self.ask(|reply| Ask::Tasks { job, from, limit, reply }).await?;
-            if let Some(page) = living {
-                return Ok(page);
+        let known = tasks.job.take().filter(|(known, _)| *known == job);
+        let stored = match known {
+            Some((_, stored)) => stored,
+            None => {
+                let living = self.ask(|reply| Ask::Tasks { job, from, limit, reply }).await?;
+                if let Some(page) = living {
+                    return Ok(page);
+                }
+                let known = tasks.flow.clone();
+                let read = move |reader: &dyn Reader| {
+                    let flow = known
+                        .map_or_else(|| StoredFlow::read(reader, job.flow).map(Arc::new), Ok)?;
+                    let stored = flow.job(reader, job)?;
+                    Ok((flow, stored))
+                };
+                let (whole, read) = self.read(read).await?;
+                tasks.flow = Some(whole);
+                Arc::new(read.ok_or_else(|| unknown_flow(job.flow))?)
             }
-            let known = flow.clone();
-            let read = move |reader: &dyn Reader| {
-                let flow =
-                    known.map_or_else(|| StoredFlow::read(reader, job.flow).map(Arc::new), Ok)?;
-                let stored = flow.job(reader, job)?;
-                Ok((flow, stored))
-            };
-            let (whole, read) = self.read(read).await?;
-            *flow = Some(whole);
-            *stored = Some(Arc::new(read.ok_or_else(|| unknown_flow(job.flow))?));
-        }
-        let Some(stored) = stored.clone() else { return Ok(Vec::new()) };
-        self.read(move |reader| {
-            history::tasks(reader, &stored.record, stored.scope, &stored.hosts, from, limit)
-        })
-        .await
+        };
+        tasks.job = Some((job, Arc::clone(&stored)));
+        self.read(move |reader| stored.tasks(reader, from, limit)).await
     }
 
     /// Adds to each task the end of its newest attempt that has ended.
@@ -226,37 +230,4 @@ fn newest_end(reader: &dyn Reader, task: &TaskStatus) -> Result<Option<EndBytes>
     let (Some(host), 1..) = (&task.host, task.attempt) else { return Ok(None) };
     let ends = reader.ends(task.job, host)?;
     Ok(ends.into_iter().rev().find(|end| !end.late).map(|end| end.end))
-}
-
-/// What all jobs of an ended flow need, read once because a flow may have thousands of jobs.
-struct StoredFlow {
-    records: Vec<JobRecord>,
-    spec: FlowSpec,
-}
-
-/// What all pages of an ended job need, read once.
-struct StoredJob {
-    record: JobRecord,
-    scope: Scope,
-    hosts: HostSet,
-}
-
-impl StoredFlow {
-    fn read(reader: &dyn Reader, flow: FlowId) -> Result<Self, HistoryError> {
-        Ok(Self { records: reader.jobs(flow)?, spec: history::spec(reader, flow)? })
-    }
-
-    fn job(&self, reader: &dyn Reader, job: JobId) -> Result<Option<StoredJob>, HistoryError> {
-        let place = self.records.binary_search_by_key(&job, |record| record.id);
-        let Ok(record) = place.map(|place| self.records[place].clone()) else { return Ok(None) };
-        let (slot, place) = (usize::from(job.slot) - 1, usize::from(job.job) - 1);
-        let spec = self.spec.slots.get(slot).and_then(|slot| slot.jobs.get(place));
-        let Some(scope) = spec.map(|spec| spec.scope) else { return Ok(None) };
-        let hosts = match scope {
-            Scope::All => history::targets(reader, job)?,
-            // The task of a one-of job has a record, or it never chose a host.
-            Scope::One => HostSet::default(),
-        };
-        Ok(Some(StoredJob { record, scope, hosts }))
-    }
 }

@@ -1,10 +1,11 @@
 //! Lists of players.
 
-use orchestra_model::{HostSet, status::PlayerStatus};
+use orchestra_model::{HostSet, ScoreName, score::HeldScore, status::PlayerStatus};
 
 use super::{
     Desk, Recipient, Stopped,
     listing::{LARGE_PAGE, PAGE},
+    off_the_runtime,
 };
 use crate::driver::Request as Ask;
 
@@ -22,5 +23,17 @@ impl Desk {
             to.give(self.ask(|reply| Ask::Players { hosts, scores, reply }).await?).await?;
         }
         Ok(())
+    }
+
+    /// Lists who holds which version of which score.
+    pub(crate) async fn list_scores(
+        &self,
+        hosts: HostSet,
+        only: Option<ScoreName>,
+        to: &impl Recipient<(HostSet, Vec<HeldScore>)>,
+    ) -> Result<(), Stopped> {
+        let inventory = self.inventory.clone();
+        let held = off_the_runtime(move || inventory.held(hosts.as_slice(), only.as_ref())).await?;
+        to.give(held).await
     }
 }

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use super::{Desk, Recipient, Stopped};
 use crate::{
-    driver::{Request as Ask, Watching},
+    driver::{Request as Ask, Watcher, Watching},
     history::{
         self,
         changes::{Piece, Span, changed, never_sent},
@@ -46,6 +46,8 @@ pub(crate) struct WatchFilter {
     pub(crate) every_end: bool,
     /// Whether the reader understands what the previous release did not tell.
     pub(crate) snapshots: bool,
+    /// Whether the reader wants to be told only of tasks in trouble, beside jobs and flow.
+    pub(crate) quiet: bool,
 }
 
 /// What a reader was told before.
@@ -120,7 +122,10 @@ impl<S: Recipient<Notice>> Telling<'_, S> {
 
     async fn piece(&self, piece: Piece) -> Result<(), Stopped> {
         for event in piece.events {
-            self.event(event, None).await?;
+            let is_trouble = matches!(&event, Event::Task { state, .. } if state.is_trouble());
+            if is_trouble || !self.wanted.quiet {
+                self.event(event, None).await?;
+            }
         }
         Ok(())
     }
@@ -141,7 +146,8 @@ impl Desk {
         let Telling { id, wanted, .. } = telling;
         let (mut since, mut told) = (wanted.since, 0);
         loop {
-            let (watcher, mut changes) = mpsc::channel(EVENTS);
+            let (events, mut changes) = mpsc::channel(EVENTS);
+            let watcher = Watcher { events, quiet: wanted.quiet };
             let watching = self.ask(|reply| Ask::Watch(id, watcher, reply)).await?;
             let (status, up_to) = match &watching.living {
                 Some((status, change)) => (FlowStatus::clone(status), Some(*change)),

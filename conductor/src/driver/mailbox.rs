@@ -9,11 +9,11 @@ use orchestra_model::{
     ledger::{CellStatus, Explanation},
     proof::Mac,
     service::{FileOutcome, Leases, UnitReport},
-    status::{Event, FlowStatus, PlayerStatus, TaskStatus},
+    status::{FlowStatus, PlayerStatus, TaskStatus},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::{audit::Asked, services::ServiceQuestion};
+use super::{audit::Asked, services::ServiceQuestion, watchers::Watcher};
 use crate::{
     declined::{Declined, Ground},
     fleet::Fleet,
@@ -155,7 +155,7 @@ pub(crate) enum Request {
     /// Answered when everything that was asked before is on disk.
     Settle(Told<()>),
     /// The status of a flow that lives, and its events from then on.
-    Watch(FlowId, mpsc::Sender<Event>, Told<Watching>),
+    Watch(FlowId, Watcher, Told<Watching>),
     Players {
         hosts: Vec<HostName>,
         scores: bool,

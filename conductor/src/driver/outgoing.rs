@@ -4,15 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use orchestra_flow::{Answer, Effect, ReplyId, SessionId};
-use orchestra_model::{FlowId, delivery::Term, record::Op, status::Event};
+use orchestra_model::{FlowId, delivery::Term, record::Op};
 use orchestra_proto::v1;
 use orchestra_store::{CommitError, Flushed, WriteAhead};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 
-use super::mailbox::Watching;
+use super::{mailbox::Watching, watchers::Watcher};
 use crate::{
     declined::Declined,
     lines::EncodedJob,
@@ -38,7 +35,7 @@ pub(super) enum After {
     /// the status that it gets.
     Watch {
         flow: FlowId,
-        events: mpsc::Sender<Event>,
+        watcher: Watcher,
         watching: Box<Watching>,
         reply: oneshot::Sender<Result<Watching, Declined>>,
     },

@@ -162,9 +162,9 @@ impl Driver {
                 }
             }
             After::Tell(tell) => tell(Ok(())),
-            After::Watch { flow, events, watching, reply } => {
+            After::Watch { flow, watcher, watching, reply } => {
                 if reply.send(Ok(*watching)).is_ok() {
-                    self.watchers.add(flow, events);
+                    self.watchers.add(flow, watcher);
                 }
             }
             After::Effect(effect) => self.perform_effect(effect),

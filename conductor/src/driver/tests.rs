@@ -15,7 +15,10 @@ use orchestra_service::Services;
 use orchestra_store::{Fault, MemoryDisk, Readers, Store as _};
 use prost::Message as _;
 use tempfile::TempDir;
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 use tokio_stream::StreamExt as _;
 
 use super::*;
@@ -294,7 +297,9 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
     assert!(bench.load("db1\n").await.is_err());
     assert!(bench.ask(recover).await.is_err());
     let (events, _kept) = mpsc::channel(1);
-    let watch = bench.ask(|reply| Request::Watch(quiet.next(), events, reply)).await;
+    let watch = bench
+        .ask(|reply| Request::Watch(quiet.next(), Watcher { events, quiet: false }, reply))
+        .await;
     assert_eq!(watch.unwrap_err().ground(), Ground::NotNow);
 
     until(async || bench.health().await.store_error.is_none()).await;

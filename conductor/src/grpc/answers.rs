@@ -5,9 +5,11 @@ use orchestra_flow::answer;
 use orchestra_model::{
     HostSet,
     audit::{AuditRecord, Object},
+    failures::FailureGroup,
     ledger::CellStatus,
     limits,
     record::EndRecord,
+    score::HeldScore,
     service::{LogChunk, ServicePlan, ServiceStatus, Stranger},
     status::{FlowSummary, PlayerStatus, TaskStatus},
     vitals::HostUsage,
@@ -38,6 +40,11 @@ pub(super) fn tasks(tasks: Vec<TaskStatus>) -> Encoded<v1::TaskPage> {
     Ok(pages.map(|tasks| v1::TaskPage { tasks }).collect())
 }
 
+pub(super) fn failures(failures: Vec<FailureGroup>) -> Encoded<v1::FailurePage> {
+    let pages = cut(failures.iter().map(Into::into)).into_iter();
+    Ok(pages.map(|failures| v1::FailurePage { failures }).collect())
+}
+
 /// Encodes flows. A flow's line is short, so a piece is one page.
 pub(super) fn flows(flows: Vec<FlowSummary>) -> Encoded<v1::FlowPage> {
     let flows = flows.into_iter().map(|flow| (&flow).into());
@@ -47,6 +54,16 @@ pub(super) fn flows(flows: Vec<FlowSummary>) -> Encoded<v1::FlowPage> {
 pub(super) fn players(players: Vec<PlayerStatus>) -> Encoded<v1::PlayerPage> {
     let pages = cut(players.into_iter().map(|player| (&player).into())).into_iter();
     Ok(pages.map(|players| v1::PlayerPage { players }).collect())
+}
+
+/// Encodes who holds which scores: the players that were heard, and the versions.
+pub(super) fn scores((heard, scores): (HostSet, Vec<HeldScore>)) -> Encoded<v1::ScorePage> {
+    let mut pages: Vec<v1::ScorePage> = cut(scores.iter().map(Into::into))
+        .into_iter()
+        .map(|scores| v1::ScorePage { scores, heard: String::new() })
+        .collect();
+    pages.insert(0, v1::ScorePage { heard: heard.to_string(), scores: Vec::new() });
+    Ok(pages)
 }
 
 pub(super) fn vitals(hosts: Vec<HostUsage>) -> Encoded<v1::VitalsPage> {

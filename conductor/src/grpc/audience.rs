@@ -45,11 +45,13 @@ impl AudienceCalls {
 #[tonic::async_trait]
 impl Audience for AudienceCalls {
     type ListTasksStream = Pages<v1::TaskPage>;
+    type ListFailuresStream = Pages<v1::FailurePage>;
     type ListFlowsStream = Pages<v1::FlowPage>;
     type WatchStream = Pages<v1::WatchEvent>;
     type ListLedgerStream = Pages<v1::LedgerPage>;
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
+    type ListScoresStream = Pages<v1::ScorePage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListAuditStream = Pages<v1::AuditPage>;
     type ListServicesStream = Pages<v1::ServicePage>;
@@ -103,6 +105,20 @@ impl Audience for AudienceCalls {
         let told = requests::told_of_ends(request.ends, request.last_lines);
         Ok(stream(&self.0, answers::tasks, |desk, to| async move {
             desk.list_tasks(jobs, &filter, told, &to).await
+        }))
+    }
+
+    async fn list_failures(
+        &self,
+        request: Request<v1::ListFailuresRequest>,
+    ) -> Result<Response<Pages<v1::FailurePage>>, Status> {
+        let by = audience(&request)?;
+        let request = request.into_inner();
+        let choice = requests::choice(request.slot, request.job, &request.job_name)?;
+        let id = self.0.flow_id(requests::flow(request.flow)?, &by).await?;
+        let jobs = self.0.chosen_jobs(id, &choice).await?;
+        Ok(stream(&self.0, answers::failures, |desk, to| async move {
+            desk.list_failures(id, jobs, &to).await
         }))
     }
 
@@ -280,6 +296,19 @@ impl Audience for AudienceCalls {
         let hosts = self.0.players(expression).await?;
         Ok(stream(&self.0, answers::players, |desk, to| async move {
             desk.list_players(hosts, scores, &to).await
+        }))
+    }
+
+    async fn list_scores(
+        &self,
+        request: Request<v1::ListScoresRequest>,
+    ) -> Result<Response<Pages<v1::ScorePage>>, Status> {
+        let v1::ListScoresRequest { hosts, score } = request.into_inner();
+        let score = requests::score(&score)?;
+        let expression = if hosts.is_empty() { "@all".to_owned() } else { hosts };
+        let hosts = self.0.players(expression).await?;
+        Ok(stream(&self.0, answers::scores, |desk, to| async move {
+            desk.list_scores(hosts, score, &to).await
         }))
     }
 

@@ -9,7 +9,7 @@ use orchestra_model::{
     delivery::{RequestId, Term},
     flow::FlowSpec,
     hostset::Unknown,
-    names::{DeploymentName, JobName, LabelValue, ServiceName},
+    names::{DeploymentName, JobName, LabelValue, ScoreName, ServiceName},
     service::{LogQuery, Ordinal, ServiceVersion, is_message},
 };
 use orchestra_proto::{
@@ -67,6 +67,13 @@ pub(super) fn host(name: &str) -> Result<Option<HostName>, Declined> {
         .transpose()
 }
 
+/// Reads a score's name; `None` if none is given.
+pub(super) fn score(name: &str) -> Result<Option<ScoreName>, Declined> {
+    given(name)
+        .map(|name| ScoreName::new(name).map_err(|error| Declined::invalid(&error)))
+        .transpose()
+}
+
 /// Reads a deployment's name; `None` if none is given.
 pub(super) fn deployment(name: &str) -> Result<Option<DeploymentName>, Declined> {
     given(name)
@@ -116,7 +123,7 @@ pub(super) fn audit_filter(request: v1::ListAuditRequest) -> Result<AuditFilter,
 
 /// Reads what a watcher wants to be told.
 pub(super) fn watch_filter(request: &v1::WatchRequest) -> Result<WatchFilter, Declined> {
-    let v1::WatchRequest { since, every_end, snapshots, .. } = request;
+    let v1::WatchRequest { since, every_end, snapshots, quiet, .. } = request;
     let since = match since {
         None => Since::Now,
         Some(cursor) if cursor.store.is_empty() => Since::Nothing,
@@ -127,7 +134,7 @@ pub(super) fn watch_filter(request: &v1::WatchRequest) -> Result<WatchFilter, De
             change: cursor.change,
         }),
     };
-    Ok(WatchFilter { since, every_end: *every_end, snapshots: *snapshots })
+    Ok(WatchFilter { since, every_end: *every_end, snapshots: *snapshots, quiet: *quiet })
 }
 
 /// Reads what is to be submitted. This may take long.

@@ -58,6 +58,7 @@ pub fn check<P: Place>(fresh: impl Fn() -> P) {
         a_put_replaces,
         tasks_come_in_pages_by_index,
         flows_are_listed_newest_first,
+        ended_flows_are_found_by_their_ends,
         requests_find_their_flow,
         erased_params_are_gone_and_nothing_else,
         holds_end_when_they_are_released_and_not_before,
@@ -318,6 +319,29 @@ fn flows_are_listed_newest_first(place: &dyn Place) {
     assert_eq!(ids(2, Some(1), false), [0; 0]);
     let alive: Vec<u64> = reader.live_flows().unwrap().iter().map(|flow| flow.id.0).collect();
     assert_eq!(alive, [1, 3, 5]);
+}
+
+fn ended_flows_are_found_by_their_ends(place: &dyn Place) {
+    let mut store = place.open();
+    let ended = |id, at| FlowRecord {
+        state: FlowState::Failed,
+        ended_at: Some(Timestamp(at)),
+        ..flow_record(id)
+    };
+    let flows = [ended(1, 50), flow_record(2), ended(3, 20), ended(4, 50), ended(5, 30)];
+    put(&mut *store, flows.map(Record::Flow));
+    let reader = store.reader().unwrap();
+    let ids = |flows: Vec<FlowId>| flows.into_iter().map(|flow| flow.0).collect::<Vec<_>>();
+    let by = |moment, limit| ids(reader.ended_by(Timestamp(moment), limit).unwrap());
+    assert_eq!(by(19, 9), [0; 0]);
+    assert_eq!(by(30, 9), [3, 5]);
+    assert_eq!(by(u64::MAX, 9), [3, 5, 1, 4]);
+    assert_eq!(by(50, 3), [3, 5, 1]);
+    let without = |kept, limit| ids(reader.ended_before_the_last(kept, limit).unwrap());
+    assert_eq!(without(0, 9), [4, 1, 5, 3]);
+    assert_eq!(without(1, 2), [1, 5]);
+    assert_eq!(without(4, 9), [0; 0]);
+    assert_eq!(without(usize::MAX, 9), [0; 0]);
 }
 
 fn requests_find_their_flow(place: &dyn Place) {

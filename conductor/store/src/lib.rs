@@ -179,6 +179,13 @@ pub trait Reader: Send {
         only_alive: bool,
     ) -> Result<Vec<FlowRecord>, ReadError>;
 
+    /// At most `limit` flows that ended at that moment or before, the earliest end first.
+    fn ended_by(&self, moment: Timestamp, limit: usize) -> Result<Vec<FlowId>, ReadError>;
+
+    /// At most `limit` of the flows that ended, without those `kept` that ended last: the latest end
+    /// first.
+    fn ended_before_the_last(&self, kept: usize, limit: usize) -> Result<Vec<FlowId>, ReadError>;
+
     /// The newest flow of an audience: what `last` means.
     fn newest_of(&self, audience: &Asker) -> Result<Option<FlowId>, ReadError>;
 

@@ -50,6 +50,42 @@ async fn a_hundred_thousand_absent_hosts_come_in_pages() {
     assert_eq!((resolved.hosts.as_str(), resolved.count), ("h[99991-100000]", 10));
 }
 
+/// What many ask for who waited for the same flow is read once, and costs each of them a line.
+#[tokio::test]
+async fn what_did_not_end_ok_is_told_folded() {
+    const HOSTS: u32 = 100_000;
+    let place = Place::new("h[1-100000] app=web\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let mut session = Player::new(&place, &conductor.address, "h7").await.attach().await;
+    let flow = alice.submit([job("@app=web")]).await;
+    let order = session.order().await;
+    session.report(&ended(&order, &exited(3)));
+    soon("the end", async {
+        while alice.failures(flow).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let failed = ("failed".to_owned(), Some(3), "h7".to_owned(), 1);
+    assert_eq!(alice.failures(flow).await, [failed.clone()]);
+    alice.cancel(flow).await.unwrap();
+    let cancelled = ("cancelled".to_owned(), None, "h[1-6,8-100000]".to_owned(), HOSTS - 1);
+    let all = [failed, cancelled];
+    assert_eq!(alice.failures(flow).await, all);
+    let before = conductor.peak_memory();
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let alice = Audience::new(&place, &conductor.address).await;
+        readers.spawn(async move { alice.failures(flow).await });
+    }
+    while let Some(told) = readers.join_next().await {
+        assert_eq!(told.unwrap(), all);
+    }
+    let more = conductor.peak_memory() - before;
+    assert!(more < 64 << 20, "it took {} MiB", more >> 20);
+}
+
 #[tokio::test]
 async fn a_flow_that_ends_in_the_middle_of_a_listing_leaves_no_gap() {
     let place = Place::new("h[1-20000]\n");

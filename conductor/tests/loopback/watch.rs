@@ -148,6 +148,7 @@ impl Reader {
             since: Some(self.cursor.clone()),
             every_end: self.every_end,
             snapshots: true,
+            quiet: false,
         };
         alice.client.clone().watch(request).await.unwrap().into_inner()
     }

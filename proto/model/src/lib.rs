@@ -11,6 +11,7 @@ pub mod audit;
 pub mod delivery;
 pub mod deployment;
 pub mod error;
+pub mod failures;
 pub mod flow;
 pub mod foreign;
 pub mod hostset;

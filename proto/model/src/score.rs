@@ -8,10 +8,12 @@ use crate::{
 };
 
 mod check;
+mod held;
 mod offers;
 mod pattern;
 
 pub use check::{BrokenRule, ParamProblem, RefusedParams};
+pub use held::{HeldScore, Holdings};
 pub use offers::{Offers, WeakOffers};
 pub use pattern::{InvalidPattern, check_pattern};
 

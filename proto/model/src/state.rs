@@ -73,7 +73,22 @@ kebab_enum!(
     }
 );
 
+/// Final states that tell what went wrong. `skipped` is only a consequence, which the counts tell.
+pub const NOT_OK: [TaskState; 6] = [
+    TaskState::Failed,
+    TaskState::TimedOut,
+    TaskState::Unreachable,
+    TaskState::Refused,
+    TaskState::Cancelled,
+    TaskState::Lost,
+];
+
 impl TaskState {
+    /// Whether whoever waits reads of it by itself: it went wrong, and nobody asked for that.
+    pub fn is_trouble(self) -> bool {
+        self != TaskState::Cancelled && NOT_OK.contains(&self)
+    }
+
     /// Whether it never changes again.
     pub fn is_final(self) -> bool {
         !matches!(self, TaskState::Waiting | TaskState::Sent | TaskState::Running)

@@ -3,7 +3,7 @@
 //! A lost connection is no verdict: the next stream begins with what changed since the last cursor,
 //! and changes that were told already are dropped.
 
-use orchestra_client::{Backoff, Client, Cursor, Heard, Unheard};
+use orchestra_client::{Backoff, Client, Cursor, Heard, Hears, Unheard};
 use orchestra_model::{ids::FlowId, status::FlowStatus};
 use orchestra_proto::Watched;
 
@@ -99,7 +99,13 @@ impl Following {
         client: &mut Client,
         console: &mut Console,
     ) -> Result<Box<FlowStatus>, Unheard> {
-        let mut events = client.watch(self.id, self.cursor.clone(), self.jsonl).await?;
+        let hears = match (self.jsonl, self.teller.is_block()) {
+            (true, _) => Hears::EveryEnd,
+            // A block asks for the picture anew whenever something happened.
+            (_, true) => Hears::EveryTask,
+            _ => Hears::Trouble,
+        };
+        let mut events = client.watch(self.id, self.cursor.clone(), hears).await?;
         // A conductor of the first release has no cursors, and tells nothing anew.
         let mut has_cursors = true;
         loop {

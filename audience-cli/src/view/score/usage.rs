@@ -3,7 +3,6 @@
 use std::io;
 
 use orchestra_model::{
-    hostset::HostSet,
     names::{ParamKey, ScoreName},
     score::{Interface, ParamKind, ParamSpec, ScoreSpec},
 };
@@ -15,7 +14,7 @@ pub(super) fn write(
     out: &mut dyn io::Write,
     name: &ScoreName,
     spec: &ScoreSpec,
-    hosts: &HostSet,
+    hosts: &str,
 ) -> io::Result<()> {
     writeln!(out, "  {}", limits(spec))?;
     let Some(params) = &spec.params else {
@@ -124,8 +123,7 @@ mod tests {
             ..ScoreSpec::default()
         };
         let mut out = Vec::new();
-        let hosts = HostSet::parse_plain("fe[1-3]").unwrap();
-        write(&mut out, &ScoreName::new("install").unwrap(), &spec, &hosts).unwrap();
+        write(&mut out, &ScoreName::new("install").unwrap(), &spec, "fe[1-3]").unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "  no response; timeout 10m; at most 1 at once on a host; changes its host\n\

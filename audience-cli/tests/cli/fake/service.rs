@@ -7,8 +7,10 @@ use std::{
 
 use orchestra_certs::{Peer, roles};
 use orchestra_model::{
+    failures::FailureFold,
     ledger::CellStatus,
-    names::{DeploymentName, JobName},
+    names::{DeploymentName, JobName, ScoreName},
+    score::Holdings,
     status::{FlowStatus, PlayerStatus, TaskStatus},
 };
 use orchestra_proto::v1::{self, audience_server::Audience};
@@ -61,11 +63,13 @@ pub(super) fn pages<T: Send + 'static>(pages: Vec<Result<T, Status>>) -> Respons
 #[tonic::async_trait]
 impl Audience for Service {
     type ListTasksStream = Pages<v1::TaskPage>;
+    type ListFailuresStream = Pages<v1::FailurePage>;
     type ListFlowsStream = Pages<v1::FlowPage>;
     type ReadLogsStream = Pages<v1::LogChunk>;
     type ListVitalsStream = Pages<v1::VitalsPage>;
     type WatchStream = Pages<v1::WatchEvent>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
+    type ListScoresStream = Pages<v1::ScorePage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListLedgerStream = Pages<v1::LedgerPage>;
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
@@ -264,6 +268,24 @@ impl Audience for Service {
         Ok(Response::new((&self.find(request.into_inner().flow)?).into()))
     }
 
+    async fn list_failures(
+        &self,
+        request: Request<v1::ListFailuresRequest>,
+    ) -> Result<Response<Pages<v1::FailurePage>>, Status> {
+        let request = request.into_inner();
+        let flow = self.find(request.flow)?;
+        let mut fold = FailureFold::default();
+        let wanted = |task: &&TaskStatus| {
+            (request.slot == 0 || u32::from(task.job.slot) == request.slot)
+                && (request.job == 0 || u32::from(task.job.job) == request.job)
+        };
+        let tables = self.tables();
+        let tasks = tables.tasks.get(&flow.summary.id.0).map_or(&[][..], Vec::as_slice);
+        tasks.iter().filter(wanted).for_each(|task| fold.add(task));
+        let failures = fold.finish().iter().map(Into::into).collect();
+        Ok(pages(vec![Ok(v1::FailurePage { failures })]))
+    }
+
     async fn list_tasks(
         &self,
         request: Request<v1::ListTasksRequest>,
@@ -371,6 +393,20 @@ impl Audience for Service {
         };
         let players = self.tables().players.iter().filter(wanted).map(player).collect();
         Ok(pages(vec![Ok(v1::PlayerPage { players })]))
+    }
+
+    async fn list_scores(
+        &self,
+        request: Request<v1::ListScoresRequest>,
+    ) -> Result<Response<Pages<v1::ScorePage>>, Status> {
+        let only = ScoreName::new(&request.into_inner().score).ok();
+        let mut holdings = Holdings::default();
+        for player in self.tables().players.iter().filter(|player| player.attached) {
+            holdings.add(player.host.clone(), &player.scores.clone().into());
+        }
+        let (heard, held) = holdings.finish(only.as_ref());
+        let scores = held.iter().map(Into::into).collect();
+        Ok(pages(vec![Ok(v1::ScorePage { heard: heard.to_string(), scores })]))
     }
 
     async fn list_vitals(

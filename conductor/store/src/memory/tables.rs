@@ -43,6 +43,12 @@ pub(super) struct Tables {
 }
 
 impl Tables {
+    /// The flows that ended, the earliest end first.
+    fn by_end(&self) -> BTreeSet<(Timestamp, FlowId)> {
+        let ended = self.flows.values().filter(|flow| flow.state.is_final());
+        ended.filter_map(|flow| Some((flow.ended_at?, flow.id))).collect()
+    }
+
     pub(super) fn apply(&mut self, op: &Op) {
         match op {
             Op::Put(record) => self.put(record.clone()),
@@ -221,6 +227,16 @@ impl Reader for Arc<Tables> {
         let newest_first = self.flows.range((Bound::Unbounded, end)).rev().map(|(_, flow)| flow);
         let wanted = newest_first.filter(|flow| !only_alive || !flow.state.is_final());
         Ok(wanted.take(limit).cloned().collect())
+    }
+
+    fn ended_by(&self, moment: Timestamp, limit: usize) -> Result<Vec<FlowId>, ReadError> {
+        let ended = self.by_end().into_iter().take_while(|(at, _)| *at <= moment);
+        Ok(ended.take(limit).map(|(_, flow)| flow).collect())
+    }
+
+    fn ended_before_the_last(&self, kept: usize, limit: usize) -> Result<Vec<FlowId>, ReadError> {
+        let latest_first = self.by_end().into_iter().rev();
+        Ok(latest_first.skip(kept).take(limit).map(|(_, flow)| flow).collect())
     }
 
     fn newest_of(&self, audience: &Asker) -> Result<Option<FlowId>, ReadError> {

@@ -370,6 +370,20 @@ impl Reader for SqliteReader {
         self.all("flows", sql, params![before, int(limit as u64)], flow_from)
     }
 
+    fn ended_by(&self, moment: Timestamp, limit: usize) -> Result<Vec<FlowId>, ReadError> {
+        let sql = "SELECT id FROM flows WHERE alive = 0 AND ended_at <= ?1 \
+                   ORDER BY ended_at, id LIMIT ?2";
+        let params = params![int(moment.0), int(limit as u64)];
+        self.all("flows", sql, params, |row| key("flows", row, 0).map(FlowId))
+    }
+
+    fn ended_before_the_last(&self, kept: usize, limit: usize) -> Result<Vec<FlowId>, ReadError> {
+        let sql = "SELECT id FROM flows WHERE alive = 0 \
+                   ORDER BY ended_at DESC, id DESC LIMIT ?1 OFFSET ?2";
+        let params = params![int(limit as u64), int(kept as u64)];
+        self.all("flows", sql, params, |row| key("flows", row, 0).map(FlowId))
+    }
+
     fn newest_of(&self, audience: &Asker) -> Result<Option<FlowId>, ReadError> {
         let sql = "SELECT id FROM flows WHERE audience = ?1 ORDER BY id DESC LIMIT 1";
         self.first("flows", sql, [audience.as_str()], |row| key("flows", row, 0).map(FlowId))

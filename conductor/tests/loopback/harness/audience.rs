@@ -159,6 +159,18 @@ impl Audience {
         self.list_tasks(request).await.unwrap()
     }
 
+    /// What did not end ok: state, exit code, hosts and how many tasks, by cause.
+    pub(crate) async fn failures(&self, flow: u64) -> Vec<(String, Option<i32>, String, u32)> {
+        let request = v1::ListFailuresRequest { flow: id(flow), ..Default::default() };
+        let mut pages = self.client.clone().list_failures(request).await.unwrap().into_inner();
+        let mut failures = Vec::new();
+        while let Some(page) = soon("a page", pages.message()).await.unwrap() {
+            let groups = page.failures.into_iter();
+            failures.extend(groups.map(|it| (it.state, it.exit, it.hosts, it.tasks)));
+        }
+        failures
+    }
+
     pub(crate) async fn list_tasks(
         &self,
         request: v1::ListTasksRequest,

@@ -25,6 +25,11 @@ impl Offers {
         self.0.get(at)
     }
 
+    /// Where the list is: clones share it.
+    pub(super) fn address(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
     /// This list, without keeping it in memory.
     pub fn downgrade(&self) -> WeakOffers {
         WeakOffers(Arc::downgrade(&self.0))

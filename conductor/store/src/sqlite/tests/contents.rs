@@ -89,6 +89,8 @@ fn every_query_is_answered_by_an_index() {
     for sql in [
         "SELECT id, body FROM flows WHERE alive = 1 ORDER BY id",
         "SELECT id, body FROM flows WHERE alive = 1 AND id < 5 ORDER BY id DESC LIMIT 3",
+        "SELECT id FROM flows WHERE alive = 0 AND ended_at <= 9 ORDER BY ended_at, id LIMIT 3",
+        "SELECT id FROM flows WHERE alive = 0 ORDER BY ended_at DESC, id DESC LIMIT 3 OFFSET 9",
         "SELECT id FROM flows WHERE audience = 'a' ORDER BY id DESC LIMIT 1",
         "SELECT id FROM flows WHERE audience = 'a' AND request = x'00' ORDER BY id LIMIT 1",
         "SELECT idx FROM tasks WHERE flow = 1 AND slot = 1 AND job = 1 AND idx > 2 ORDER BY idx",
@@ -104,7 +106,8 @@ fn every_query_is_answered_by_an_index() {
         let steps: Vec<String> = steps.map(Result::unwrap).collect();
         let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
         let first = steps.first().map_or("", String::as_str);
-        let uses_index = first.starts_with("SEARCH") || first.contains("flows_alive");
+        let uses_index = first.starts_with("SEARCH")
+            || ["flows_alive", "flows_ended"].iter().any(|index| first.contains(index));
         assert!(uses_index && !sorts, "{sql}: {steps:?}");
     }
 }
