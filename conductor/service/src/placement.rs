@@ -13,5 +13,5 @@ mod choose;
 mod ground;
 mod hash;
 
-pub use choose::{Chosen, Standing, choose, surplus};
+pub use choose::{Chosen, Standing, choose, choose_another, surplus};
 pub use ground::{Ground, Wish};

@@ -7,6 +7,7 @@ mod flows;
 mod health;
 mod leases;
 mod links;
+mod moving;
 mod placing;
 mod scale;
 mod strangers;

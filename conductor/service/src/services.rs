@@ -234,6 +234,9 @@ impl Services {
         if wanted == Wanted::Running && !self.may_begin_beside(service, host) {
             return None;
         }
+        if wanted == Wanted::Gone && !self.may_leave(name, host) {
+            return None;
+        }
         let is_there = self.present.get(host).is_some_and(|player| player.keeps_units);
         // On a drained player nothing may begin, but something may end.
         let ends = matches!(wanted, Wanted::Stopped | Wanted::Gone);

@@ -137,7 +137,9 @@ impl Services {
                 placed.instance.placement <= record.last_placement,
                 "a placement was never issued",
             )?;
-            require(ordinals.insert(placed.instance.ordinal), "two instances have one number")?;
+            // One that moves is on two hosts, and is wanted on one of them.
+            let is_one = !service.is_wanted_on(host) || ordinals.insert(placed.instance.ordinal);
+            require(is_one, "two instances have one number")?;
             let is_indexed = self.by_host.get(host).is_some_and(|names| names.contains(name));
             require(is_indexed, "an instance is not found by its host")?;
         }

@@ -107,3 +107,33 @@ async fn more_and_fewer_instances_are_asked_for_by_number() {
     let refused = refused.await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused}");
 }
+
+#[tokio::test]
+async fn a_drain_moves_an_instance_and_ends_it_once_it_is_ready_elsewhere() {
+    let (place, conductor, alice) = start("a[1-2] memory=2GiB\n").await;
+    let mut first = Keeper::attach(&place, &conductor, "a1").await;
+    let mut second = Keeper::attach(&place, &conductor, "a2").await;
+    alice.apply(&placed(1)).await.unwrap();
+    let chosen = eventually("placed", async || {
+        let service = alice.service().await.unwrap();
+        (!service.hosts.is_empty()).then_some(service.hosts)
+    })
+    .await;
+    let (one, other) = match chosen.as_str() {
+        "a1" => (&mut first, &mut second),
+        _ => (&mut second, &mut first),
+    };
+    one.obey("ready").await;
+    eventually("rest", async || alice.service().await.unwrap().living.is_none().then_some(()))
+        .await;
+    alice.drain(&chosen, "a new disk").await.unwrap();
+    let order = other.obey("ready").await;
+    assert_eq!((order.ordinal, order.placement), (1, 2));
+    one.obey("gone").await;
+    let moved = eventually("the move", async || {
+        let service = alice.service().await.unwrap();
+        (service.living.is_none() && service.instances.len() == 1).then_some(service)
+    })
+    .await;
+    assert_ne!(moved.hosts, chosen);
+}

@@ -121,6 +121,7 @@ fn line(planned: &PlannedHosts, widest: usize) -> String {
         HostStep::Start => ", no run is there",
         HostStep::Restart => ", it gave up or ended",
         HostStep::Leave => ", no longer wanted there",
+        HostStep::Moving => ", when it is ready where it moves",
         HostStep::Keep => ", as it is",
         HostStep::Absent => ", when its player is back",
         HostStep::Drained => ", when it is drained no more",

@@ -60,6 +60,19 @@ pub fn choose<'a>(
     chosen
 }
 
+/// Chooses a player for an instance that is to leave another one, in this zone or in the best one.
+/// `standing` are the hosts of all others.
+pub fn choose_another<'a>(
+    ground: &'a Ground,
+    wish: &'a Wish,
+    standing: impl IntoIterator<Item = &'a HostName>,
+    zone: Option<&LabelValue>,
+    ordinal: Ordinal,
+) -> Option<&'a HostName> {
+    let plot = Field::new(ground, wish, standing).next(zone, ordinal)?;
+    ground.plots.get(plot).map(|plot| &plot.host)
+}
+
 /// Returns the instances that are more than the layout of `wish` wants: first those that are not
 /// ready; then those of the zone that has most, if instances are spread over zones; then those with
 /// the highest ordinals. An instance in a zone that the layout does not name is left alone.

@@ -30,6 +30,9 @@ impl Services {
     /// them any more.
     pub(crate) fn players_loaded(&mut self, players: BTreeMap<HostName, PlayerFacts>) {
         self.ground.load(players);
+        for host in self.drained.clone() {
+            self.ground.drained(&host, true);
+        }
         let names: Vec<ServiceName> = self.services.keys().cloned().collect();
         for name in &names {
             let placed = self.services.get(name).into_iter().flat_map(|it| it.placements.keys());
@@ -185,13 +188,16 @@ impl Services {
         }
         let Some(service) = self.services.get_mut(name) else { return false };
         service.missing = missing;
-        if service.record.hosts == hosts {
-            return false;
-        }
-        let changed = service.record.hosts.symmetric_difference(&hosts);
+        let mut changed = service.record.hosts.symmetric_difference(&hosts);
         service.record.hosts = hosts;
         for (ordinal, host) in instances {
             self.settle_on(name, &host, ordinal);
+        }
+        if runs && self.is_settled() {
+            changed = changed.union(&self.move_drained(name));
+        }
+        if changed.is_empty() {
+            return false;
         }
         self.put_service(name);
         self.effects.push_back(Effect::RecountCells);
@@ -216,7 +222,7 @@ impl Services {
     }
 
     /// Gives a player an instance with this ordinal, by a new placement.
-    fn settle_on(&mut self, name: &ServiceName, host: &HostName, ordinal: Ordinal) {
+    pub(super) fn settle_on(&mut self, name: &ServiceName, host: &HostName, ordinal: Ordinal) {
         let Some(service) = self.services.get_mut(name) else { return };
         service.place(host, ordinal);
         // What a flow did here before was about an earlier instance.

@@ -42,7 +42,10 @@ impl Services {
             if keeps_units {
                 self.place_anew_if_gone(name, host);
             }
+        }
+        for name in &wanted {
             self.recheck(name, host);
+            self.recheck_leaving(name, host);
         }
         self.tell_unwell(host);
         for name in &wanted {
@@ -66,6 +69,7 @@ impl Services {
         self.ground.detached(host);
         for name in self.names_on(host) {
             self.recheck(&name, host);
+            self.recheck_leaving(&name, host);
         }
         self.tell_unwell(host);
     }
@@ -79,6 +83,7 @@ impl Services {
         self.displace_if_gone(&name, host);
         self.place_anew_if_gone(&name, host);
         self.recheck(&name, host);
+        self.recheck_leaving(&name, host);
         self.tell_unwell(host);
         self.advance(&name);
         self.recheck_linked(&name, host);
@@ -190,7 +195,9 @@ impl Services {
             }
         }
         for name in concerned {
+            self.fill(&name);
             self.advance(&name);
+            self.follow_links(&name);
         }
     }
 

@@ -123,6 +123,9 @@ impl Services {
             let is_stuck = groups.hosts().any(|known| known == host);
             return if is_stuck { HostStep::Restart } else { HostStep::Keep };
         };
+        if wanted == Wanted::Gone && !self.may_leave(name, host) {
+            return HostStep::Moving;
+        }
         if self.difference(name, host).is_none() {
             return match self.present.get(host) {
                 None => HostStep::Absent,

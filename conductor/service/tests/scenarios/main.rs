@@ -7,6 +7,7 @@ mod ground;
 mod health;
 mod leases;
 mod links;
+mod moving;
 mod placing;
 mod plan;
 mod random;

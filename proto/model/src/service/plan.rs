@@ -23,6 +23,8 @@ kebab_enum!(
         Stop = "stop",
         /// The end of its unit: the service is not wanted there any more.
         Leave = "leave",
+        /// Nothing before its instance is ready on the player that it moves to.
+        Moving = "moving",
         /// Nothing: it is as wanted.
         Keep = "keep",
         /// Nothing before its player is back.

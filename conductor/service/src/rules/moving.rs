@@ -1,0 +1,115 @@
+//! Instances of placed services that move from one player to another.
+//!
+//! An instance of a drained player gets another player, with its number and a new placement. Both
+//! run until the new one is ready; then the old one is ended. So a move takes nothing away, and
+//! where it cannot be made ready, nothing changes. That is no state of its own: an instance that is
+//! not wanted where it is stays there while another player is wanted for its number and is not ready.
+
+use orchestra_model::{
+    HostName, HostSet, ServiceName,
+    service::{Goal, Layout},
+};
+
+use crate::{placement::choose_another, services::Services, tables::Service};
+
+impl Services {
+    /// Moves the instances of a placed service away from drained players, as far as there is room.
+    /// Returns the hosts that it is wanted on from now on, or no more.
+    pub(super) fn move_drained(&mut self, name: &ServiceName) -> HostSet {
+        let mut changed = HostSet::default();
+        for host in self.to_move(name) {
+            let Some(to) = self.next_player(name, &host) else {
+                // It is looked at again when some player has more room.
+                self.short.insert(name.clone());
+                continue;
+            };
+            let Some(service) = self.services.get_mut(name) else { break };
+            let Some(placed) = service.placements.get(&host) else { continue };
+            let ordinal = placed.instance.ordinal;
+            let (old, new) = (HostSet::from_names([host]), HostSet::from_names([to.clone()]));
+            service.record.hosts = service.record.hosts.minus(&old).union(&new);
+            changed = changed.union(&old).union(&new);
+            self.settle_on(name, &to, ordinal);
+        }
+        changed
+    }
+
+    /// Returns the hosts of a placed service that its instances are to leave.
+    fn to_move(&self, name: &ServiceName) -> Vec<HostName> {
+        let Some(service) = self.services.get(name) else { return Vec::new() };
+        let hosts = service.record.hosts.iter();
+        hosts.filter(|host| self.drained.contains(*host)).cloned().collect()
+    }
+
+    /// Returns the player that an instance moves to from another one, if one has room.
+    fn next_player(&self, name: &ServiceName, from: &HostName) -> Option<HostName> {
+        let (wish, service) = (self.wish(name)?, self.services.get(name)?);
+        let ordinal = service.placements.get(from)?.instance.ordinal;
+        let zone = self.ground.facts(from).and_then(|facts| facts.zone());
+        let zone = zone.filter(|zone| match &wish.layout {
+            Layout::Zones(zones) => zones.contains_key(*zone),
+            Layout::Count(_) => false,
+        });
+        let others = service.record.hosts.iter().filter(|host| *host != from);
+        choose_another(&self.ground, &wish, others, zone, ordinal).cloned()
+    }
+
+    /// Returns whether a service may leave a host where it is not wanted: nobody waits there for the
+    /// same instance to be ready on another host.
+    pub(crate) fn may_leave(&self, name: &ServiceName, host: &HostName) -> bool {
+        let Some(service) = self.services.get(name) else { return true };
+        if let Some(other) = service.linked_to() {
+            // It leaves with the other one.
+            return self.may_leave(other, host);
+        }
+        let Some(next) = service.next_host_of(host) else { return true };
+        service.is_ready_on(next) && self.present.contains_key(next)
+    }
+
+    /// Rechecks hosts that wait for the instance on this host to be ready.
+    pub(crate) fn recheck_leaving(&mut self, name: &ServiceName, host: &HostName) {
+        let Some(service) = self.services.get(name) else { return };
+        let leaving = service.leaving_for(host);
+        if leaving.is_empty() {
+            return;
+        }
+        let linked = self.linked_to(name);
+        for host in &leaving {
+            self.recheck(name, host);
+            for linked in &linked {
+                self.recheck(linked, host);
+            }
+        }
+        for linked in linked {
+            self.advance(&linked);
+        }
+    }
+}
+
+impl Service {
+    /// Returns the host where the instance is wanted that is on a host where it is not wanted.
+    fn next_host_of(&self, host: &HostName) -> Option<&HostName> {
+        if self.record.layout.is_none() || self.goal() != Goal::Running || self.is_wanted_on(host) {
+            return None;
+        }
+        let ordinal = self.placements.get(host)?.instance.ordinal;
+        let has_it = |other: &&HostName| {
+            self.placements.get(*other).is_some_and(|placed| placed.instance.ordinal == ordinal)
+        };
+        self.record.hosts.iter().find(has_it)
+    }
+
+    /// Returns hosts where the service is not wanted and that have the same instance as this host.
+    fn leaving_for(&self, host: &HostName) -> Vec<HostName> {
+        let is_moving =
+            self.record.layout.is_some() && self.placements.len() > self.record.hosts.len();
+        let Some(placed) = self.placements.get(host).filter(|_| is_moving) else {
+            return Vec::new();
+        };
+        let is_leaving = |(other, one): &(&HostName, &crate::tables::Placed)| {
+            one.instance.ordinal == placed.instance.ordinal && !self.is_wanted_on(other)
+        };
+        let leaving = self.placements.iter().filter(is_leaving);
+        leaving.map(|(other, _)| other.clone()).filter(|other| other != host).collect()
+    }
+}

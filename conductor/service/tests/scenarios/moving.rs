@@ -1,0 +1,154 @@
+//! Instances that move, told as stories.
+
+use orchestra_model::{
+    FlowState, HostName, HostSet,
+    service::{HostStep, Placement, UnitState},
+};
+use orchestra_service::{Ask, Input};
+
+use crate::world::{World, alice, apply, exporter, h, linked, placed, web};
+
+/// Three players, and a service of one instance that is ready on one of them, which is returned.
+fn one() -> (World, HostName) {
+    let mut world = World::new();
+    world.load_players(&[("db[1-3]", "")]);
+    world.attach("db[1-3]");
+    world.apply(placed(1, 1));
+    world.settle();
+    let host = world.status().record.hosts.iter().next().unwrap().clone();
+    (world, host)
+}
+
+fn drain(world: &mut World, hosts: &str, drained: bool) {
+    let hosts = HostSet::parse_plain(hosts).unwrap();
+    world.handle(Input::DrainChanged { hosts, drained });
+}
+
+fn only_host(world: &World) -> HostName {
+    let hosts = world.status().record.hosts;
+    assert_eq!(hosts.len(), 1);
+    hosts.iter().next().unwrap().clone()
+}
+
+fn is_ready(world: &World, host: &HostName) -> bool {
+    let unit = world.units.get(host).and_then(|units| units.get(&web()));
+    unit.is_some_and(|unit| unit.state == UnitState::Ready)
+}
+
+#[test]
+fn a_drained_player_is_left_once_another_one_is_ready() {
+    let (mut world, old) = one();
+    drain(&mut world, old.as_str(), true);
+    let new = only_host(&world);
+    assert_ne!(new, old);
+    assert_eq!(world.flows[0].1.targets[0][0].to_string(), new.as_str(), "nothing is ended yet");
+    assert_eq!(world.run_flow(), FlowState::Ok);
+    assert!(is_ready(&world, &old) && is_ready(&world, &new));
+    let jobs = &world.flows[0].1;
+    assert_eq!(
+        (jobs.spec.slots[0].jobs[0].name.as_str(), jobs.targets[0][0].to_string()),
+        ("leave", old.to_string())
+    );
+    world.settle();
+    let status = world.status();
+    let instance = status.instances[0].instance;
+    assert_eq!((status.instances.len(), instance.ordinal.0), (1, 1), "it keeps its number");
+    assert_eq!(instance.placement, Placement(2));
+    assert!(!world.units[&old].contains_key(&web()));
+}
+
+#[test]
+fn what_does_not_become_ready_elsewhere_stays_where_it_is() {
+    let (mut world, old) = one();
+    for host in ["db1", "db2", "db3"].map(h).into_iter().filter(|host| *host != old) {
+        world.bad.insert((host, 1));
+    }
+    drain(&mut world, old.as_str(), true);
+    world.settle();
+    let new = only_host(&world);
+    assert!(is_ready(&world, &old) && !is_ready(&world, &new));
+    let (_, plan) = world.engine.plan(&alice(), apply(placed(1, 1), HostSet::default())).unwrap();
+    let moving = plan.steps.iter().find(|step| step.step == HostStep::Moving).unwrap();
+    assert_eq!(moving.hosts.to_string(), old.as_str());
+    // Its sitter gets it ready after all.
+    world.turn(new.as_str(), UnitState::Ready, None);
+    world.settle();
+    assert!(!world.units[&old].contains_key(&web()));
+}
+
+#[test]
+fn without_room_elsewhere_a_drained_player_keeps_its_instance_until_there_is() {
+    let (mut world, old) = one();
+    drain(&mut world, "db[1-3]", true);
+    world.settle();
+    assert_eq!(only_host(&world), old);
+    assert!(is_ready(&world, &old));
+    world.restart();
+    world.load_players(&[("db[1-3]", "")]);
+    world.attach("db[1-3]");
+    world.settle();
+    assert_eq!(only_host(&world), old, "who is drained stays drained");
+    let free = ["db1", "db2", "db3"].map(h).into_iter().find(|host| *host != old).unwrap();
+    drain(&mut world, free.as_str(), false);
+    world.settle();
+    assert_eq!(only_host(&world), free);
+    assert!(!world.units[&old].contains_key(&web()));
+}
+
+#[test]
+fn a_player_that_goes_away_before_it_is_ready_ends_nothing() {
+    let (mut world, old) = one();
+    drain(&mut world, old.as_str(), true);
+    let new = only_host(&world);
+    world.run_flow();
+    world.detach(new.as_str());
+    world.settle();
+    assert_eq!(world.units[&old].len(), 0, "the order was out already");
+    let (mut world, old) = one();
+    drain(&mut world, old.as_str(), true);
+    let new = only_host(&world);
+    world.detach(new.as_str());
+    world.settle();
+    assert!(is_ready(&world, &old));
+    world.attach(new.as_str());
+    world.settle();
+    assert!(is_ready(&world, &new) && !is_ready(&world, &old));
+}
+
+#[test]
+fn a_drain_that_is_over_moves_nothing_back() {
+    let (mut world, old) = one();
+    drain(&mut world, old.as_str(), true);
+    world.settle();
+    let (new, written) = (only_host(&world), world.writes);
+    drain(&mut world, old.as_str(), false);
+    assert_eq!((world.flows.len(), world.writes), (0, written));
+    assert_eq!(only_host(&world), new);
+}
+
+#[test]
+fn what_is_linked_moves_along() {
+    let (mut world, old) = one();
+    world.apply(linked(1));
+    world.settle();
+    drain(&mut world, old.as_str(), true);
+    let new = only_host(&world);
+    world.run_flow();
+    assert_eq!(world.engine.status(&exporter()).unwrap().record.hosts.to_string(), new.as_str());
+    world.settle();
+    assert_eq!(world.units[&old].len(), 0);
+    assert_eq!(world.units[&new].values().filter(|it| it.state == UnitState::Ready).count(), 2);
+}
+
+#[test]
+fn a_service_that_is_stopped_or_removed_waits_for_no_move() {
+    for ask in [Ask::Stop(web()), Ask::Remove(web())] {
+        let (mut world, old) = one();
+        world.bad.extend(["db1", "db2", "db3"].map(|host| (h(host), 1)));
+        drain(&mut world, old.as_str(), true);
+        world.settle();
+        world.ask(ask).unwrap();
+        world.settle();
+        assert!(!world.units[&old].contains_key(&web()));
+    }
+}
