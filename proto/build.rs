@@ -2,7 +2,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
+    "orchestra/v1/tree.proto",
     "orchestra/v1/service.proto",
     "orchestra/v1/flow.proto",
     "orchestra/v1/player.proto",

@@ -14,6 +14,7 @@ mod several;
 pub(crate) mod status;
 mod steer;
 pub(crate) mod submit;
+mod tree;
 pub(crate) mod wait;
 mod what;
 
@@ -28,6 +29,8 @@ pub(crate) enum Verbs {
     Plan(With<plan::Plan>),
     /// Tell why a flow, a job or a task is where it is
     Explain(With<explain::Explain>),
+    /// Show who serves whom in a flow's trees
+    Tree(With<tree::Tree>),
     /// Wait for flows to end; the exit code tells the verdict
     Wait(With<wait::Wait>),
     /// Let nothing new of flows start; what runs goes on
@@ -49,6 +52,7 @@ impl Verbs {
         match self {
             Verbs::Plan(verb) => verb.run(environment),
             Verbs::Explain(verb) => verb.run(environment),
+            Verbs::Tree(verb) => verb.run(environment),
             Verbs::Wait(verb) => verb.run(environment),
             Verbs::Pause(verb) => verb.run(environment),
             Verbs::Resume(verb) => verb.run(environment),

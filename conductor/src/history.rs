@@ -14,6 +14,7 @@ use orchestra_model::{
     record::{FlowRecord, JobRecord, TaskRecord},
     status::{FlowStatus, FlowSummary, JobStatus, TaskStatus},
     thresholds::Thresholds,
+    tree::TreeShape,
 };
 use orchestra_proto::{Invalid, v1};
 use orchestra_store::{ReadError, Reader};
@@ -69,6 +70,12 @@ pub(crate) fn spec_bytes(spec: &FlowSpec) -> Arc<[u8]> {
 pub(crate) fn targets(reader: &dyn Reader, job: JobId) -> Result<HostSet, HistoryError> {
     let text = reader.targets(job)?.unwrap_or_default();
     HostSet::parse_plain(&text).map_err(|cause| HistoryError::Targets(job, cause))
+}
+
+/// The hosts of a job's tree; none where it has no tree.
+pub(crate) fn tree(reader: &dyn Reader, job: JobId) -> Result<TreeShape, HistoryError> {
+    let text = reader.tree(job)?.unwrap_or_default();
+    TreeShape::from_text(&text).map_err(|cause| HistoryError::Targets(job, cause))
 }
 
 /// Returns a flow as a line of a list.
@@ -174,6 +181,7 @@ fn tasks(
             end: None,
             last_line: None,
             absence: None,
+            parent: None,
         },
     });
     Ok(tasks.collect())
@@ -199,5 +207,6 @@ fn task_status(record: &TaskRecord, job: &JobRecord) -> TaskStatus {
         end: None,
         last_line: None,
         absence: None,
+        parent: record.parent.clone(),
     }
 }

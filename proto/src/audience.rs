@@ -13,6 +13,7 @@ use orchestra_model::{
         FlowSummary, JobAbsence, JobStatus, PlayerStatus, TaskStatus,
     },
     time::{Millis, Timestamp},
+    tree::Parent,
 };
 
 use crate::{
@@ -244,6 +245,7 @@ impl From<&TaskStatus> for v1::TaskStatus {
             index: task.index,
             absence: task.absence.map(Into::into),
             last_line: text(task.last_line.as_ref()),
+            parent: task.parent.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -275,6 +277,8 @@ impl TryFrom<v1::TaskStatus> for TaskStatus {
                 .in_field("TaskStatus.end")?,
             absence: task.absence.map(Into::into),
             last_line: (!task.last_line.is_empty()).then(|| task.last_line.as_str().into()),
+            parent: (task.parent.as_deref().map(Parent::from_word).transpose())
+                .in_field("TaskStatus.parent")?,
         })
     }
 }

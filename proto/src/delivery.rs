@@ -547,6 +547,7 @@ pub fn order_from_wire(order: &v1::Order) -> Result<ReadOrder, Invalid> {
             ordinal: Ordinal(order.ordinal),
             placement: Placement(order.placement),
         }),
+        tree: order.tree.as_ref().map(TryInto::try_into).transpose()?.map(Arc::new),
     };
     let mac = mac_from_wire(&order.mac, "Order.mac")?;
     Ok(ReadOrder { job_digest: order.job_digest.clone(), order: model, mac })
@@ -562,5 +563,6 @@ pub fn order_to_wire(order: &Order, job_digest: Bytes, mac: Mac) -> v1::Order {
         mac: mac_to_wire(mac),
         ordinal: order.instance.map_or(0, |instance| instance.ordinal.0),
         placement: order.instance.map_or(0, |instance| instance.placement.0),
+        tree: order.tree.as_deref().map(Into::into),
     }
 }

@@ -148,6 +148,7 @@ impl From<&JobSpec> for v1::JobSpec {
             .into(),
             unthrottled: job.unthrottled,
             unit: job.unit.as_deref().map(unit_job_to_wire),
+            tree: job.tree.as_deref().map(Into::into),
         }
     }
 }
@@ -213,6 +214,7 @@ impl TryFrom<&v1::JobSpec> for JobSpec {
             },
             unthrottled: job.unthrottled,
             unit: job.unit.as_ref().map(unit_job_from_wire).transpose()?.map(Arc::new),
+            tree: job.tree.as_ref().map(TryInto::try_into).transpose()?.map(Arc::new),
         })
     }
 }

@@ -246,7 +246,7 @@ impl TryFrom<v1::PlanLimit> for ResolvedLimit {
 
 impl From<&Planned> for v1::PlanResponse {
     fn from(plan: &Planned) -> Self {
-        let Forecast { waves, stuck, awaited, absent, drained, free } = &plan.forecast;
+        let Forecast { waves, stuck, awaited, absent, drained, free, serving } = &plan.forecast;
         let step = |(job, hosts): &(JobName, HostSet)| v1::PlanStep {
             job_name: job.to_string(),
             hosts: hosts.to_string(),
@@ -271,6 +271,7 @@ impl From<&Planned> for v1::PlanResponse {
             refusal: plan.refusal.clone().unwrap_or_default(),
             limits: plan.limits.iter().map(Into::into).collect(),
             remarks: plan.remarks.clone(),
+            serving: serving.iter().map(Into::into).collect(),
         }
     }
 }
@@ -298,6 +299,8 @@ impl TryFrom<v1::PlanResponse> for Planned {
                 absent: hosts(&plan.absent, "PlanResponse.absent")?,
                 drained: hosts(&plan.drained, "PlanResponse.drained")?,
                 free: hosts(&plan.free, "PlanResponse.free")?,
+                serving: (plan.serving.into_iter().map(TryInto::try_into))
+                    .collect::<Result<_, Invalid>>()?,
             },
             scores: plan.scores.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             digest: plan.digest,

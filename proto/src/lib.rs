@@ -30,6 +30,7 @@ mod remedy;
 mod service;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod vitals;
 mod wire;
 

@@ -12,7 +12,7 @@ use orchestra_model::{
     },
     deployment::{AppCell, CellKey},
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec},
-    ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey},
+    ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey, Serving},
     limits,
     names::{AppName, DeploymentName, EnvType, EnvValue, LabelKey, LabelValue},
     proof::{Evidence, Mac, Proof},
@@ -33,6 +33,7 @@ use orchestra_model::{
         JobAbsence, JobStatus, PlayerStatus,
     },
     thresholds::ResolvedLimit,
+    tree::Parent,
     vitals::{UnitUsage, UnitVitals},
 };
 
@@ -266,6 +267,14 @@ fn a_plan_is_read_back() {
         absent: hosts("fe2"),
         drained: hosts("fe7"),
         free: HostSet::default(),
+        serving: vec![
+            Serving { job: job_name("web"), parent: Parent::Nobody, children: hosts("fe1") },
+            Serving {
+                job: job_name("web"),
+                parent: Parent::Host(HostName::new("fe1").unwrap()),
+                children: hosts("fe[2-3]"),
+            },
+        ],
     };
     let scores = vec![ScoreSurvey {
         job: job_name("web"),

@@ -263,6 +263,7 @@ impl<'a> Writer<'a> {
             detail: None,
             time_limit: None,
             change: 0,
+            parent: None,
         }));
         if has_ended {
             let (host, end) = (host.clone(), self.end.clone());

@@ -18,6 +18,7 @@
 mod gates;
 pub(crate) mod rules;
 mod told;
+mod trees;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +39,19 @@ use orchestra_model::{
     score::ScoreSpec,
     service::{Unready, UnwellUnit},
     status::Event,
+    tree::{Parent, TreeShape},
 };
+
+use crate::world::fleet;
+
+/// An order that is on disk.
+#[derive(Clone, Debug)]
+struct Ordered {
+    number: OrderNumber,
+    impact: Impact,
+    /// Who serves it, if its job has a tree.
+    parent: Option<Parent>,
+}
 
 /// What somebody submitted.
 #[derive(Clone, Debug)]
@@ -49,6 +62,16 @@ pub(crate) struct Submitted {
 }
 
 impl Submitted {
+    /// The hosts of its trees, by slot and job.
+    pub(crate) fn trees(&self) -> BTreeMap<(u16, u16), TreeShape> {
+        let slots = (1..).zip(&self.spec.slots).zip(&self.targets);
+        let jobs = slots.flat_map(|((slot, spec), sets)| {
+            let jobs = (1..).zip(&spec.jobs).zip(sets);
+            jobs.map(move |((number, job), set)| ((slot, number), job, set))
+        });
+        jobs.filter_map(|(place, job, set)| Some((place, fleet::shape(job, set)?))).collect()
+    }
+
     /// Whether a job has limits that could never take effect: counts above its hosts, thresholds
     /// where one task runs in all.
     pub(crate) fn is_refused(&self) -> bool {
@@ -100,7 +123,7 @@ pub(crate) struct Reference {
     submitted: BTreeMap<RequestId, Submitted>,
     requests: BTreeMap<RequestId, FlowId>,
     /// Orders that are on disk, and so may leave: what they mean for the host's cells.
-    orders: BTreeMap<(HostName, AttemptKey), (OrderNumber, Impact)>,
+    orders: BTreeMap<(HostName, AttemptKey), Ordered>,
     /// How attempts ended, by the bytes on disk, and whether those are a note beside a final state.
     ends: BTreeMap<(HostName, JobId, u32), (EndBytes, bool)>,
     /// The number of the last change of each flow.
@@ -123,6 +146,8 @@ pub(crate) struct Reference {
     term: Term,
     /// The conductor has found its store to be an old copy.
     stale: bool,
+    /// Until then hosts that serve in trees may be expected to come back.
+    returning_until: Timestamp,
     /// The next flow's number: players that know of it, or of a later one, know of more than the store.
     next_flow: Option<FlowId>,
 }
@@ -186,6 +211,8 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) spec: JobSpec,
     pub(crate) targets: HostSet,
+    /// The hosts of its tree, if it has one.
+    tree: Option<TreeShape>,
     pub(crate) state: JobState,
     pub(crate) tasks: Vec<Task>,
     untouched: TaskState,
@@ -219,6 +246,10 @@ pub(crate) struct Task {
     before: Option<TaskState>,
     /// One of: players that said they would never start it.
     struck: BTreeSet<HostName>,
+    /// Something has happened to it.
+    touched: bool,
+    /// Who serves its newest attempt in the job's tree.
+    parent: Option<Parent>,
 }
 
 impl Job {
@@ -347,6 +378,7 @@ impl Reference {
             Note::Term(term) => self.term = *term,
             Note::Recovered(term) => {
                 (self.term, self.stale) = (*term, false);
+                self.await_return(self.now);
                 for host in self.hosts.values_mut() {
                     (host.session, host.quarantined) = (None, None);
                 }
@@ -536,6 +568,7 @@ impl Reference {
     /// The conductor starts anew: it has to be told by players what it knew of them.
     pub(crate) fn restarted(&mut self, now: Timestamp, deployments: Arc<Deployments>) {
         (self.now, self.deployments) = (now, deployments);
+        self.await_return(now);
         (self.reopening, self.abandoning) = (None, None);
         self.releasing = HostSet::default();
         self.freed.clear();
@@ -608,6 +641,7 @@ impl Reference {
                 | Record::Audit(_)
                 | Record::Spec(_)
                 | Record::Targets(_)
+                | Record::Tree(_)
                 | Record::Params(_)
                 | Record::Service(_)
                 | Record::Version(_)
@@ -749,6 +783,9 @@ impl Reference {
             let start = was == TaskState::Sent && record.started_at.is_some();
             assert!(was == is, "{named}: {was} to {is}, started: {start}");
         }
+        let task = self.task_mut(record);
+        task.touched = true;
+        assert_eq!(task.parent, record.parent, "{named} is served by somebody else");
     }
 
     /// A further attempt of what had ended, because somebody asked.
@@ -781,18 +818,21 @@ impl Reference {
         let forgotten = if half_known { self.recovered.half_known.0 as u32 } else { 0 };
         let next = task.attempt.max(forgotten) + 1;
         assert_eq!(record.attempt, next, "{named} leaves out an attempt");
+        self.check_parent(job, record, named);
         let impact = self.impact(&record.host, &job.spec);
         assert_eq!(record.impact, impact, "{named} means something else for the cells");
         let host = &self.hosts[&record.host];
         assert!(record.order == host.last_order, "{named} has a number that was not issued");
         let store = crate::world::STORE;
         let key = AttemptKey { store, job: record.job, attempt: record.attempt };
-        self.orders.insert((record.host.clone(), key), (record.order, impact));
+        let (number, parent) = (record.order, record.parent.clone());
+        self.orders.insert((record.host.clone(), key), Ordered { number, impact, parent });
         let task = self.task_mut(record);
         task.host = Some(record.host.clone());
         task.state = TaskState::Sent;
         (task.attempt, task.order, task.impact) = (record.attempt, record.order, impact);
         task.was_due = true;
+        task.parent = record.parent.clone();
     }
 
     /// What was sent is awaited no more. It ended as the player says, never started, on its word,
@@ -919,7 +959,7 @@ impl Reference {
                 assert!(absent, "{named} is unreachable and its player is there");
             }
             TaskState::Skipped => {
-                let in_vain = self.is_in_vain(job, index);
+                let in_vain = self.is_in_vain(job, index) || job.is_to_be_skipped(index);
                 assert!(job.is_doomed() || in_vain, "{named} is skipped in {:?}", job.state);
             }
             // Every candidate said no.
@@ -953,8 +993,11 @@ impl Reference {
             }
             Command::Order(order) => {
                 let known = self.orders.get(&(name.clone(), order.key));
-                let known = known.map(|(number, _)| *number);
-                assert_eq!(known, Some(order.number), "{} to {name} is not on disk", order.key);
+                let number = known.map(|known| known.number);
+                assert_eq!(number, Some(order.number), "{} to {name} is not on disk", order.key);
+                let parent = known.and_then(|known| known.parent.as_ref());
+                let told = order.tree.as_ref().map(|place| &place.parent);
+                assert_eq!(told, parent, "{} to {name} names another parent", order.key);
             }
             Command::Cancel { key, .. } => {
                 let Some(flow) = self.flows.get(&key.job.flow) else { return };
@@ -1051,7 +1094,7 @@ impl Reference {
 
     /// A process comes to be. What it was assigned; `None` where that is forgotten.
     pub(crate) fn spawned(&self, name: &HostName, key: AttemptKey) -> Option<Impact> {
-        self.orders.get(&(name.clone(), key)).map(|(_, impact)| *impact)
+        self.orders.get(&(name.clone(), key)).map(|ordered| ordered.impact)
     }
 
     pub(crate) fn kept_end(&self, name: &HostName, key: AttemptKey) -> Option<&EndBytes> {
@@ -1098,11 +1141,14 @@ fn new_job(id: JobId, spec: &JobSpec, targets: &HostSet) -> Job {
         allowed: 1 + spec.retries,
         before: None,
         struck: BTreeSet::new(),
+        touched: false,
+        parent: None,
     };
     Job {
         id,
         spec: spec.clone(),
         targets: targets.clone(),
+        tree: fleet::shape(spec, targets),
         state: JobState::Pending,
         tasks: match spec.scope {
             Scope::All => targets.iter().map(|host| task(Some(host))).collect(),

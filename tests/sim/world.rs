@@ -6,7 +6,7 @@
 
 mod conductor;
 mod faults;
-mod fleet;
+pub(crate) mod fleet;
 mod heal;
 mod lies;
 mod network;

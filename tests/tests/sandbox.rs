@@ -112,6 +112,71 @@ fn the_sample_service_is_as_it_says() {
 }
 
 /// What a server on this socket answers.
+/// Whether this machine has a program; if not, says so aloud.
+fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !found {
+        let mut told = std::io::stderr().lock();
+        writeln!(told, "skipped: this machine has no {program}").unwrap();
+    }
+    found
+}
+
+#[test]
+fn a_directory_passes_along_a_tree_from_host_to_host() {
+    if !has("rsync") {
+        return;
+    }
+    let place = Place::new();
+    let of = |host: &str| place.root.join(host).join("srv/app");
+    fs::create_dir_all(of("b1").join("deep")).unwrap();
+    fs::write(of("b1").join("deep/file"), "release 7").unwrap();
+    fs::create_dir_all(of("w4")).unwrap();
+    fs::write(of("w4").join("old"), "release 6").unwrap();
+    let script = "set -e\n\
+                  submitjob rsync-pull path=/srv/app via=local base=$ROOT root=$ROOT -w 'w[1-6]' \
+                  --tree 2 --tree-root b1 --wait >&2\n\
+                  orc tree last";
+    let tree = text(&mut run(&place, "b1,w[1-6]", script));
+    assert!(tree.contains("b1 serves w[1-2] (2) ok"), "{tree}");
+    for host in ["w1", "w2", "w3", "w4", "w5", "w6"] {
+        assert_eq!(fs::read_to_string(of(host).join("deep/file")).unwrap(), "release 7", "{host}");
+    }
+    assert!(!of("w4").join("old").exists(), "what the parent does not have is deleted");
+    // Each began after another had ended: the root serves two at once.
+    let record = fs::read_to_string(place.root.join("record")).unwrap();
+    let (mut running, mut most) = (0_i32, 0);
+    for line in record.lines() {
+        running += if line.starts_with("start") { 1 } else { -1 };
+        most = most.max(running);
+    }
+    assert_eq!((running, record.lines().count()), (0, 12), "{record}");
+    assert!(most <= 6, "{record}");
+}
+
+#[test]
+fn whoever_fails_in_a_tree_serves_nobody_and_is_told() {
+    if !has("rsync") {
+        return;
+    }
+    let place = Place::new();
+    let base = place.root.join("b1/srv/app");
+    fs::create_dir_all(&base).unwrap();
+    // A file lies where the directory is to be.
+    fs::create_dir_all(place.root.join("w1/srv")).unwrap();
+    fs::write(place.root.join("w1/srv/app"), "").unwrap();
+    let script = "submitjob rsync-pull path=/srv/app via=local base=$ROOT -w 'w[1-4]' --tree 1 \
+                  --tree-root b1 --success 3 --wait >&2; echo $?; orc tree last";
+    let told = text(&mut run(&place, "b1,w[1-4]", script));
+    assert!(told.starts_with("0\n") && told.contains("w1 (1) failed"), "{told}");
+    assert!(!told.contains("w1 serves"), "{told}");
+    // Without a tree there is no parent, and that is a failure with a reason.
+    let script = "submitjob rsync-pull path=/srv/none via=local base=$ROOT -w w2 --wait >&2; \
+                  echo $?; getstatus last -b";
+    let told = text(&mut run(&Place::new(), "w2", script));
+    assert!(told.starts_with("2\n"), "{told}");
+}
+
 fn ask(socket: &Path, line: &str) -> String {
     let mut stream = UnixStream::connect(socket).unwrap();
     write!(stream, "{line} HTTP/1.1\r\n\r\n").unwrap();

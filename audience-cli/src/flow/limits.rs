@@ -4,6 +4,8 @@
 //! What a limit means is the scheduler's business; whether limits contradict each other is
 //! checked by the model, once the job is whole.
 
+mod tree;
+
 use orchestra_document::{Fields, Problems};
 use orchestra_model::{
     flow::{JobSpec, OnDoomed, SequenceOnFailure, Stragglers},
@@ -12,6 +14,7 @@ use orchestra_model::{
     whole,
 };
 
+use self::tree::TreeFlags;
 use crate::words::number;
 
 /// What was asked for; what was not has its default.
@@ -62,6 +65,8 @@ pub(crate) struct JobLimits {
     /// Take no cells of deployments, and wait for no sequence
     #[arg(long, conflicts_with = "flow")]
     pub unthrottled: bool,
+    #[command(flatten)]
+    tree: TreeFlags,
 }
 
 impl JobLimits {
@@ -83,6 +88,7 @@ impl JobLimits {
             on_doomed: word("on_doomed", on_doomed, fields, problems),
             sequence_on_failure: word("sequence_on_failure", sequence_on_failure, fields, problems),
             unthrottled: fields.yes_or_no("unthrottled", problems).unwrap_or_default(),
+            tree: TreeFlags::read(fields, problems),
         }
     }
 
@@ -104,6 +110,7 @@ impl JobLimits {
             on_doomed: self.on_doomed.unwrap_or(job.on_doomed),
             sequence_on_failure: self.sequence_on_failure.unwrap_or(job.sequence_on_failure),
             unthrottled: self.unthrottled || job.unthrottled,
+            tree: self.tree.tree().or(job.tree),
             ..job
         }
     }

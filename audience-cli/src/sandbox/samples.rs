@@ -66,7 +66,7 @@ mod tests {
             assert_eq!(mode(&path), expected, "{name}");
         }
         for name in
-            ["hello", "load", "fail", "sleep", "install-package", "restart-apache", "serve-clock"]
+            ["hello", "load", "fail", "sleep", "install-package", "restart-apache", "rsync-pull"]
         {
             let mode = fs::metadata(scores.join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, 0o755, "{name}");

@@ -7,6 +7,7 @@ pub(crate) mod json;
 mod list;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod tree;
 
 use std::{fmt::Write as _, io};
 
@@ -144,6 +145,7 @@ pub(crate) fn in_words(reason: WaitReason) -> &'static str {
         WaitReason::RetryDelay => "for their retry delay",
         WaitReason::Paused => "for the flow to be resumed",
         WaitReason::Sequence => "for hosts that come before",
+        WaitReason::Parent => "for a host that can serve them",
         WaitReason::Cell => "for room in a cell",
         WaitReason::PlayerDrained => "for a drained player",
         WaitReason::PlayerAbsent => "for an absent player",

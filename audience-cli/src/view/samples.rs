@@ -125,5 +125,6 @@ pub(crate) fn failed_task() -> TaskStatus {
         .ok(),
         last_line: None,
         absence: None,
+        parent: None,
     }
 }

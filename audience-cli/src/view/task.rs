@@ -146,6 +146,7 @@ mod tests {
             end: None,
             last_line: None,
             absence: None,
+            parent: None,
         }
     }
 

@@ -2,12 +2,13 @@
 
 use orchestra_model::{
     hostset::HostSet,
-    ledger::{Forecast, Holder, ScoreSurvey},
+    ledger::{Forecast, Holder, ScoreSurvey, Serving},
     names::{HostName, JobName, ScoreName},
     quantity::Quantity,
     score::ScoreHash,
     thresholds::ResolvedLimit,
     time::Timestamp,
+    tree::Parent,
 };
 use orchestra_proto::{Planned, Reason};
 use serde_json::json;
@@ -25,6 +26,10 @@ fn job(name: &str) -> JobName {
 
 fn limit(of: &str, limit: &str, asked: Option<Quantity>, comes_to: u32) -> ResolvedLimit {
     ResolvedLimit { job: job(of), limit: limit.to_owned(), asked, comes_to, of: 9 }
+}
+
+fn serving(parent: Parent, children: &str) -> Serving {
+    Serving { job: job("web"), parent, children: hosts(children) }
 }
 
 fn planned() -> Planned {
@@ -47,6 +52,10 @@ fn planned() -> Planned {
             absent: hosts("fe3"),
             drained: hosts("fe2"),
             free: hosts("fe9"),
+            serving: vec![
+                serving(Parent::Nobody, "fe1"),
+                serving(Parent::Host(HostName::new("fe1").unwrap()), "fe[2-3]"),
+            ],
         },
         scores: vec![ScoreSurvey {
             job: job("web"),
@@ -72,6 +81,9 @@ fn planned() -> Planned {
 const TEXT: &str = "\
 wave 1: be be1 (1); web fe9 (1)
 wave 2: web fe[1-3] (3)
+web tree:
+  first: fe1 (1)
+    fe1 serves fe[2-3] (2)
 web: success is 8 of 9, max_failures 15% is 1 of 9
 warning: job be: no host has to succeed
 web fe[4-5] (2) would never start: fe6 is down since flow 41
@@ -103,6 +115,11 @@ fn a_plan_is_told_by_both_programs_and_nothing_is_submitted() {
     assert_eq!(plan["waves"][0][1], json!({"job": "web", "hosts": "fe9", "count": 1}));
     assert_eq!(plan["stuck"][0]["count"], 2);
     assert_eq!(plan["awaited"][1]["host"], "be3");
+    assert_eq!(
+        plan["serving"][1],
+        json!({"job": "web", "parent": "fe1", "children": "fe[2-3]", "count": 2})
+    );
+    assert_eq!(plan["serving"][0]["parent"], json!(null));
     assert_eq!(
         plan["limits"][1],
         json!({"job": "web", "limit": "max_failures", "asked": "15%", "comes_to": 1, "of": 9})

@@ -135,6 +135,7 @@ pub(crate) fn task(n: u32, state: TaskState, outcome: Option<Outcome>, stdout: &
         }),
         last_line: None,
         absence: None,
+        parent: None,
     }
 }
 

@@ -15,6 +15,7 @@ use orchestra_model::{
     flow::{FlowSpec, SlotSpec},
     record::{FlowRecord, Impact, JobRecord, PlayerRecord, TaskRecord},
     status::Counts,
+    tree::TreeShape,
 };
 
 use crate::fleet::{NOW, deployment, empty_store, job, settings, thread_time};
@@ -105,6 +106,7 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
         detail: None,
         time_limit: None,
         change: 0,
+        parent: None,
     });
     let record = JobRecord {
         id: job,
@@ -142,6 +144,7 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
             record,
             tasks: tasks.collect(),
             targets,
+            tree: TreeShape::default(),
             params: Params::default(),
         }],
     }

@@ -167,6 +167,8 @@ pub enum Rejection {
     NoHosts(JobName),
     /// A limit of a job counts more hosts than the job has.
     AboveHosts(JobName, AboveHosts),
+    /// A job's tree has these targets of the job as its root.
+    RootIsTarget(JobName, HostSet),
     /// A job names hosts that the players file does not.
     UnknownHosts(JobName, HostSet),
     /// All jobs together have more tasks than the bound.
@@ -239,6 +241,12 @@ impl fmt::Display for Rejection {
                 "job {job}: {} unknown {}, not in the players file: {hosts}",
                 hosts.len(),
                 if hosts.len() == 1 { "host" } else { "hosts" },
+            ),
+            Self::RootIsTarget(job, hosts) => write!(
+                f,
+                "job {job}: {} of its tree's root are among its targets; hosts of the root have it \
+                 already, so leave them out of targets",
+                hosts.counted()
             ),
             Self::TooManyTasks { tasks, most } => {
                 write!(f, "the flow has {tasks} tasks; at most {most} are allowed")

@@ -14,7 +14,10 @@ use crate::{
     effect::{Command, Effect},
     ids::{PlayerIx, SessionId},
     input::Input,
-    tables::{deadlines::Deadlines, flows::Flows, job::Job, leftover::Leftover, roster::Roster},
+    tables::{
+        deadlines::Deadlines, flows::Flows, job::Job, leftover::Leftover, roster::Roster,
+        task::TaskRef,
+    },
 };
 
 /// Bounds that the configuration sets.
@@ -72,6 +75,8 @@ pub struct Engine {
     pub(crate) leftovers: VecDeque<Leftover>,
     /// Jobs that wait for enough players to be there.
     pub(crate) gathering: BTreeSet<JobId>,
+    /// Tasks of trees that are skipped because their parents ended without being ok.
+    pub(crate) orphans: VecDeque<TaskRef>,
     pub(crate) deadlines: Deadlines,
     /// Until then no player is given up as absent: after a start each has time to come back.
     pub(crate) returning_until: Timestamp,
@@ -139,6 +144,8 @@ impl Engine {
     pub(crate) fn work(&mut self) {
         let mut steps = 0;
         loop {
+            self.recount_servers();
+            self.skip_orphans();
             self.evaluate_changed();
             if let Some(player) = self.roster.pop_woken() {
                 self.wake(player);

@@ -9,6 +9,7 @@ use orchestra_model::{
     proof::Mac,
     service::UnwellUnit,
     thresholds::Excess,
+    tree::TreeShape,
 };
 
 use crate::{
@@ -144,6 +145,8 @@ pub struct Submission {
     pub spec_bytes: Arc<[u8]>,
     /// The resolved host sets of each slot's jobs: a list a slot, a host set a job.
     pub targets: Vec<Vec<HostSet>>,
+    /// The resolved hosts of the tree of each job that has one, by slot and job, both counted from 1.
+    pub trees: BTreeMap<(u16, u16), TreeShape>,
     /// The parameters of each job that has any, by slot and job, both counted from 1.
     pub params: BTreeMap<(u16, u16), Params>,
     /// The ended flow whose unfinished tasks this submission repeats. Hosts that this flow left

@@ -3,6 +3,7 @@
 //! - players: `attach`, `report`, `quarantine`, `players_file`, `units`;
 //! - flows: `submit`, `steer`, `cancel`, `rollout`, `sequence`, `ending`, `stall`;
 //! - starting tasks: `dispatch`, `sweep`, `deadline`;
+//! - who serves whom in a tree: `tree`;
 //! - cells: `holds`, `deployments`;
 //! - the store: `recover`;
 //! - mistakes of our own: `inconsistency`.
@@ -25,4 +26,5 @@ mod stall;
 mod steer;
 mod submit;
 mod sweep;
+mod tree;
 pub(crate) mod units;

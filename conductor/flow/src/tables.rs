@@ -17,3 +17,4 @@ pub(crate) mod roster;
 pub(crate) mod sequence;
 pub(crate) mod task;
 pub(crate) mod tasks;
+pub(crate) mod tree;

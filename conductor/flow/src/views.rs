@@ -7,5 +7,6 @@ mod explain;
 mod holders;
 pub(crate) mod plan;
 mod status;
+mod tree;
 mod units;
 mod words;

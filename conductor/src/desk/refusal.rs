@@ -17,9 +17,10 @@ use crate::{
 pub(crate) fn rejected(rejection: &Rejection) -> Declined {
     let message = rejection.advice();
     match rejection {
-        Rejection::Invalid(_) | Rejection::AboveHosts(..) | Rejection::Instances { .. } => {
-            Declined::new(Ground::Invalid, message)
-        }
+        Rejection::Invalid(_)
+        | Rejection::AboveHosts(..)
+        | Rejection::RootIsTarget(..)
+        | Rejection::Instances { .. } => Declined::new(Ground::Invalid, message),
         Rejection::NoHosts(_) => Declined::new(Ground::NoHosts, message),
         Rejection::UnknownHosts(..) => Declined::new(Ground::UnknownHosts, message),
         Rejection::TooManyTasks { .. } | Rejection::NoMoreFlows => {

@@ -12,11 +12,12 @@ use orchestra_model::{
 use super::{
     Desk, ProposedParams, WhichFlow,
     refusal::{no_rest, rejected},
-    submission::{Conditions, given_twice, no_such_job},
+    submission::{Conditions, given_twice, no_such_job, trees::group},
 };
 use crate::{
     declined::{Declined, Ground},
     driver::{Asked, Request as Ask},
+    fleet::Fleet,
     history::{self, NoRest, Rest},
 };
 
@@ -113,17 +114,18 @@ impl Desk {
     ) -> Result<FurtherAttempts, Declined> {
         let given = by_place(params)?;
         let fleet = Arc::clone(&self.fleet.borrow());
+        let players = Arc::clone(&fleet);
         // The flow's end may be on its way to the disk.
         self.ask(Ask::Settle).await?;
         let read =
-            self.read(move |reader| match Rest::read(reader, flow, job, given, fleet.hosts()) {
+            self.read(move |reader| match Rest::read(reader, flow, job, given, players.hosts()) {
                 Err(NoRest::Read(cause)) => Err(cause),
                 rest => Ok(rest),
             });
         let rest = read.await?.map_err(|why| no_rest(&why))?;
         rest.spec.check().map_err(|error| Declined::invalid(&error))?;
         let (tasks, gone) = (rest.tasks, rest.gone.clone());
-        let submission = submission(rest, flow, by.clone(), request);
+        let submission = submission(rest, flow, by.clone(), request, &fleet);
         let stored =
             self.take_in(Verb::Retry, Box::new(submission), &Conditions::default()).await?;
         tracing::info!(
@@ -133,13 +135,20 @@ impl Desk {
     }
 }
 
-fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: RequestId) -> Submission {
-    let Rest { spec, targets, params, .. } = rest;
+fn submission(
+    rest: Rest,
+    flow: FlowId,
+    audience: AudienceName,
+    request: RequestId,
+    fleet: &Fleet,
+) -> Submission {
+    let Rest { spec, targets, trees, params, .. } = rest;
     Submission {
         request,
         audience: audience.into(),
         by_keeper: false,
         spec_bytes: history::spec_bytes(&spec),
+        trees: group(&spec, &targets, trees, fleet),
         spec,
         targets,
         params,

@@ -6,6 +6,7 @@
 //! would be refused now and was stored before gets its first answer.
 
 mod targets;
+pub(crate) mod trees;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -220,6 +221,7 @@ fn read(
     let Proposal { request, spec, spec_bytes, params, unknown } = proposal;
     spec.check().map_err(|error| Declined::invalid(&error))?;
     let (targets, remarks) = resolve(&spec, fleet, most_tasks, unknown)?;
+    let trees = trees::resolve(&spec, &targets, fleet)?;
     let params = read_params(params, &spec)?;
     let submission = Box::new(Submission {
         request,
@@ -228,6 +230,7 @@ fn read(
         spec,
         spec_bytes,
         targets,
+        trees,
         params,
         retry_of: None,
         mac: None,

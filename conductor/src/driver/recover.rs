@@ -102,6 +102,7 @@ pub(super) fn recover(
             reader.each_task(record.id, &mut |task| tasks.push(task))?;
             Ok(RecoveredJob {
                 targets: history::targets(reader, record.id)?,
+                tree: history::tree(reader, record.id)?,
                 params: reader.params(record.id)?.unwrap_or_default(),
                 tasks,
                 record,

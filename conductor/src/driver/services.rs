@@ -232,6 +232,7 @@ impl Driver {
             spec,
             spec_bytes,
             targets,
+            trees: BTreeMap::new(),
             params,
             retry_of: None,
             mac: None,

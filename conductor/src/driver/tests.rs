@@ -146,6 +146,7 @@ impl Bench {
             targets: vec![vec![HostSet::parse(targets, &NoGroups).unwrap()]],
             spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] },
             spec_bytes: Arc::from(&b"spec"[..]),
+            trees: BTreeMap::new(),
             params: BTreeMap::new(),
             retry_of: None,
             mac: Some(Mac([request; 16])),

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 
 use orchestra_model::{
@@ -15,10 +16,11 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope, SlotSpec},
     record::JobRecord,
     thresholds::Thresholds,
+    tree::{TreeShape, TreeSpec},
 };
 use orchestra_store::{ReadError, Reader};
 
-use super::{HistoryError, spec, targets, thresholds};
+use super::{HistoryError, spec, targets, thresholds, tree};
 
 /// What is left of a flow.
 #[derive(Debug)]
@@ -27,6 +29,9 @@ pub(crate) struct Rest {
     pub(crate) spec: FlowSpec,
     /// The host sets of its jobs, slot by slot.
     pub(crate) targets: Vec<Vec<HostSet>>,
+    /// The roots of their trees, and the hosts that serve because they are ok already, by slot and job
+    /// of the new flow.
+    pub(crate) trees: BTreeMap<(u16, u16), TreeShape>,
     /// Their parameters, by slot and job of the new flow.
     pub(crate) params: BTreeMap<(u16, u16), Params>,
     /// How many tasks it has.
@@ -125,6 +130,7 @@ impl Rest {
         let mut rest = Rest {
             spec: FlowSpec { name: old.name, slots: Vec::new() },
             targets: Vec::new(),
+            trees: BTreeMap::new(),
             params: BTreeMap::new(),
             tasks: 0,
             gone: HostSet::default(),
@@ -147,9 +153,16 @@ impl Rest {
                 wrong.extend(wrong_keys(&record, &params));
                 let tasks = if spec.scope == Scope::One { 1 } else { hosts.len() };
                 rest.tasks += u32::try_from(tasks).unwrap_or(u32::MAX);
-                jobs.push(narrowed(spec, &record, left.ok, &hosts));
+                let place = (place(rest.spec.slots.len()), place(jobs.len()));
+                let mut job = narrowed(spec, &record, left.ok, &hosts);
+                if let Some(tree) = &job.tree {
+                    let shape = serving(reader, record.id, &left.done, &hosts, players)?;
+                    let root = (!shape.root.is_empty()).then(|| shape.root.to_string());
+                    job.tree = Some(Arc::new(TreeSpec { root, ..TreeSpec::clone(tree) }));
+                    rest.trees.insert(place, shape);
+                }
+                jobs.push(job);
                 sets.push(hosts);
-                let place = (place(rest.spec.slots.len()), place(jobs.len() - 1));
                 if !params.is_empty() {
                     rest.params.insert(place, params);
                 }
@@ -178,6 +191,8 @@ struct Left {
     hosts: HostSet,
     /// How many tasks are ok.
     ok: u32,
+    /// The hosts of those.
+    done: HostSet,
 }
 
 impl Left {
@@ -189,17 +204,34 @@ impl Left {
             }
         })?;
         let ok = u32::try_from(done.len()).unwrap_or(u32::MAX);
-        let hosts = targets(reader, job.id)?;
+        let all = targets(reader, job.id)?;
+        let those = (0..).zip(&all).filter(|(index, _)| done.contains(index));
+        let ended_ok = those.map(|(_, host)| host.clone()).collect();
         let hosts = match spec.scope {
             Scope::One if ok > 0 => HostSet::default(),
-            Scope::One => hosts,
+            Scope::One => all,
             Scope::All => {
-                let left = (0..).zip(hosts).filter(|(index, _)| !done.contains(index));
+                let left = (0..).zip(all).filter(|(index, _)| !done.contains(index));
                 left.map(|(_, host)| host).collect()
             }
         };
-        Ok(Left { hosts, ok })
+        Ok(Left { hosts, ok, done: ended_ok })
     }
+}
+
+/// Returns who serves in the tree of what is left of a job: its root, and the hosts that are ok, as
+/// far as they are still players.
+fn serving(
+    reader: &dyn Reader,
+    job: JobId,
+    done: &HostSet,
+    targets: &HostSet,
+    players: &HostSet,
+) -> Result<TreeShape, HistoryError> {
+    let old = tree(reader, job)?;
+    let kept = |hosts: &HostSet| hosts.intersection(players).minus(targets);
+    let (root, done) = (kept(&old.root), kept(&old.done.union(done)));
+    Ok(TreeShape { root, done, groups: Vec::new() })
 }
 
 /// Returns the job for what is left of it. Limits that were shares of all its hosts become the

@@ -176,6 +176,7 @@ fn task(n: u32, state: TaskState) -> TaskRecord {
         detail: None,
         time_limit: None,
         change: 0,
+        parent: None,
     }
 }
 

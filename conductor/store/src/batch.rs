@@ -136,6 +136,7 @@ fn weight(op: &Op) -> usize {
             Op::Put(Record::End(end)) => end.end.as_slice().len(),
             Op::Put(Record::Spec(chunk)) => chunk.bytes.len(),
             Op::Put(Record::Targets(chunk)) => chunk.text.len(),
+            Op::Put(Record::Tree(chunk)) => chunk.text.len(),
             Op::Put(Record::Params(record)) => {
                 record.params.iter().map(|(key, value)| key.as_str().len() + value.len()).sum()
             }

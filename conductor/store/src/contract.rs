@@ -22,6 +22,7 @@ use orchestra_model::{
     },
     status::Counts,
     thresholds::Thresholds,
+    tree::Parent,
 };
 
 pub use self::records::{
@@ -33,7 +34,7 @@ use self::{
         a_pruned_flow_is_gone_and_nothing_else, a_start_sweeps_what_was_pruned_before,
         a_submission_cut_short_is_dropped, sweeping_ends_and_is_bounded,
     },
-    records::{spec_chunk, targets_chunk},
+    records::{spec_chunk, targets_chunk, tree_chunk},
     services::services_are_kept_with_their_versions_and_placements,
 };
 use crate::{ATOMIC_OPS, CommitError, Reader, Store};
@@ -94,7 +95,8 @@ fn all_of(reader: &dyn Reader, flow: u64) -> impl PartialEq + use<> {
             let tasks = reader.tasks(job.id, None, usize::MAX).unwrap();
             let ends = tasks.iter().map(|task| reader.ends(job.id, &task.host).unwrap());
             let ends: Vec<_> = ends.collect();
-            (reader.targets(job.id).unwrap(), reader.params(job.id).unwrap(), tasks, ends)
+            let hosts = (reader.targets(job.id).unwrap(), reader.tree(job.id).unwrap());
+            (hosts, reader.params(job.id).unwrap(), tasks, ends)
         })
         .collect();
     (reader.flow(id).unwrap(), reader.spec(id).unwrap(), jobs, parts)
@@ -194,6 +196,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         detail: Some("the spool said: \"weg\", ünd so fort\n\0".into()),
         time_limit: Some(Millis::seconds(u32::MAX.into())),
         change: u64::MAX - 1,
+        parent: Some(Parent::Nobody),
         ..task_record(id, u32::MAX)
     };
     let bytes: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
@@ -223,6 +226,8 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
             Record::Spec(spec_chunk(42, 2, &bytes)),
             Record::Targets(targets_chunk(id, 0, "fe[1-6]")),
             Record::Targets(targets_chunk(id, 1, ",db1")),
+            Record::Tree(tree_chunk(id, 0, "b1\n")),
+            Record::Tree(tree_chunk(id, 1, "\nfe[1-6],b1\n")),
             Record::Params(params.clone()),
             Record::Job(job.clone()),
             Record::Flow(flow.clone()),
@@ -238,6 +243,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
     assert_eq!(reader.in_force().unwrap(), in_force(7));
     assert_eq!(reader.spec(FlowId(42)).unwrap(), Some([&bytes[..], &bytes[..]].concat()));
     assert_eq!(reader.targets(id).unwrap().as_deref(), Some("fe[1-6],db1"));
+    assert_eq!(reader.tree(id).unwrap().as_deref(), Some("b1\n\nfe[1-6],b1\n"));
     assert_eq!(reader.params(id).unwrap(), Some(params.params));
     assert_eq!(reader.job(id).unwrap(), Some(job.clone()));
     assert_eq!(reader.job(orchestra_model::JobId { job: 77, ..id }).unwrap(), None);
@@ -257,7 +263,8 @@ fn a_put_replaces(place: &dyn Place) {
     store.commit(&small_flow(1)).unwrap();
     let ended = FlowRecord { state: FlowState::Ok, ..flow_record(1) };
     // As a one-of job does that moves to another player.
-    let moved = TaskRecord { host: host(50), attempt: 2, ..task_record(id, 0) };
+    let parent = Some(Parent::Host(host(3)));
+    let moved = TaskRecord { host: host(50), attempt: 2, parent, ..task_record(id, 0) };
     let late = EndRecord { late: true, ..end_record(id, 1, 1, b"later") };
     put(
         &mut *store,

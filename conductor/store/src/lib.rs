@@ -207,6 +207,9 @@ pub trait Reader: Send {
     /// A job's folded host set, all pieces joined; `None` where there are none.
     fn targets(&self, job: JobId) -> Result<Option<String>, ReadError>;
 
+    /// The hosts of a job's tree, all pieces joined; `None` where there are none.
+    fn tree(&self, job: JobId) -> Result<Option<String>, ReadError>;
+
     /// A job's parameters; `None` where it had none, or they were erased.
     fn params(&self, job: JobId) -> Result<Option<Params>, ReadError>;
 

@@ -226,6 +226,7 @@ fn flow_of(op: &Op) -> Option<FlowId> {
         Op::Put(Record::Spec(chunk)) => Some(chunk.flow),
         Op::Put(Record::Job(job)) => Some(job.id.flow),
         Op::Put(Record::Targets(chunk)) => Some(chunk.job.flow),
+        Op::Put(Record::Tree(chunk)) => Some(chunk.job.flow),
         Op::Put(Record::Params(params)) => Some(params.job.flow),
         Op::Put(Record::Task(task)) => Some(task.job.flow),
         Op::Put(Record::End(end)) => Some(end.job.flow),

@@ -32,6 +32,7 @@ mod services;
 mod sessions;
 mod stopping;
 mod submit;
+mod trees;
 mod trouble;
 mod vanished;
 mod watch;

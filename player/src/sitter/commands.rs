@@ -12,9 +12,10 @@ use std::{
 use bytes::Bytes;
 use orchestra_model::{
     Millis,
-    delivery::{AttemptKey, JobPart, OrderNumber, Refusal, StoreId, Term},
+    delivery::{AttemptKey, JobPart, Order, OrderNumber, Refusal, StoreId, Term},
     proof::Mac,
     service::{Instance, Leases, ReadingId},
+    tree::TreePlace,
 };
 use orchestra_proto::{Invalid, ReadOrder, mac_from_wire, order_from_wire, store_id, v1};
 use prost::{DecodeError, Message};
@@ -59,6 +60,8 @@ pub(crate) enum Kind {
         mac: Option<Mac>,
         /// The instance that the order is about, if it is about a unit.
         instance: Option<Instance>,
+        /// Where the task is in its tree, if its job has one.
+        tree: Option<Arc<TreePlace>>,
         /// The job, or why its part was rejected. That answers every order for the job.
         part: Result<Arc<JobPart>, Refusal>,
     },
@@ -151,8 +154,8 @@ impl JobParts {
                 if part.as_ref().is_ok_and(|part| part.job != key.job) {
                     return Err(CommandError::Job);
                 }
-                let (number, timeout, instance) = (order.number, order.timeout, order.instance);
-                Kind::Order { number, key, timeout, mac, instance, part }
+                let Order { number, timeout, instance, tree, .. } = order;
+                Kind::Order { number, key, timeout, mac, instance, tree, part }
             }
             Wire::ReadLog(read) => Kind::OfLog(OfLog::Read((&read).try_into()?)),
             Wire::LogCredit(credit) => {

@@ -14,6 +14,7 @@ use orchestra_model::{
     HostName, Params, ScoreName,
     delivery::{AttemptKey, JobPart, SpoolId},
     service::UnitOrder,
+    tree::TreePlace,
 };
 use orchestra_units::{RunId, UnitKey};
 
@@ -33,14 +34,22 @@ pub(crate) struct Surroundings {
     pub(crate) player: HostName,
 }
 
+/// An attempt, and what its environment tells it.
+pub(crate) struct AttemptOf<'a> {
+    pub(crate) key: AttemptKey,
+    pub(crate) part: &'a JobPart,
+    /// Where its task is in its tree, if its job has one.
+    pub(crate) tree: Option<&'a TreePlace>,
+    pub(crate) runner: &'a Runner,
+}
+
 /// The environment of one attempt, `KEY=VALUE` each.
 pub(crate) fn of_attempt(
     surroundings: &Surroundings,
-    key: AttemptKey,
-    part: &JobPart,
+    of: &AttemptOf<'_>,
     scores_dir: &Path,
-    runner: &Runner,
 ) -> Result<Vec<CString>, NulError> {
+    let AttemptOf { key, part, tree, runner } = *of;
     let mut all = marks(surroundings.spool, key);
     let mut set = |name: &str, value: &[u8]| all.push([name.as_bytes(), b"=", value].concat());
     set("PATH", PATH.as_bytes());
@@ -52,10 +61,28 @@ pub(crate) fn of_attempt(
     set("ORC_SCORE", part.score.as_str().as_bytes());
     set("ORC_SCORE_DIR", scores_dir.as_os_str().as_bytes());
     set("ORC_AUDIENCE", part.audience.as_str().as_bytes());
+    if let Some(tree) = tree {
+        for (name, value) in of_tree(tree) {
+            set(name, value.as_bytes());
+        }
+    }
     for (key, value) in part.params.iter() {
         set(&format!("ORC_{key}"), value.as_bytes());
     }
     all.into_iter().map(CString::new).collect()
+}
+
+/// What a score is told of its place in a tree. Lists of hosts are separated by blanks.
+fn of_tree(tree: &TreePlace) -> [(&'static str, String); 5] {
+    let names =
+        |hosts: &[HostName]| hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(" ");
+    [
+        ("ORC_TREE_PARENT", tree.parent.to_string()),
+        ("ORC_TREE_ANCESTORS", names(&tree.ancestors)),
+        ("ORC_TREE_ROOT", names(&tree.root)),
+        ("ORC_TREE_DEPTH", tree.depth.to_string()),
+        ("ORC_TREE_CHILDREN", names(&tree.children)),
+    ]
 }
 
 /// A run of a unit, and what its environment tells it.

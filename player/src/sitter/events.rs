@@ -5,10 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use orchestra_link::ipc::ToSitter;
-use orchestra_model::{
-    Millis,
-    delivery::{AgentSession, AttemptKey, JobPart, Refusal},
-};
+use orchestra_model::delivery::{AgentSession, Refusal};
 use orchestra_spool::{Input, Plan};
 use rustix::{
     io::Errno,
@@ -25,7 +22,7 @@ use super::{
     procfs::Stat,
     scores::Scores,
     signals::Event,
-    start::{self, Admitted},
+    start::{self, Admitted, Ordered},
     sys,
     unit::UnitCommand,
 };
@@ -299,7 +296,7 @@ impl Sitter {
                 return self.cancel_order(key, Input::Cancelled { term, order, key, mac });
             }
             Kind::Acknowledge { key, order } => Input::Acknowledged { term, key, order },
-            Kind::Order { number, key, timeout, mac, instance, part } => {
+            Kind::Order { number, key, timeout, mac, instance, tree, part } => {
                 let admitted = match (self.stop_at, part) {
                     (Some(_), _) => Err(Refusal::Stopping),
                     (None, Err(why)) => Err(why),
@@ -310,7 +307,7 @@ impl Sitter {
                                 UnitCommand { term, order, key, mac, instance, part, job };
                             return self.order_unit(&command);
                         }
-                        self.admit(key, timeout, part)
+                        self.admit(Ordered { key, timeout, part, tree })
                     }
                 };
                 let admission = admitted.map(|(plan, admitted)| {
@@ -324,20 +321,7 @@ impl Sitter {
         self.spool.handle(input);
     }
 
-    fn admit(
-        &mut self,
-        key: AttemptKey,
-        timeout: Option<Millis>,
-        part: Arc<JobPart>,
-    ) -> Result<(Plan, Admitted), Refusal> {
-        start::admit(
-            &self.config,
-            &self.scores,
-            &mut self.users,
-            self.cgroups.as_ref(),
-            key,
-            timeout,
-            part,
-        )
+    fn admit(&mut self, ordered: Ordered) -> Result<(Plan, Admitted), Refusal> {
+        start::admit(&self.config, &self.scores, &mut self.users, self.cgroups.as_ref(), ordered)
     }
 }

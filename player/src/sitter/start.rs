@@ -18,6 +18,7 @@ use orchestra_model::{
     Millis, ScoreName, Timestamp,
     delivery::{AttemptKey, JobPart, Refusal},
     score::ScoreSpec,
+    tree::TreePlace,
 };
 use orchestra_spool::{BootId, Plan, ProcessMark};
 use orchestra_units::UnitKey;
@@ -30,7 +31,7 @@ use super::{
     attempt::{self, Attempt, Main, Phase, Streams, Told},
     cgroup::{Cgroups, Door, Leaf},
     clock::{self, BootMillis},
-    environment::{self, Surroundings},
+    environment::{self, AttemptOf, Surroundings},
     launcher::{Born, Keep, LaunchError, Launchers, NotSent, Ready, Request, TapOf},
     limits::{LimitError, MissingControllers},
     poll::{Poller, Token},
@@ -48,7 +49,19 @@ use crate::config::Config;
 pub(crate) struct Admitted {
     score: Score,
     part: Arc<JobPart>,
+    tree: Option<Arc<TreePlace>>,
     pub(crate) runner: Runner,
+}
+
+/// What an order asks for.
+#[derive(Debug)]
+pub(crate) struct Ordered {
+    pub(crate) key: AttemptKey,
+    /// The attempt's timeout, if the job asks for less than the score allows.
+    pub(crate) timeout: Option<Millis>,
+    pub(crate) part: Arc<JobPart>,
+    /// Where the task is in its tree, if its job has one.
+    pub(crate) tree: Option<Arc<TreePlace>>,
 }
 
 /// Decides how an order would be run.
@@ -57,10 +70,9 @@ pub(crate) fn admit(
     scores: &Scores,
     users: &mut Users,
     cgroups: Option<&Cgroups>,
-    key: AttemptKey,
-    timeout: Option<Millis>,
-    part: Arc<JobPart>,
+    ordered: Ordered,
 ) -> Result<(Plan, Admitted), Refusal> {
+    let Ordered { key, timeout, part, tree } = ordered;
     let score = scores.get(&part.score).map_err(unavailable)?;
     let spec = Arc::clone(&score.spec);
     spec.check(&part.params).map_err(|why| Refusal::Parameters(why.to_string()))?;
@@ -73,7 +85,7 @@ pub(crate) fn admit(
         exclusive: spec.exclusive,
         cgroup: cgroups.and_then(|cgroups| cgroups.path_of(key)),
     };
-    Ok((plan, Admitted { score, part, runner }))
+    Ok((plan, Admitted { score, part, tree, runner }))
 }
 
 /// Who a score runs as.
@@ -314,9 +326,9 @@ impl Stage<'_> {
         admitted: &Admitted,
         leaf: Option<&Leaf>,
     ) -> Result<Prepared, StartError> {
-        let Admitted { score, part, runner } = admitted;
-        let scores_dir = &self.config.scores_dir;
-        let environment = environment::of_attempt(self.surroundings, key, part, scores_dir, runner);
+        let Admitted { score, part, tree, runner } = admitted;
+        let of = AttemptOf { key, part, tree: tree.as_deref(), runner };
+        let environment = environment::of_attempt(self.surroundings, &of, &self.config.scores_dir);
         let environment = environment.map_err(StartError::Environment)?;
         let name = CString::new(plan.score.as_str()).map_err(StartError::Environment)?;
         let program = score.image.open().map_err(StartError::Score)?;

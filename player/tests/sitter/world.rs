@@ -487,6 +487,7 @@ impl World {
             mac: Bytes::new(),
             ordinal: instance.0,
             placement: instance.1,
+            tree: None,
         }));
     }
 

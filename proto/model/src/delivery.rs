@@ -14,6 +14,7 @@ use crate::{
     score::Offers,
     service::{Instance, Room, UnitJob, UnitReport},
     time::{Millis, Timestamp},
+    tree::TreePlace,
 };
 
 /// Declares a random 128-bit id that prints as hex.
@@ -390,7 +391,7 @@ impl<End> Report<End> {
 }
 
 /// The small part of an order; the job part (score, parameters, names) is sent once a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Its number for this player.
     pub number: OrderNumber,
@@ -400,6 +401,8 @@ pub struct Order {
     pub timeout: Option<Millis>,
     /// The instance on this player, where the job is about units.
     pub instance: Option<Instance>,
+    /// Where the task is in its tree, where the job has one.
+    pub tree: Option<Arc<TreePlace>>,
 }
 
 /// Who runs what for whom, as the sitter needs it: the job part of an order, decoded.

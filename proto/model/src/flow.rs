@@ -11,6 +11,7 @@ use crate::{
     quantity::Quantity,
     service::UnitJob,
     time::Millis,
+    tree::TreeSpec,
 };
 
 /// A flow: slots in order. Valid when [`FlowSpec::check`] passed.
@@ -76,6 +77,9 @@ pub struct JobSpec {
     /// What its tasks ask of the units of a service; `None`: each runs the score once. Only the
     /// conductor's own flows have it.
     pub unit: Option<Arc<UnitJob>>,
+    /// Each of its tasks fetches from a host that has ended already; `None`: they have nothing to do
+    /// with each other.
+    pub tree: Option<Arc<TreeSpec>>,
 }
 
 /// All hosts of the set, or one of them.
@@ -142,6 +146,7 @@ impl JobSpec {
             sequence_on_failure: SequenceOnFailure::Wait,
             unthrottled: false,
             unit: None,
+            tree: None,
         }
     }
 }
@@ -244,8 +249,10 @@ impl JobSpec {
             Some("retries is above 1000")
         } else if self.targets.len() > limits::HOSTSET_BYTES {
             Some("targets is longer than 4 MiB")
+        } else if self.unit.is_some() {
+            self.problem_of_units()
         } else {
-            self.unit.as_ref().and_then(|_| self.problem_of_units())
+            self.tree.as_deref().and_then(|tree| self.problem_of_tree(tree))
         }
     }
 
@@ -257,8 +264,21 @@ impl JobSpec {
             Some("retries makes no sense for units: they are restarted by their own rule")
         } else if self.timeout.is_some() {
             Some("timeout makes no sense for units: they have a deadline")
+        } else if self.tree.is_some() {
+            Some("tree makes no sense for units: nothing passes from one to the other")
         } else {
             None
+        }
+    }
+
+    /// The first limit that makes no sense where its tasks follow a tree.
+    fn problem_of_tree(&self, tree: &TreeSpec) -> Option<&'static str> {
+        if self.scope == Scope::One {
+            Some("tree makes no sense where one task runs in all")
+        } else if tree.root.as_ref().is_some_and(|root| root.len() > limits::HOSTSET_BYTES) {
+            Some("tree.root is longer than 4 MiB")
+        } else {
+            tree.problem()
         }
     }
 }
@@ -316,6 +336,20 @@ mod tests {
             let told = problem(wrong).unwrap().to_string();
             assert!(told.contains(word), "{told}");
         }
+    }
+
+    #[test]
+    fn a_tree_is_of_many_hosts() {
+        let tree = Some(Arc::new(TreeSpec::default()));
+        let problem = |job: JobSpec| {
+            FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] }.check().err()
+        };
+        assert_eq!(problem(JobSpec { tree: tree.clone(), ..job("a") }), None);
+        let one = problem(JobSpec { tree, scope: Scope::One, ..job("a") });
+        assert!(one.unwrap().to_string().contains("tree"));
+        let none = Some(Arc::new(TreeSpec { branches: 0, ..TreeSpec::default() }));
+        let told = problem(JobSpec { tree: none, ..job("a") });
+        assert!(told.unwrap().to_string().contains("branches"));
     }
 
     #[test]

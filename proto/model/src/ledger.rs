@@ -13,6 +13,7 @@ use crate::{
     state::{TaskState, WaitReason},
     status::Absence,
     time::Timestamp,
+    tree::Parent,
 };
 
 /// A cell: its limit, who holds it, who waits for it.
@@ -68,6 +69,16 @@ pub struct Explanation {
     pub given_up: Option<Timestamp>,
 }
 
+/// Whom a host would serve in a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    pub job: JobName,
+    /// Who serves.
+    pub parent: Parent,
+    /// Who is served.
+    pub children: HostSet,
+}
+
 /// What a submission would do, if every task succeeded at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forecast {
@@ -83,6 +94,8 @@ pub struct Forecast {
     pub drained: HostSet,
     /// Targets that no limit holds back.
     pub free: HostSet,
+    /// Who is planned to serve whom, job by job, nearest to the root first.
+    pub serving: Vec<Serving>,
 }
 
 /// What is known of a job's score on its targets.

@@ -34,6 +34,7 @@ pub mod status;
 pub mod thresholds;
 pub mod time;
 pub mod tls;
+pub mod tree;
 pub mod vitals;
 mod whole;
 

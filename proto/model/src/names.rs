@@ -172,6 +172,9 @@ pub const RESERVED_KEYS: [&str; 18] = [
     "STATE_DIR",
 ];
 
+/// What Orchestra's own variables of trees begin with, behind `ORC_`; refused as well.
+pub const TREE_KEYS: &str = "TREE_";
+
 /// Cuts an unchecked text to what an error message can bear.
 fn shortened(text: &str) -> String {
     const SHOWN: usize = 80;
@@ -329,7 +332,7 @@ fn check_key(text: &str) -> Result<(), &'static str> {
     if first.is_ascii_digit() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Err("a key is letters, digits and '_', and does not start with a digit");
     }
-    if RESERVED_KEYS.contains(&text) {
+    if RESERVED_KEYS.contains(&text) || text.starts_with(TREE_KEYS) {
         return Err("Orchestra sets this one itself");
     }
     Ok(())
@@ -404,6 +407,7 @@ mod tests {
             assert!(ParamKey::new(key).is_err(), "{key}");
             assert!(ParamKey::new(&key.to_lowercase()).is_ok(), "{key}");
         }
+        assert!(ParamKey::new("TREE_PARENT").is_err() && ParamKey::new("TREE").is_ok());
     }
 
     #[test]

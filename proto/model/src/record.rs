@@ -22,6 +22,7 @@ use crate::{
     status::Counts,
     thresholds::Thresholds,
     time::{Millis, Timestamp},
+    tree::Parent,
 };
 
 /// One thing to write or remove.
@@ -61,6 +62,8 @@ pub enum Record {
     Job(JobRecord),
     /// A piece of a job's host set. Key: job, index.
     Targets(TargetsChunk),
+    /// A piece of the hosts of a job's tree. Key: job, index.
+    Tree(TreeChunk),
     /// A job's parameters. Key: job.
     Params(ParamsRecord),
     /// A task that something happened to. Key: job, index.
@@ -238,6 +241,17 @@ pub struct TargetsChunk {
     pub text: Arc<str>,
 }
 
+/// A piece of the hosts of a job's tree, as [`TreeShape::to_text`](crate::tree::TreeShape::to_text)
+/// tells them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreeChunk {
+    pub job: JobId,
+    /// Which piece, from 0.
+    pub index: u32,
+    /// At most [`CHUNK_BYTES`]; the pieces in order are the text.
+    pub text: Arc<str>,
+}
+
 /// A job's parameters, kept apart because they are erased when the flow ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamsRecord {
@@ -284,6 +298,8 @@ pub struct TaskRecord {
     /// Which of its flow's changes this is, from 1: what a reader of the flow's events has not heard
     /// has a higher number than what it has. 0 in what the previous release wrote.
     pub change: u64,
+    /// Who serves the newest attempt; `None` where none was sent, or the job has no tree.
+    pub parent: Option<Parent>,
 }
 
 /// What an attempt means for the cells of its host. Decided when it is sent, from what the player

@@ -126,6 +126,8 @@ kebab_enum!(
         Paused = "paused",
         /// Hosts that come before its own, by a deployment's sequence, are not ok yet.
         Sequence = "sequence",
+        /// No host that has what it fetches can serve it at the moment.
+        Parent = "parent",
         /// A cell of its host is full: as many hosts are busy or down there as may be.
         Cell = "cell",
         /// Somebody drained its player.

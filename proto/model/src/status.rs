@@ -13,6 +13,7 @@ use crate::{
     score::ScoreOffer,
     state::{FlowState, JobState, TaskState, WaitReason},
     time::{Millis, Timestamp},
+    tree::Parent,
 };
 
 /// Tasks of a job by state.
@@ -264,6 +265,8 @@ pub struct TaskStatus {
     pub last_line: Option<Arc<str>>,
     /// That its player is not attached, while it is in flight or waits for the player.
     pub absence: Option<Absence>,
+    /// Who serves the newest attempt; `None` where none was sent, or the job has no tree.
+    pub parent: Option<Parent>,
 }
 
 /// A change that somebody who waits wants to hear of.

@@ -89,6 +89,7 @@ impl Reference {
         close(WaitReason::Window, job.in_flight() >= rules::window(job.spec.parallel, job.total()));
         close(WaitReason::Quorum, !job.quorum_met);
         close(WaitReason::Canary, index >= job.canary() as usize && !self.is_canary_over(job));
+        close(WaitReason::Parent, self.is_unserved(job, index));
         let task = &job.tasks[index];
         close(WaitReason::RetryDelay, self.is_delayed(job, task) && !task.was_due);
         closed
@@ -107,6 +108,9 @@ impl Reference {
         let mut closed = self.closed_for_all(id, index);
         if self.is_delayed(job, task) {
             closed.insert(WaitReason::RetryDelay);
+        }
+        if self.may_expect(job) {
+            closed.insert(WaitReason::Parent);
         }
         let candidates = self.candidates(job, task, index);
         let mut there = BTreeSet::new();
@@ -313,6 +317,14 @@ impl Reference {
         let task = &job.tasks[index];
         if index >= job.canary() as usize && !self.is_canary_over(job) {
             // It hopes with the canary, if that is not lost.
+            return Hope::None;
+        }
+        if self.may_expect(job) {
+            // Whether it waits for those who may come back hangs on when it was looked at.
+            return Hope::Unclear;
+        }
+        if self.is_unserved(job, index) {
+            // It hopes with those that are to serve it.
             return Hope::None;
         }
         let hopes: Vec<Hope> = self

@@ -125,6 +125,9 @@ impl Reference {
             if state != TaskState::Waiting {
                 continue;
             }
+            let is_open = job.state == JobState::Running && !job.is_doomed();
+            let is_orphan = is_open && job.is_to_be_skipped(index);
+            assert!(!is_orphan, "task {index} of {id} is an orphan, and not skipped");
             let closed = self.stopped_by(id, index);
             assert!(!closed.is_empty(), "task {index} of {id} could start: {:?}", told.reason);
             let reason = told.reason.unwrap();

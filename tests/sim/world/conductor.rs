@@ -24,6 +24,7 @@ use orchestra_model::{
     flow::FlowSpec,
     proof::Proof,
     record::{HoldRecord, Op, Record},
+    tree::TreeShape,
 };
 use orchestra_store::{
     ATOMIC_OPS, CommitError, Fault, Flushed, MemoryDisk, MemoryStore, Reader, Store, WriteAhead,
@@ -93,6 +94,8 @@ impl Conductor {
         for record in reader.live_flows().unwrap() {
             let jobs = reader.jobs(record.id).unwrap().into_iter().map(|record| RecoveredJob {
                 targets: HostSet::parse_plain(&reader.targets(record.id).unwrap().unwrap())
+                    .unwrap(),
+                tree: TreeShape::from_text(&reader.tree(record.id).unwrap().unwrap_or_default())
                     .unwrap(),
                 params: reader.params(record.id).unwrap().unwrap_or_default(),
                 tasks: reader.tasks(record.id, None, usize::MAX).unwrap(),

@@ -9,6 +9,7 @@ use orchestra_model::{
     names::{AppName, DeploymentName, EnvType, EnvValue},
     score::ScoreSpec,
     service::{Instance, Ordinal, Placement, ServiceVersion, UnitJob, Upkeep, Wanted},
+    tree::{Advance, Orphans, TreeShape, TreeSpec},
 };
 
 use super::units::SERVICES;
@@ -130,6 +131,7 @@ pub(crate) fn flow(
             if has_services && chance.percent(35) {
                 ask_of_units(chance, &mut job, &set);
             }
+            job.tree = tree(chance, hosts, &job, &set);
             jobs.push(job);
             sets.push(set);
         }
@@ -137,6 +139,45 @@ pub(crate) fn flow(
         targets.push(sets);
     }
     (FlowSpec { name: None, slots }, targets)
+}
+
+/// Now and then a tree.
+fn tree(
+    chance: &Chance,
+    hosts: &[HostName],
+    job: &JobSpec,
+    targets: &HostSet,
+) -> Option<Arc<TreeSpec>> {
+    // By chances of its own, so that jobs without a tree are as they would be without trees.
+    let mut chance = Chance::new(chance.clone().next());
+    if job.unit.is_some() || job.scope == Scope::One || !chance.percent(30) {
+        return None;
+    }
+    let others: Vec<HostName> =
+        hosts.iter().filter(|host| !targets.contains(host)).cloned().collect();
+    let root = chance.maybe(40, |chance| chance.pick(&others).map(ToString::to_string));
+    Some(Arc::new(TreeSpec {
+        branches: chance.between(1, 3) as u32,
+        by: if chance.percent(35) { vec!["parity".into()] } else { Vec::new() },
+        root: root.flatten(),
+        advance: if chance.percent(20) { Advance::Generation } else { Advance::Host },
+        orphans: *chance.pick(&[Orphans::Adopt, Orphans::Root, Orphans::Skip]).unwrap(),
+    }))
+}
+
+/// The hosts of a job's tree, as a conductor would resolve them. The one label that hosts have here is
+/// whether the number in their name is even.
+pub(crate) fn shape(job: &JobSpec, targets: &HostSet) -> Option<TreeShape> {
+    let tree = job.tree.as_deref()?;
+    let root = tree.root.as_deref().map(|root| HostSet::parse_plain(root).unwrap());
+    let root = root.unwrap_or_default();
+    let is_even = |host: &&HostName| host.as_str().ends_with(['0', '2', '4', '6', '8']);
+    let all = targets.union(&root);
+    let (even, odd): (Vec<&HostName>, Vec<&HostName>) = all.iter().partition(is_even);
+    let groups = [even, odd].into_iter().filter(|group| !group.is_empty());
+    let groups = groups.map(|group| HostSet::from_names(group.into_iter().cloned()));
+    let groups = if tree.by.is_empty() { Vec::new() } else { groups.collect() };
+    Some(TreeShape { root, done: HostSet::default(), groups })
 }
 
 /// Makes a job one about the units of a service, on the same hosts.

@@ -199,6 +199,7 @@ impl World {
         let excess = if retry_of.is_some() { Excess::Capped } else { Excess::Refused };
         let note = Note::Submit(request, Box::new(submitted.clone()));
         let may_be_refused = submitted.is_refused() || excess == Excess::Capped;
+        let trees = submitted.trees();
         let Submitted { spec, targets, .. } = submitted;
         let answer =
             self.ask_about(Asked::Submission(request), note, |reply| Input::FlowSubmitted {
@@ -210,6 +211,7 @@ impl World {
                     spec,
                     spec_bytes,
                     targets,
+                    trees,
                     params,
                     retry_of,
                     mac: None,

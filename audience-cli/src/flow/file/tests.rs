@@ -6,6 +6,7 @@ use orchestra_model::{
     names::JobName,
     quantity::Quantity,
     time::Millis,
+    tree::{Advance, Orphans, TreeSpec},
 };
 
 use super::*;
@@ -233,6 +234,39 @@ fn gates_have_their_words_and_bounds() {
         assert!(told(fields).contains(said), "{fields}: {}", told(fields));
     }
     assert_eq!(told("canary: 10%, bake: 0s, retries: 1, retry_delay: 0s, quorum: 0"), "");
+}
+
+#[test]
+fn a_tree_has_its_keys_and_bounds() {
+    let job = |tree: &str| {
+        let text = format!("slots: [{{jobs: [{{score: a, targets: x, tree: {tree}}}]}}]");
+        yaml(&text).map(|flow| flow.spec.slots[0].jobs[0].tree.as_deref().cloned().unwrap())
+    };
+    assert_eq!(job("{}").unwrap(), TreeSpec::default());
+    let whole =
+        "{branches: 4, by: [site, rack], root: 'b1,b2', advance: generation, orphans: skip}";
+    let expected = TreeSpec {
+        branches: 4,
+        by: vec!["site".into(), "rack".into()],
+        root: Some("b1,b2".to_owned()),
+        advance: Advance::Generation,
+        orphans: Orphans::Skip,
+    };
+    assert_eq!(job(whole).unwrap(), expected);
+    for (tree, said) in [
+        ("4", "tree: expected"),
+        ("{branches: 0}", "slot 1, job 1, tree: branches"),
+        ("{branches: 65}", "slot 1, job 1, tree: branches"),
+        ("{advance: level}", "advance: it is host or generation"),
+        ("{orphans: drop}", "orphans: it is adopt, root or skip"),
+        ("{branch: 2}", "did you mean branches?"),
+        ("{by: [a, a]}", "job a: tree.by names a label twice"),
+    ] {
+        let told = job(tree).unwrap_err().render();
+        assert!(told.contains(said), "{tree}: {told}");
+    }
+    let one = yaml("slots: [{jobs: [{score: a, targets: x, scope: one, tree: {}}]}]");
+    assert!(one.unwrap_err().render().contains("job a: tree makes no sense"));
 }
 
 #[test]

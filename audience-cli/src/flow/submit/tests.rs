@@ -2,6 +2,7 @@ use clap::Parser as _;
 use orchestra_model::{
     flow::{OnDoomed, Scope, SequenceOnFailure},
     quantity::Quantity,
+    tree::{Advance, Orphans, TreeSpec},
 };
 
 use super::*;
@@ -92,6 +93,28 @@ fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
     assert_eq!((*slot, *number), (1, 1));
     assert_eq!((params.get("package"), params.get("url")), (Some("x"), Some("a=b")));
     assert_eq!(command.wait.unwrap().wait_timeout, Some(Millis::minutes(10)));
+}
+
+#[test]
+fn a_tree_is_asked_for_by_its_branches() {
+    let words = "pull -w @web --tree 4 --tree-by site,rack --tree-root b1 --tree-advance generation \
+                 --tree-orphans root";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let command = submitted(&words).unwrap();
+    let tree = wanted(&command).submission.spec.slots[0].jobs[0].tree.clone().unwrap();
+    let expected = TreeSpec {
+        branches: 4,
+        by: vec!["site".into(), "rack".into()],
+        root: Some("b1".to_owned()),
+        advance: Advance::Generation,
+        orphans: Orphans::Root,
+    };
+    assert_eq!(*tree, expected);
+    for wrong in ["--tree 0", "--tree 65", "--tree-by site", "--tree 2 --tree-orphans drop"] {
+        let words: Vec<&str> = "pull -w @web".split(' ').chain(wrong.split(' ')).collect();
+        assert!(submitted(&words).is_err(), "{wrong}");
+    }
+    assert!(submitted(&["pull", "--one-of", "@web", "--tree", "2"]).is_err());
 }
 
 /// What it is to submit.

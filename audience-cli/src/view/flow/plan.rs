@@ -15,6 +15,7 @@ use orchestra_model::{
 use orchestra_proto::Planned;
 use serde::Serialize;
 
+use super::tree::{self, PlannedServing};
 use crate::view::{
     Output, Page, Style,
     ledger::{OfHolder, holder_lines},
@@ -60,7 +61,7 @@ fn write(
     spec: &FlowSpec,
     style: Style,
 ) -> io::Result<()> {
-    let Forecast { waves, stuck, awaited, absent, drained, free } = &planned.forecast;
+    let Forecast { waves, stuck, awaited, absent, drained, free, serving } = &planned.forecast;
     for (index, wave) in waves.iter().enumerate() {
         let step = |(job, hosts): &(JobName, HostSet)| format!("{job} {}", hosts.counted());
         let steps: Vec<String> = wave.iter().map(step).collect();
@@ -69,6 +70,7 @@ fn write(
     if waves.is_empty() {
         writeln!(out, "nothing would start")?;
     }
+    tree::planned(out, serving)?;
     for limits in planned.limits.chunk_by(|a, b| a.job == b.job) {
         writeln!(out, "{}: {}", limits[0].job, tell_limits(limits))?;
     }
@@ -162,11 +164,12 @@ struct Plan<'a> {
     refusal: Option<&'a str>,
     limits: Vec<Limit<'a>>,
     remarks: &'a [String],
+    serving: Vec<PlannedServing>,
 }
 
 impl<'a> From<&'a Planned> for Plan<'a> {
     fn from(planned: &'a Planned) -> Self {
-        let Forecast { waves, stuck, awaited, absent, drained, free } = &planned.forecast;
+        let Forecast { waves, stuck, awaited, absent, drained, free, serving } = &planned.forecast;
         let steps = |wave: &'a Vec<(JobName, HostSet)>| wave.iter().map(Step::from).collect();
         Self {
             waves: waves.iter().map(steps).collect(),
@@ -180,6 +183,7 @@ impl<'a> From<&'a Planned> for Plan<'a> {
             refusal: planned.refusal.as_deref(),
             limits: planned.limits.iter().map(Limit::from).collect(),
             remarks: &planned.remarks,
+            serving: serving.iter().map(PlannedServing::from).collect(),
         }
     }
 }

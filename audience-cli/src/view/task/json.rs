@@ -28,6 +28,8 @@ pub(crate) struct Task<'a> {
     ended_at: Option<String>,
     duration_ms: Option<u64>,
     absent: Option<absence::OfTask>,
+    /// Who serves it in a tree; empty for nobody.
+    parent: Option<String>,
     #[serde(flatten)]
     said: Said,
 }
@@ -47,6 +49,7 @@ impl<'a> From<&'a TaskStatus> for Task<'a> {
             ended_at: status.ended_at.map(when),
             duration_ms: duration(status.started_at, status.ended_at),
             absent: status.absence.map(absence::OfTask::from),
+            parent: status.parent.as_ref().map(ToString::to_string),
             said: Said::of(status.end.as_ref().map(|end| ReadEnd::from(end).whole)),
         }
     }
@@ -115,7 +118,7 @@ mod tests {
                 "id": "42.1.1@db3", "host": "db3", "state": "failed", "reason": null,
                 "detail": null, "attempt": 2, "exit": 3, "signal": null,
                 "started_at": "2025-11-21T08:00:01Z", "ended_at": "2025-11-21T08:00:03.5Z",
-                "duration_ms": 2500, "absent": null, "response": {"k": "v"},
+                "duration_ms": 2500, "absent": null, "parent": null, "response": {"k": "v"},
                 "stdout": {"head": "out\n", "tail": "", "bytes": 4, "truncated": false},
                 "stderr": {"head": "a\u{fffd}", "tail": "z", "bytes": 100, "truncated": true},
                 "unreadable": null,

@@ -124,6 +124,7 @@ impl Fleet {
             targets: vec![vec![hosts; jobs.len()]],
             spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs }] },
             spec_bytes: [].into(),
+            trees: BTreeMap::new(),
             params: BTreeMap::new(),
             retry_of: None,
             mac: None,

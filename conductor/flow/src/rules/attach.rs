@@ -220,11 +220,11 @@ impl Engine {
             };
             let (known, cancelled, timeout) =
                 (job.task(task.index), job.is_to_be_killed(), job.spec().timeout);
-            let instance = job.instance(task.index);
+            let (instance, tree) = (job.instance(task.index), self.tree_place(job, task.index));
             let (key, order) = (known.key(self.store, task.job()), known.order);
             let command = match cancelled {
                 true => Command::Cancel { key, order },
-                false => Command::Order(Order { number: order, key, timeout, instance }),
+                false => Command::Order(Order { number: order, key, timeout, instance, tree }),
             };
             if gone.is_some() {
                 self.finish(task, TaskState::Lost, gone);

@@ -39,6 +39,7 @@ impl Engine {
                 }
                 Some(Deadline::Returned) => {
                     self.flows.note_all_changed(|_, _| true);
+                    self.await_all_servers();
                 }
             }
         }
@@ -48,6 +49,7 @@ impl Engine {
     pub(crate) fn await_return(&mut self) {
         self.returning_until = self.now.after(RETURN);
         self.deadlines.insert(self.returning_until, Deadline::Returned);
+        self.await_all_servers();
     }
 
     /// The moment at which a waiting task is given up, if its job began at `started_at` and its

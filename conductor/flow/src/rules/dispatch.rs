@@ -64,6 +64,9 @@ impl Engine {
             self.stand_in_line(task, cell);
         } else {
             match self.roster[player].newcomer_gate(&kind, task, self.roster.ledger()) {
+                None if job.awaits_server(index) => {
+                    self.flows.change(id, |job| job.await_server(index));
+                }
                 None => self.start(task, player),
                 Some(gate) => self.park(task, player, kind, gate),
             }
@@ -168,7 +171,8 @@ impl Engine {
             let index = job.index_of(entry.index);
             let is_wanted = job.may_start() && job.window_is_open();
             let gate = self.gate_before(job, index, player);
-            if is_wanted && gate.is_none() {
+            let is_unserved = job.awaits_server(index);
+            if is_wanted && gate.is_none() && !is_unserved {
                 self.start(entry, player);
                 continue;
             }
@@ -185,6 +189,8 @@ impl Engine {
                 } else {
                     self.stand_in_line(entry, cell);
                 }
+            } else {
+                self.flows.change(id, |job| job.await_server(index));
             }
         }
     }
@@ -227,6 +233,7 @@ impl Engine {
             return self.inconsistent(id.flow, "a player was chosen that is not there");
         };
         let (was_parked, is_one_of) = (job.is_parked(task.index), job.is_one_of());
+        let bound = job.server_for(task.index);
         let player = &self.roster[ix];
         let impact = player.impact(job.kind());
         let (timeout, time_limit) = (job.spec().timeout, player.time_limit(job.spec()).into());
@@ -234,16 +241,17 @@ impl Engine {
         let number = self
             .roster
             .change(ix, |player| player.issue_order(task, queued_as, job.kind(), returns, now));
-        let sending = Sending { order: number, impact, time_limit, forgotten, now };
+        let sending = Sending { order: number, impact, time_limit, forgotten, bound, now };
         self.flows.change(id, |job| job.send(task.index, entry.index, sending));
         self.put(self.roster[ix].record());
         let Some(job) = self.flows.job(id) else {
             return self.inconsistent(id.flow, "a task was sent of a job that is not there");
         };
         let known = job.task(task.index);
-        let instance = job.instance(task.index);
-        let order = Order { number, key: known.key(store, id), timeout, instance };
-        let sent = known.record(task, self.roster[ix].host(), change);
+        let (instance, tree) = (job.instance(task.index), self.tree_place(job, task.index));
+        let order = Order { number, key: known.key(store, id), timeout, instance, tree };
+        let parent = self.parent_of(job, task.index);
+        let sent = known.record(task, self.roster[ix].host(), change, parent);
         self.put(sent);
         self.send(ix, session, Command::Order(order));
         if was_parked {

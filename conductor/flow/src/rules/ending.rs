@@ -29,8 +29,9 @@ impl Engine {
         let Some(job) = self.job(task.job()) else {
             return self.inconsistent(task.job().flow, "a task that ends is of no job");
         };
-        let was = job.state_of(index);
-        match job.player_of(index) {
+        let (was, has_tree) = (job.state_of(index), job.tree().is_some());
+        let player = job.player_of(index);
+        match player {
             _ if was.is_final() => return,
             Some(player) if was.is_in_flight() => self.release(task, player, Left::of(state)),
             _ => {
@@ -38,7 +39,15 @@ impl Engine {
                 self.forget_return(task);
             }
         }
-        self.flows.change(task.job(), |job| job.finish(index, state, detail, now));
+        let can_serve = has_tree && player.is_some_and(|player| self.roster[player].can_serve());
+        self.flows.change(task.job(), |job| {
+            job.finish(index, state, detail, now);
+            // In the same step, or a task that waits would find that nobody serves.
+            job.set_serves(index, can_serve);
+        });
+        if has_tree && state != TaskState::Ok {
+            self.note_orphans(task);
+        }
         self.tell_task(task);
         self.step_in_line(task, was, state);
     }
@@ -122,7 +131,8 @@ impl Engine {
         // A one-of task that ended without a chosen player is filed under the first host of its
         // job.
         let player = job.player_of(task.index).or_else(|| job.targets().first().copied())?;
-        Some(job.task(task.index).record(task, self.roster.host(player), change))
+        let parent = self.parent_of(job, task.index);
+        Some(job.task(task.index).record(task, self.roster.host(player), change, parent))
     }
 
     /// The event about a task. A one-of task without a chosen player has one only when it ends.

@@ -81,6 +81,7 @@ mod tests {
             spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![spec] }] },
             spec_bytes: Arc::from([]),
             targets: vec![vec![hosts.clone()]],
+            trees: BTreeMap::new(),
             params: BTreeMap::new(),
             retry_of: None,
             mac: None,

@@ -12,6 +12,7 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, SlotSpec},
     record::{FlowRecord, HoldRecord, JobRecord, PlayerRecord, Record, Recovered, TaskRecord},
     thresholds::Thresholds,
+    tree::TreeShape,
 };
 
 use crate::{
@@ -69,6 +70,8 @@ pub struct RecoveredJob {
     pub record: JobRecord,
     /// Its resolved host set.
     pub targets: HostSet,
+    /// The hosts of its tree, if it has one.
+    pub tree: TreeShape,
     /// Its parameters.
     pub params: Params,
     /// Its tasks that have records, in order.
@@ -108,6 +111,7 @@ impl Engine {
             deadlines: Deadlines::default(),
             returning_until: Timestamp(0),
             gathering: BTreeSet::new(),
+            orphans: VecDeque::new(),
             effects: VecDeque::new(),
             stale: recovery.doubt,
         };
@@ -140,13 +144,16 @@ impl Engine {
     }
 
     fn restore_job(&mut self, spec: JobSpec, job: RecoveredJob, is_paused: bool) -> Job {
-        let RecoveredJob { record, targets, params, tasks } = job;
-        let players = targets.iter().map(|host| self.roster.intern(host)).collect();
+        let RecoveredJob { record, targets, tree, params, tasks } = job;
+        let players: Arc<[PlayerIx]> =
+            targets.iter().map(|host| self.roster.intern(host)).collect();
         let hosts = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         let before = || Thresholds::before_they_were_kept(&spec, hosts);
         let thresholds = record.thresholds.as_deref().copied().unwrap_or_else(before);
         let shown = shown(&targets.to_string());
-        let mut job = Job::new(record.id, spec, params, players, shown, thresholds);
+        let tree = self.make_tree(&spec, &players, &tree);
+        let job = Job::new(record.id, spec, params, players, shown, thresholds);
+        let mut job = job.with_tree(tree);
         let untouched = record.untouched;
         job.restore(record, is_paused);
         for record in tasks {
@@ -166,7 +173,8 @@ impl Engine {
         let is_bound = job.is_one_of() && task.sent_at.get().is_some();
         let place = is_bound.then(|| job.targets().iter().position(is_host)).flatten();
         let chosen = place.and_then(|place| u32::try_from(place).ok());
-        job.restore_task(record.index, task, chosen);
+        let bound = record.parent.as_ref().and_then(|parent| self.bound_to(job, parent));
+        job.restore_task(record.index, task, chosen, bound);
         let Some(player) = job.player_of(record.index) else { return };
         let task = job.task(record.index);
         self.roster.change(player, |player| {
@@ -271,6 +279,7 @@ impl Engine {
         for job in open {
             self.delay_again(job);
             self.await_quorum(job);
+            self.begin_tree(job);
             self.flows.queue(job);
             self.flows.note_changed(job);
         }

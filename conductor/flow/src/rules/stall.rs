@@ -15,7 +15,7 @@ use crate::{
     Engine,
     ids::{PlayerIx, TaskKind},
     rules::inconsistency::gone,
-    tables::job::Job,
+    tables::{job::Job, tree::Tree},
 };
 
 impl Engine {
@@ -37,6 +37,7 @@ impl Engine {
         let moves = job.is_queued()
             || job.counts().in_flight() > 0
             || job.delayed() > 0
+            || job.tree().is_some_and(Tree::is_held)
             || job.absent() > 0
             || !job.ready().is_empty()
             || job.cursor() < job.admitted();

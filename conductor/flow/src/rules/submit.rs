@@ -7,7 +7,9 @@ use orchestra_model::{
     delivery::RequestId,
     flow::{JobSpec, Scope, SlotSpec},
     proof::Mac,
-    record::{CHUNK_BYTES, FlowRecord, Impact, ParamsRecord, Record, SpecChunk, TargetsChunk},
+    record::{
+        CHUNK_BYTES, FlowRecord, Impact, ParamsRecord, Record, SpecChunk, TargetsChunk, TreeChunk,
+    },
     thresholds::Thresholds,
 };
 
@@ -68,6 +70,7 @@ impl Engine {
         check_units(&submission)?;
         let thresholds = resolve_limits(&submission)?;
         self.check_conflicts(&submission)?;
+        self.check_trees(&submission)?;
 
         self.next_flow = id.next();
         self.put(Record::NextFlow(self.next_flow));
@@ -80,6 +83,7 @@ impl Engine {
             by_keeper,
             spec,
             targets,
+            mut trees,
             mut params,
             retry_of,
             mac,
@@ -96,10 +100,16 @@ impl Engine {
                 let params = params.remove(&(slot, job.job)).unwrap_or_default();
                 let folded = hosts.to_string();
                 self.put_targets(job, &folded);
+                let tree = trees.remove(&(slot, job.job)).filter(|_| spec.tree.is_some());
+                if let Some(tree) = &tree {
+                    self.put_tree(job, &tree.to_text());
+                }
+                let tree = self.make_tree(&spec, &players, &tree.unwrap_or_default());
                 if !params.is_empty() {
                     self.put(Record::Params(ParamsRecord { job, params: params.clone() }));
                 }
                 let job = Job::new(job, spec, params, players, shown(&folded), thresholds);
+                let job = job.with_tree(tree);
                 self.put(job.record());
                 jobs.push(job);
             }
@@ -183,6 +193,14 @@ impl Engine {
         }
     }
 
+    fn put_tree(&mut self, job: JobId, text: &str) {
+        // Such a text is ASCII too.
+        for (index, chunk) in (0..).zip(text.as_bytes().chunks(CHUNK_BYTES)) {
+            let text = String::from_utf8_lossy(chunk).as_ref().into();
+            self.put(Record::Tree(TreeChunk { job, index, text }));
+        }
+    }
+
     /// Begins those jobs of the flow's present slot that have not begun.
     pub(crate) fn begin_slot(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else {
@@ -194,6 +212,7 @@ impl Engine {
         for job in jobs {
             // All players of the job may have been removed meanwhile.
             self.shift_job(job, JobState::Running);
+            self.begin_tree(job);
             self.await_quorum(job);
         }
         self.update_flow(id);

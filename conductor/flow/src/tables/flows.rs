@@ -5,7 +5,7 @@
 //! [`PAGE`] successive numbers, most of which are mostly taken. A page in which no flow lives is
 //! dropped, so a flow that lives long, among millions that have ended, costs one page.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use orchestra_model::{FlowId, JobId, JobState, Timestamp, record::Record, status::Event};
 
@@ -28,6 +28,8 @@ pub(crate) struct Flows {
     /// Jobs whose parked tasks start as soon as their players let them. A job whose window has
     /// closed since may still be among them.
     open: Few<JobId>,
+    /// Jobs that have a tree and have begun.
+    trees: BTreeSet<JobId>,
 }
 
 /// The living flows of successive numbers.
@@ -90,7 +92,7 @@ impl Flows {
             return None;
         }
         let result = change(job);
-        let FollowUps { turn, evaluation, window } = job.take_follow_ups();
+        let FollowUps { turn, evaluation, window, servers: _ } = job.take_follow_ups();
         if evaluation || job.is_stuck() {
             self.changed.insert(id);
         }
@@ -125,8 +127,19 @@ impl Flows {
             self.changed.insert(id);
         } else if to.is_final() {
             self.open.remove(id);
+            self.trees.remove(&id);
         }
         Some(shifted)
+    }
+
+    /// Jobs that have a tree and have begun.
+    pub(crate) fn trees(&self) -> &BTreeSet<JobId> {
+        &self.trees
+    }
+
+    /// Notes that a job that has a tree has begun.
+    pub(crate) fn note_tree(&mut self, id: JobId) {
+        self.trees.insert(id);
     }
 
     /// Notes whether a job is stuck. Returns whether that is news.

@@ -18,6 +18,7 @@
 
 pub(crate) mod change;
 mod restore;
+mod tree;
 mod waits;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -36,6 +37,7 @@ use crate::{
     tables::{
         task::{Parked, Task, UNTOUCHED},
         tasks::Tasks,
+        tree::Tree,
     },
 };
 
@@ -93,6 +95,8 @@ pub(crate) struct Job {
     /// The choice of a one-of job.
     choice: Choice,
     tasks: Tasks,
+    /// Who serves whom, if the job has a tree.
+    tree: Option<Box<Tree>>,
     follow_ups: FollowUps,
 }
 
@@ -105,6 +109,8 @@ pub(in crate::tables) struct FollowUps {
     pub(in crate::tables) evaluation: bool,
     /// The job's window may have closed.
     pub(in crate::tables) window: bool,
+    /// Tasks that wait for a server in the job's tree may need to no longer.
+    pub(in crate::tables) servers: bool,
 }
 
 /// Which player a one-of job runs on.
@@ -189,6 +195,7 @@ impl Job {
             choice: Choice::default(),
             kind: Arc::new(TaskKind::of(&spec)),
             tasks: Tasks::new(total),
+            tree: None,
             follow_ups: FollowUps::default(),
             spec,
         }
@@ -275,6 +282,11 @@ impl Job {
     /// How many tasks wait for hosts that come before theirs.
     pub(crate) fn sequenced(&self) -> u32 {
         self.sequenced
+    }
+
+    /// How many tasks wait for a server in its tree.
+    pub(crate) fn unserved(&self) -> u32 {
+        self.tree.as_deref().map_or(0, Tree::waiting)
     }
 
     /// How many tasks pause before a further attempt.

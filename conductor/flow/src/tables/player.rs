@@ -89,6 +89,8 @@ pub struct Player {
     gates_opened: bool,
     /// Whether a change since then concerns the jobs that have something parked here.
     jobs_concerned: bool,
+    /// Whether its host could serve others in a tree when `Roster::change` last looked.
+    served: bool,
 }
 
 /// What left a host down.
@@ -188,6 +190,7 @@ impl Player {
             parked: Queues::default(),
             gates_opened: false,
             jobs_concerned: false,
+            served: false,
         }
     }
 
@@ -383,6 +386,12 @@ impl Player {
         let is_awaited = || self.member && self.parked_changes().next().is_some();
         let dead = holds && !moves && is_left() && !is_awaited();
         Counted { holds, moves, dead }
+    }
+
+    /// Whether its host can serve others in a tree: it can be reached, and is neither drained nor
+    /// left down.
+    pub(crate) fn can_serve(&self) -> bool {
+        self.attached() && self.member && self.drained.is_none() && self.down.is_none()
     }
 
     /// Everything that is parked here, in no particular order.

@@ -41,6 +41,8 @@ pub struct Roster {
     woken: Few<PlayerIx>,
     /// Jobs that a change of a player concerns, because they have something parked there.
     concerned: Few<JobId>,
+    /// Players whose hosts can serve others in a tree since, or no longer.
+    servers: Few<PlayerIx>,
 }
 
 impl Roster {
@@ -232,6 +234,9 @@ impl Roster {
         if player.take_jobs_concerned() {
             self.concerned.extend(player.parked().map(TaskRef::job));
         }
+        if player.note_can_serve() {
+            self.servers.insert(ix);
+        }
         let before = player.note_counted();
         if player.counted() != before {
             self.recount_cells(ix, before);
@@ -285,6 +290,11 @@ impl Roster {
 
     pub(crate) fn is_woken(&self, ix: PlayerIx) -> bool {
         self.woken.contains(ix)
+    }
+
+    /// Takes out a player whose host can serve others in a tree since, or no longer.
+    pub(crate) fn pop_server(&mut self) -> Option<PlayerIx> {
+        self.servers.pop_first()
     }
 
     /// Takes out a job that a change of a player concerns.

@@ -6,6 +6,7 @@ use orchestra_model::{
     FlowId, HostName, JobId, Millis, TaskState, Timestamp,
     delivery::{AttemptKey, OrderNumber, Outcome, StoreId},
     record::{Impact, Record, TaskRecord},
+    tree::Parent,
 };
 
 /// Refers to a task by its indices. Flow numbers are never used twice, so a reference to a task
@@ -118,6 +119,8 @@ pub(crate) enum Parked {
     Player,
     /// In the queue of a cell whose hosts come before the task's own.
     Sequence,
+    /// Among the tasks of its group that wait for a server in the job's tree.
+    Server,
     /// Nowhere until a deadline: it pauses before a further attempt.
     Delayed,
 }
@@ -169,7 +172,14 @@ impl Task {
         AttemptKey { store, job, attempt: self.attempt }
     }
 
-    pub(crate) fn record(&self, task: TaskRef, host: &HostName, change: u64) -> Record {
+    /// `parent` is who serves the newest attempt, if the job has a tree.
+    pub(crate) fn record(
+        &self,
+        task: TaskRef,
+        host: &HostName,
+        change: u64,
+        parent: Option<Parent>,
+    ) -> Record {
         // `running` follows from what the player says, so it is not worth a write.
         let state = match self.state {
             TaskState::Running => TaskState::Sent,
@@ -193,6 +203,7 @@ impl Task {
             detail: self.detail.as_deref().cloned(),
             time_limit: self.time_limit.get(),
             change,
+            parent,
         })
     }
 

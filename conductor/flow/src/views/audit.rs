@@ -16,6 +16,7 @@ use crate::{
         job::Job,
         player::{Counted, Next},
         task::{Parked, TaskRef},
+        tree::Bound,
     },
 };
 
@@ -119,6 +120,7 @@ impl Engine {
         let id = job.id();
         let mut counts = Counts::default();
         let (mut parked, mut absent, mut sequenced, mut delayed) = (0, 0, 0, 0);
+        let mut unserved = 0;
         let (mut ok, mut failed, mut away) = (0, 0, 0);
         for index in 0..job.total() {
             let (task, place) = (job.task(index), job.place_of(index));
@@ -147,6 +149,7 @@ impl Engine {
             if state != TaskState::Waiting {
                 continue;
             }
+            unserved += u32::from(place == Parked::Server);
             sequenced += u32::from(place == Parked::Sequence);
             delayed += u32::from(place == Parked::Delayed);
             ensure!(
@@ -189,6 +192,11 @@ impl Engine {
             job.delayed()
         );
         ensure!(
+            unserved == job.unserved(),
+            "job {id} counts {} that wait for a server, has {unserved}",
+            job.unserved()
+        );
+        ensure!(
             job.is_closed() || (ok, failed) == (job.canary().ok, job.canary().failed),
             "job {id} counts {:?}, has {ok} ok and {failed} failed",
             job.canary()
@@ -196,7 +204,41 @@ impl Engine {
         let in_flight = counts.in_flight();
         let window = job.thresholds().window;
         ensure!(in_flight <= window, "job {id} has {in_flight} of {window} in flight");
+        self.audit_tree(job)?;
         self.audit_progress(job)
+    }
+
+    /// Checks that a tree counts what its hosts and tasks say, that only hosts which have it serve,
+    /// that they serve no more than they may, and that no task waits beside a server with a free
+    /// place.
+    fn audit_tree(&self, job: &Job) -> Result<(), Violation> {
+        let Some(tree) = job.tree() else { return Ok(()) };
+        let id = job.id();
+        for (index, task) in job.known_tasks() {
+            let is_bound = tree.bound(index).is_some();
+            ensure!(is_bound || task.attempt == 0, "task {index} of {id} was sent and not bound");
+            if let Some(Bound::Node(parent)) = tree.bound(index) {
+                let is_root = tree.roots().first() == job.node_player(parent).as_ref();
+                ensure!(
+                    tree.has(parent) || is_root,
+                    "task {index} of {id} is served by {parent}, which does not have it"
+                );
+            }
+        }
+        if job.is_closed() || !self.flows.trees().contains(&id) {
+            return Ok(());
+        }
+        let (tally, expected) = (tree.tally(), self.expected_tally(job, tree));
+        ensure!(tally == expected, "the tree of {id} counts {tally:?}, has {expected:?}");
+        let most = tally.taken.iter().copied().max().unwrap_or_default();
+        ensure!(most <= tree.branches(), "a host of {id} serves {most}");
+        let is_looked_at = job.is_queued() || !job.window_is_open() || self.stale.is_some();
+        let idler = tree.idler().filter(|_| job.may_start() && !is_looked_at);
+        ensure!(
+            idler.is_none(),
+            "task {idler:?} of {id} waits for a server and need not: {tally:?}"
+        );
+        Ok(())
     }
 
     /// Checks that nothing stands still that could go on.

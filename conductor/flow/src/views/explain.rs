@@ -300,6 +300,7 @@ impl Engine {
                 job.quorum().needed
             ),
             WaitReason::Canary => return self.tell_canary(job),
+            WaitReason::Parent => self.tell_servers(job, hosts),
             WaitReason::RetryDelay => {
                 format!("its next attempt comes in {}", self.tell_delays(job, hosts))
             }

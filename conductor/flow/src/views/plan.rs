@@ -45,6 +45,8 @@ pub struct Overlay {
     deployments: Arc<Deployments>,
     submission: Submission,
     targets: Vec<Target>,
+    /// Hosts that serve in trees and are no targets.
+    origins: Vec<Target>,
     /// Hosts that hold cells, including hosts that the submission does not name.
     holders: Vec<Holder>,
 }
@@ -74,6 +76,11 @@ impl Engine {
         };
         let hosts: Vec<&HostName> = submission.targets.iter().flatten().flatten().collect();
         let hosts: BTreeSet<&HostName> = hosts.into_iter().collect();
+        let shapes = submission.trees.values();
+        let origins: BTreeSet<&HostName> =
+            shapes.flat_map(|shape| shape.root.iter().chain(&shape.done)).collect();
+        let origins = origins.into_iter().filter(|host| !hosts.contains(host));
+        let origins = origins.filter_map(target).collect();
         let targets = hosts.into_iter().filter_map(target).collect();
         let holds = |ix: &PlayerIx| self.roster[*ix].holds();
         let holders = self.roster.indices().filter(holds).map(|ix| self.holder(ix));
@@ -83,6 +90,7 @@ impl Engine {
             deployments: Arc::clone(self.deployments()),
             holders: holders.collect(),
             targets,
+            origins,
             submission,
         }
     }
@@ -103,6 +111,7 @@ impl Overlay {
         forecast.free = self.deployments.cells().unthrottled(&all);
         let mut play = Play::new(&self);
         let flow = play.submit(self.submission)?;
+        forecast.serving = play.engine.planned_serving(flow);
         while play.engine.flows.contains(flow) {
             let orders = play.take_orders();
             if !orders.is_empty() {
@@ -161,7 +170,7 @@ impl Play {
                 doubt: None,
             },
         );
-        for target in &overlay.targets {
+        for target in overlay.targets.iter().chain(&overlay.origins) {
             let ix = engine.roster.intern(&target.host);
             engine.roster.set_member(ix, true);
             let scores = target.scores.clone();

@@ -78,6 +78,7 @@ impl Engine {
             end: None,
             last_line: None,
             absence: self.absence(job, index),
+            parent: self.parent_of(job, index),
         }
     }
 
@@ -119,6 +120,7 @@ impl Engine {
         match parked {
             Parked::Sequence => WaitReason::Sequence,
             Parked::Delayed => WaitReason::RetryDelay,
+            Parked::Server => WaitReason::Parent,
             Parked::Player => self.player_gate(job, index),
             Parked::No if index >= job.admitted() => WaitReason::Canary,
             Parked::No if job.is_one_of() && job.choice().chosen.is_none() => WaitReason::NoPlayer,

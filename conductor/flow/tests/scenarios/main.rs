@@ -30,6 +30,7 @@ mod sequences;
 mod stale;
 mod stalls;
 mod submission;
+mod trees;
 mod units;
 mod verdicts;
 mod windows;

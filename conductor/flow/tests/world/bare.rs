@@ -21,7 +21,7 @@ use orchestra_model::{
     thresholds::Excess,
 };
 
-use super::{SETTINGS, audience, disk::Disk, flow, hosts, player::FakePlayer, submitted};
+use super::{SETTINGS, audience, disk::Disk, flow, hosts, player::FakePlayer, shapes, submitted};
 
 /// The engine with players that take everything.
 #[derive(Clone)]
@@ -148,6 +148,7 @@ impl Bare {
             audience: audience(),
             by_keeper: false,
             targets: spec.slots.iter().map(sets).collect(),
+            trees: shapes(&spec),
             params: BTreeMap::<(u16, u16), Params>::new(),
             spec_bytes: Arc::from([0_u8].as_slice()),
             retry_of: None,

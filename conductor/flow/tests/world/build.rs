@@ -12,6 +12,7 @@ use orchestra_model::{
     service::{
         Instance, Ordinal, Placement, ServiceVersion, UnitJob, Unready, UnwellUnit, Upkeep, Wanted,
     },
+    tree::{Advance, Orphans, TreeShape, TreeSpec},
 };
 
 pub fn host(name: &str) -> HostName {
@@ -59,6 +60,11 @@ pub trait JobExt {
     fn continue_on_failure(self) -> Self;
     fn unthrottled(self) -> Self;
     fn timeout(self, seconds: u64) -> Self;
+    fn tree(self, branches: u32) -> Self;
+    fn rooted(self, root: &str) -> Self;
+    fn grouped(self, groups: &[&str]) -> Self;
+    fn by_generation(self) -> Self;
+    fn orphans(self, orphans: Orphans) -> Self;
     fn unit(self, service: &str, wanted: Wanted) -> Self;
 }
 
@@ -117,6 +123,21 @@ impl JobExt for JobSpec {
     fn timeout(self, seconds: u64) -> Self {
         Self { timeout: Some(Millis::seconds(seconds)), ..self }
     }
+    fn tree(self, branches: u32) -> Self {
+        with_tree(self, |tree| tree.branches = branches)
+    }
+    fn rooted(self, root: &str) -> Self {
+        with_tree(self, |tree| tree.root = Some(root.to_owned()))
+    }
+    fn grouped(self, groups: &[&str]) -> Self {
+        with_tree(self, |tree| tree.by = groups.iter().map(|group| Arc::from(*group)).collect())
+    }
+    fn by_generation(self) -> Self {
+        with_tree(self, |tree| tree.advance = Advance::Generation)
+    }
+    fn orphans(self, orphans: Orphans) -> Self {
+        with_tree(self, |tree| tree.orphans = orphans)
+    }
     fn unit(self, name: &str, wanted: Wanted) -> Self {
         let instance = |(ordinal, _)| Instance { ordinal, placement: Placement(1) };
         let unit = UnitJob {
@@ -130,6 +151,29 @@ impl JobExt for JobSpec {
         };
         Self { unit: Some(Arc::new(unit)), ..self }
     }
+}
+
+fn with_tree(job: JobSpec, change: impl FnOnce(&mut TreeSpec)) -> JobSpec {
+    let mut tree = job.tree.as_deref().cloned().unwrap_or_default();
+    change(&mut tree);
+    JobSpec { tree: Some(Arc::new(tree)), ..job }
+}
+
+/// The hosts of each tree of a flow. Here a label is the host set of those that have it.
+pub fn shapes(spec: &FlowSpec) -> BTreeMap<(u16, u16), TreeShape> {
+    let mut shapes = BTreeMap::new();
+    for (slot, jobs) in (1..).zip(&spec.slots) {
+        for (number, job) in (1..).zip(&jobs.jobs) {
+            let Some(tree) = &job.tree else { continue };
+            let shape = TreeShape {
+                root: tree.root.as_deref().map(hosts).unwrap_or_default(),
+                groups: tree.by.iter().map(|group| hosts(group)).collect(),
+                ..TreeShape::default()
+            };
+            shapes.insert((slot, number), shape);
+        }
+    }
+    shapes
 }
 
 pub fn service(name: &str) -> ServiceName {

@@ -11,6 +11,7 @@ use orchestra_model::{
         EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, Recovered,
         TaskRecord,
     },
+    tree::TreeShape,
 };
 
 pub const STORE: StoreId = StoreId([7; 16]);
@@ -25,6 +26,7 @@ pub struct Disk {
     spec_bytes: BTreeMap<(FlowId, u32), Arc<[u8]>>,
     jobs: BTreeMap<JobId, JobRecord>,
     targets: BTreeMap<(JobId, u32), Arc<str>>,
+    trees: BTreeMap<(JobId, u32), Arc<str>>,
     params: BTreeMap<JobId, Params>,
     tasks: BTreeMap<(JobId, u32), TaskRecord>,
     ends: BTreeMap<(JobId, HostName, u32), EndRecord>,
@@ -94,6 +96,7 @@ impl Disk {
             Record::Targets(chunk) => {
                 drop(self.targets.insert((chunk.job, chunk.index), chunk.text));
             }
+            Record::Tree(chunk) => drop(self.trees.insert((chunk.job, chunk.index), chunk.text)),
             Record::Params(params) => drop(self.params.insert(params.job, params.params)),
             Record::Task(task) => {
                 let before = self.tasks.insert((task.job, task.index), task.clone());
@@ -144,9 +147,11 @@ impl Disk {
 
     fn recovered_job(&self, job: JobId) -> RecoveredJob {
         let pieces = self.targets.range((job, 0)..=(job, u32::MAX)).map(|(_, text)| &**text);
+        let tree = self.trees.range((job, 0)..=(job, u32::MAX)).map(|(_, text)| &**text);
         RecoveredJob {
             record: self.jobs[&job].clone(),
             targets: HostSet::parse_plain(&pieces.collect::<String>()).unwrap(),
+            tree: TreeShape::from_text(&tree.collect::<String>()).unwrap(),
             params: self.params.get(&job).cloned().unwrap_or_default(),
             tasks: self.tasks.range((job, 0)..=(job, u32::MAX)).map(|(_, t)| t.clone()).collect(),
         }

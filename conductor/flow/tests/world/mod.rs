@@ -182,6 +182,7 @@ impl World {
             audience: audience(),
             by_keeper: false,
             targets: spec.slots.iter().map(sets).collect(),
+            trees: shapes(&spec),
             params: BTreeMap::from([((1, 1), Params::from_pairs([("key", "value")]).unwrap())]),
             spec_bytes: self.disk.encode_spec(&spec),
             retry_of: None,

@@ -46,6 +46,7 @@ fn task(n: u16, name: &str, order: u64) -> TaskRecord {
         detail: None,
         time_limit: None,
         change: 0,
+        parent: None,
     }
 }
 

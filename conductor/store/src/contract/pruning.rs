@@ -87,7 +87,7 @@ pub(super) fn a_submission_cut_short_is_dropped(place: &dyn Place) {
 
 /// How many records of [`small_flow`] are swept: all but the next number, which stays, and the
 /// flow's own, which goes at once; and the note that there is something to sweep.
-const SMALL_PIECES: usize = 15;
+const SMALL_PIECES: usize = 17;
 
 /// That nothing is seen of a small flow.
 fn assert_gone(reader: &dyn Reader, flow: u64) {
@@ -99,6 +99,7 @@ fn assert_gone(reader: &dyn Reader, flow: u64) {
     for id in [job(flow, 1, 1), job(flow, 2, 1)] {
         assert_eq!(reader.job(id).unwrap(), None);
         assert_eq!(reader.targets(id).unwrap(), None);
+        assert_eq!(reader.tree(id).unwrap(), None);
         assert_eq!(reader.params(id).unwrap(), None);
         assert_eq!(reader.tasks(id, None, 10).unwrap(), []);
         let mut seen = 0;

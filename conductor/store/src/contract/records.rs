@@ -7,7 +7,7 @@ use orchestra_model::{
     names::ParamKey,
     record::{
         EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, Op, ParamsRecord, PlayerRecord,
-        Record, SpecChunk, TargetsChunk, TaskRecord,
+        Record, SpecChunk, TargetsChunk, TaskRecord, TreeChunk,
     },
     status::Counts,
 };
@@ -75,6 +75,7 @@ pub fn task_record(job: JobId, index: u32) -> TaskRecord {
         detail: None,
         time_limit: None,
         change: 0,
+        parent: None,
     }
 }
 
@@ -127,6 +128,7 @@ pub fn small_flow(id: u64) -> Vec<Op> {
         records.extend([
             Record::Job(job_record(job)),
             Record::Targets(targets_chunk(job, 0, "db[0-99]")),
+            Record::Tree(tree_chunk(job, 0, "b1\n\n")),
             Record::Params(params_record(job, "secret")),
             Record::Task(task_record(job, 0)),
             Record::Task(task_record(job, 1)),
@@ -139,6 +141,10 @@ pub fn small_flow(id: u64) -> Vec<Op> {
 
 pub(super) fn spec_chunk(flow: u64, index: u32, bytes: &[u8]) -> SpecChunk {
     SpecChunk { flow: FlowId(flow), index, bytes: bytes.into() }
+}
+
+pub(super) fn tree_chunk(job: JobId, index: u32, text: &str) -> TreeChunk {
+    TreeChunk { job, index, text: text.into() }
 }
 
 pub(super) fn targets_chunk(job: JobId, index: u32, text: &str) -> TargetsChunk {

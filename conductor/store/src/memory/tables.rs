@@ -30,6 +30,7 @@ pub(super) struct Tables {
     spec: BTreeMap<(FlowId, u32), Arc<[u8]>>,
     jobs: BTreeMap<JobId, JobRecord>,
     targets: BTreeMap<(JobId, u32), Arc<str>>,
+    trees: BTreeMap<(JobId, u32), Arc<str>>,
     params: BTreeMap<JobId, Params>,
     tasks: BTreeMap<(JobId, u32), TaskRecord>,
     ends: BTreeMap<(JobId, HostName, u32), EndRecord>,
@@ -84,6 +85,7 @@ impl Tables {
             Record::Targets(chunk) => {
                 drop(self.targets.insert((chunk.job, chunk.index), chunk.text));
             }
+            Record::Tree(chunk) => drop(self.trees.insert((chunk.job, chunk.index), chunk.text)),
             Record::Params(record) => drop(self.params.insert(record.job, record.params)),
             Record::Task(task) => drop(self.tasks.insert((task.job, task.index), task)),
             Record::End(end) => {
@@ -117,7 +119,9 @@ impl Tables {
         let jobs = self.jobs.keys().chain(self.params.keys()).map(|job| job.flow);
         let pieces = self.targets.keys().chain(self.tasks.keys()).map(|(job, _)| job.flow);
         let ends = self.ends.keys().map(|(job, ..)| job.flow);
-        let orphans = spec.chain(jobs).chain(pieces).chain(ends).filter(|flow| *flow > newest);
+        let trees = self.trees.keys().map(|(job, _)| job.flow);
+        let orphans =
+            spec.chain(jobs).chain(pieces).chain(ends).chain(trees).filter(|flow| *flow > newest);
         self.pruned.extend(orphans);
     }
 
@@ -128,6 +132,7 @@ impl Tables {
             left -= remove_some(&mut self.ends, left, |(job, ..)| job.flow == flow);
             left -= remove_some(&mut self.tasks, left, |(job, _)| job.flow == flow);
             left -= remove_some(&mut self.targets, left, |(job, _)| job.flow == flow);
+            left -= remove_some(&mut self.trees, left, |(job, _)| job.flow == flow);
             left -= remove_some(&mut self.jobs, left, |job| job.flow == flow);
             left -= remove_some(&mut self.spec, left, |(of, _)| *of == flow);
             if left == 0 {
@@ -142,7 +147,7 @@ impl Tables {
     /// How many records there are of flows, but for the flows' own.
     #[cfg(test)]
     pub(super) fn pieces(&self) -> usize {
-        let of_jobs = self.jobs.len() + self.params.len() + self.targets.len();
+        let of_jobs = self.jobs.len() + self.params.len() + self.targets.len() + self.trees.len();
         self.spec.len() + of_jobs + self.tasks.len() + self.ends.len()
     }
 
@@ -284,6 +289,15 @@ impl Reader for Arc<Tables> {
         let pieces = self.targets.range((job, 0)..=(job, u32::MAX));
         let numbered = pieces.map(|((_, number), text)| (*number, &**text));
         Ok(pieces::in_order("targets", job, numbered)?.map(|pieces| pieces.concat()))
+    }
+
+    fn tree(&self, job: JobId) -> Result<Option<String>, ReadError> {
+        if self.is_pruned(job.flow) {
+            return Ok(None);
+        }
+        let pieces = self.trees.range((job, 0)..=(job, u32::MAX));
+        let numbered = pieces.map(|((_, number), text)| (*number, &**text));
+        Ok(pieces::in_order("trees", job, numbered)?.map(|pieces| pieces.concat()))
     }
 
     fn params(&self, job: JobId) -> Result<Option<Params>, ReadError> {

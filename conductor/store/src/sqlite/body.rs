@@ -20,6 +20,7 @@ use orchestra_model::{
     },
     status::Counts,
     thresholds::Thresholds,
+    tree::Parent,
 };
 use prost::Message;
 
@@ -274,7 +275,7 @@ impl JobBody {
     }
 }
 
-/// A piece of a folded host set.
+/// A piece of a folded host set, or of the hosts of a tree.
 #[derive(Message)]
 pub(super) struct TargetsBody {
     #[prost(string, tag = "1")]
@@ -356,6 +357,9 @@ pub(super) struct TaskBody {
     time_limit_ms: Option<u64>,
     #[prost(uint64, tag = "15")]
     change: u64,
+    /// Empty for nobody; absent where the job has no tree.
+    #[prost(string, optional, tag = "50")]
+    parent: Option<String>,
 }
 
 /// An impact as stored. Tables of version 1 had none, which reads as 0.
@@ -396,6 +400,7 @@ impl From<&TaskRecord> for TaskBody {
             before: record.before.map(|state| state.as_str().to_owned()),
             time_limit_ms: record.time_limit.map(|limit| limit.0),
             change: record.change,
+            parent: record.parent.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -420,6 +425,7 @@ impl TaskBody {
             detail: self.detail.map(Arc::from),
             time_limit: self.time_limit_ms.map(Millis),
             change: self.change,
+            parent: self.parent.as_deref().map(Parent::from_word).transpose()?,
         })
     }
 }

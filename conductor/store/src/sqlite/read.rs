@@ -196,6 +196,22 @@ impl SqliteReader {
         self.all(table, sql, params, read)
     }
 
+    /// A text of a job that is kept in pieces.
+    fn text_of(
+        &self,
+        table: &'static str,
+        sql: &str,
+        job: JobId,
+    ) -> Result<Option<String>, ReadError> {
+        let key_of = params![int(job.flow.0), job.slot, job.job];
+        let pieces = self.pieces(job.flow, table, sql, key_of, |row| {
+            let piece: u32 = key(table, row, 0)?;
+            let place = Place { table, key: format_args!("{job}[{piece}]") };
+            Ok((piece, place.read(row, 1, |body: TargetsBody| Ok(body.text))?))
+        })?;
+        Ok(pieces::in_order(table, job, pieces)?.map(|pieces| pieces.concat()))
+    }
+
     /// Whether a flow's pieces only wait to be swept.
     fn is_pruned(&self, flow: FlowId) -> Result<bool, ReadError> {
         let note = "SELECT 1 FROM pruned WHERE flow = ?1";
@@ -438,18 +454,13 @@ impl Reader for SqliteReader {
     fn targets(&self, job: JobId) -> Result<Option<String>, ReadError> {
         let sql = "SELECT piece, body FROM targets WHERE flow = ?1 AND slot = ?2 AND job = ?3
                    ORDER BY piece";
-        let pieces = self.pieces(
-            job.flow,
-            "targets",
-            sql,
-            params![int(job.flow.0), job.slot, job.job],
-            |row| {
-                let piece: u32 = key("targets", row, 0)?;
-                let place = Place { table: "targets", key: format_args!("{job}[{piece}]") };
-                Ok((piece, place.read(row, 1, |body: TargetsBody| Ok(body.text))?))
-            },
-        )?;
-        Ok(pieces::in_order("targets", job, pieces)?.map(|pieces| pieces.concat()))
+        self.text_of("targets", sql, job)
+    }
+
+    fn tree(&self, job: JobId) -> Result<Option<String>, ReadError> {
+        let sql = "SELECT piece, body FROM trees WHERE flow = ?1 AND slot = ?2 AND job = ?3
+                   ORDER BY piece";
+        self.text_of("trees", sql, job)
     }
 
     fn params(&self, job: JobId) -> Result<Option<Params>, ReadError> {

@@ -13,6 +13,7 @@ const VIEWS: &str = include_str!("schema/views.sql");
 const AUDIT: &str = include_str!("schema/audit.sql");
 const ENDED: &str = include_str!("schema/ended.sql");
 const SERVICES: &str = include_str!("schema/services.sql");
+const TREES: &str = include_str!("schema/trees.sql");
 const FROM_1: &str = include_str!("schema/from_1.sql");
 
 /// Makes the tables of a new database.
@@ -38,7 +39,8 @@ pub(super) fn migrate(db: &Connection, version: i32) -> Result<()> {
 fn add_tables(db: &Connection) -> Result<()> {
     db.execute_batch(ENDED)?;
     db.execute_batch(AUDIT)?;
-    db.execute_batch(SERVICES)
+    db.execute_batch(SERVICES)?;
+    db.execute_batch(TREES)
 }
 
 fn finish(db: &Connection) -> Result<()> {

@@ -11,11 +11,12 @@ use super::{body::PAGE_BYTES, write::int};
 
 /// Tables with pieces of flows, and their keys. What is secret goes first: it is still there
 /// where a submission was cut short.
-const PIECES: [(&str, &str); 6] = [
+const PIECES: [(&str, &str); 7] = [
     ("params", "flow, slot, job"),
     ("ends", "flow, slot, job, host, attempt"),
     ("tasks", "flow, slot, job, idx"),
     ("targets", "flow, slot, job, piece"),
+    ("trees", "flow, slot, job, piece"),
     ("jobs", "flow, slot, job"),
     ("spec", "flow, piece"),
 ];

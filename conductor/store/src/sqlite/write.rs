@@ -86,6 +86,22 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
             ])?;
             Ok(())
         }
+        Record::Tree(chunk) => {
+            let body = TargetsBody { text: chunk.text.to_string() };
+            let JobId { flow, slot, job } = chunk.job;
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO trees (flow, slot, job, piece, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                int(flow.0),
+                slot,
+                job,
+                chunk.index,
+                encode(&body, buffer)
+            ])?;
+            Ok(())
+        }
         Record::Params(record) => {
             let JobId { flow, slot, job } = record.job;
             let body = ParamsBody::from(record);

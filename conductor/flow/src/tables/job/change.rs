@@ -9,7 +9,10 @@ use orchestra_model::{
 };
 
 use super::{FollowUps, Job, Quorum};
-use crate::tables::task::{Exit, Moment, Parked, Task, TimeLimit};
+use crate::tables::{
+    task::{Exit, Moment, Parked, Task, TimeLimit},
+    tree::Bound,
+};
 
 /// An order that goes out.
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +23,16 @@ pub(crate) struct Sending {
     /// How many attempts of the task a restored store may have forgotten: the new one is numbered
     /// above them.
     pub(crate) forgotten: u32,
+    /// Who serves it, if the job has a tree.
+    pub(crate) bound: Option<Bound>,
     pub(crate) now: Timestamp,
 }
 
 impl Job {
     pub(in crate::tables) fn take_follow_ups(&mut self) -> FollowUps {
+        if self.follow_ups.servers {
+            self.release_children();
+        }
         std::mem::take(&mut self.follow_ups)
     }
 
@@ -45,6 +53,7 @@ impl Job {
         let from = std::mem::replace(&mut task.state, to);
         debug_assert!(!from.is_final(), "{}: task {index} was {from} and becomes {to}", self.id);
         self.counts.shift(from, to);
+        self.note_in_tree(index, from, to);
         if to.is_final() && index < self.canary.tasks {
             match to {
                 TaskState::Ok => self.canary.ok += 1,
@@ -63,6 +72,7 @@ impl Job {
         self.touched.remove(&index);
         self.park(index, Parked::No);
         self.shift(index, TaskState::Sent);
+        self.bind(index, sending.bound);
         self.follow_ups.window = true;
         let task = self.task_mut(index);
         task.attempt = task.attempt.max(sending.forgotten) + 1;
@@ -133,6 +143,7 @@ impl Job {
         // If the task was in flight, the window has room for another one now.
         self.follow_ups.turn |= self.shift(index, state).is_in_flight();
         self.follow_ups.evaluation = true;
+        self.follow_ups.servers = true;
         self.park(index, Parked::No);
         self.touched.remove(&index);
         let task = self.task_mut(index);
@@ -155,6 +166,7 @@ impl Job {
         task.ended_at = Moment::NONE;
         task.retries = 0;
         self.counts.shift(from, TaskState::Waiting);
+        self.note_in_tree(index, from, TaskState::Waiting);
         if index < self.canary.tasks {
             self.canary.failed -= 1;
         }
@@ -189,6 +201,7 @@ impl Job {
         self.sequenced = 0;
         self.delayed = 0;
         self.ready.clear();
+        self.clear_tree();
         self.follow_ups.evaluation = true;
         touched
     }
@@ -216,12 +229,14 @@ impl Job {
         if to == Parked::Ready {
             self.ready.insert(index);
         }
+        self.note_wait_in_tree(index, from, to);
     }
 
     /// Notes that a task waits in its player's queue, and counts it as absent if that player is not
     /// attached.
     pub(crate) fn park_on_player(&mut self, index: u32, is_absent: bool) {
         self.park(index, Parked::Player);
+        self.follow_ups.servers = true;
         if is_absent {
             self.count_absent(true);
         }
@@ -231,6 +246,7 @@ impl Job {
     pub(crate) fn stand_in_line(&mut self, index: u32) {
         self.park(index, Parked::Sequence);
         self.follow_ups.evaluation = true;
+        self.follow_ups.servers = true;
     }
 
     /// Notes that a task waits for its job to look at it again.

@@ -3,7 +3,10 @@
 use orchestra_model::{TaskState, Timestamp, record::JobRecord};
 
 use super::Job;
-use crate::tables::task::{Parked, Task};
+use crate::tables::{
+    task::{Parked, Task},
+    tree::Bound,
+};
 
 impl Job {
     /// Restores what the job's record says, except for its tasks.
@@ -21,7 +24,15 @@ impl Job {
 
     /// Restores a task. `chosen` is the index of the player that a one-of job is bound to, if it
     /// is.
-    pub(crate) fn restore_task(&mut self, index: u32, task: Task, chosen: Option<u32>) {
+    ///
+    /// `bound` is who serves it, if the job has a tree.
+    pub(crate) fn restore_task(
+        &mut self,
+        index: u32,
+        task: Task,
+        chosen: Option<u32>,
+        bound: Option<Bound>,
+    ) {
         if chosen.is_some() {
             self.choice.chosen = chosen;
         }
@@ -43,6 +54,7 @@ impl Job {
             // Nobody is attached yet.
             self.away += u32::from(self.player_of(index).is_some());
         }
+        self.restore_in_tree(index, task.state, bound);
         *self.tasks.get_mut(index) = task;
     }
 

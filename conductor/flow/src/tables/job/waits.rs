@@ -20,12 +20,13 @@ impl Job {
             return reasons;
         }
         let held_back = if self.canary.is_open { 0 } else { self.total() - self.canary.tasks };
-        let apart = self.parked + self.sequenced + self.delayed + held_back;
+        let apart = self.parked + self.sequenced + self.delayed + self.unserved() + held_back;
         for (reason, tasks) in [
             (WaitReason::Window, waiting.saturating_sub(apart)),
             (WaitReason::Canary, held_back),
             (WaitReason::RetryDelay, self.delayed),
             (WaitReason::Sequence, self.sequenced),
+            (WaitReason::Parent, self.unserved()),
             (WaitReason::PlayerAbsent, self.absent),
             (WaitReason::PlayerBusy, self.parked - self.absent),
         ] {

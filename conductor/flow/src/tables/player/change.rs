@@ -285,6 +285,12 @@ impl Player {
         std::mem::replace(&mut self.counted, counts)
     }
 
+    /// Notes whether its host can serve others in a tree. Returns whether that is news.
+    pub(in crate::tables) fn note_can_serve(&mut self) -> bool {
+        let can_serve = self.can_serve();
+        std::mem::replace(&mut self.served, can_serve) != can_serve
+    }
+
     // ---- its queues ----
 
     /// Puts a task into the queue of its kind, once.

@@ -103,7 +103,7 @@ fn a_sweep_goes_on_after_one() {
         assert_eq!(store.reader().unwrap().jobs(FlowId(2)).unwrap(), []);
         assert_eq!(rows(&store, "pruned"), 1, "the last of a flow to go");
         while !store.sweep(2).unwrap() {}
-        for table in ["params", "ends", "tasks", "targets", "jobs", "spec", "pruned"] {
+        for table in ["params", "ends", "tasks", "targets", "trees", "jobs", "spec", "pruned"] {
             assert_eq!(rows(&store, table), 0, "{table}");
         }
         assert_eq!(store.reader().unwrap().jobs(FlowId(3)).unwrap().len(), 2);
