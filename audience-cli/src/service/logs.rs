@@ -33,7 +33,7 @@ pub(crate) struct Wanted {
     #[arg(long, value_name = "N", value_parser = number(1..=u64::MAX),
           conflicts_with_all = ["previous", "all"])]
     run: Option<u64>,
-    /// Of the run before the newest
+    /// Of the last run before the newest that wrote anything
     #[arg(long, conflicts_with_all = ["all", "follow"])]
     previous: bool,
     /// Of every run that is kept
@@ -45,6 +45,10 @@ pub(crate) struct Wanted {
     /// What was written in so long a time, like 2h, or since a time; to the minute
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<u64>,
+    /// Before each line the time from which on it was written: that of the last mark before it, mostly
+    /// of the last minute
+    #[arg(long)]
+    timestamps: bool,
     /// Only the last lines of what there is
     #[arg(long, value_name = "LINES", value_parser = number(0..=u64::MAX))]
     tail: Option<u64>,
@@ -104,8 +108,9 @@ pub(crate) async fn tell(
     client: &mut Client,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    let (query, backoff) = (wanted.query(), Backoff::new());
-    let mut reading = Reading { service, instance, query, client, backoff, told: String::new() };
+    let (query, backoff, told) = (wanted.query(), Backoff::new(), String::new());
+    let times = wanted.timestamps;
+    let mut reading = Reading { service, instance, query, times, client, backoff, told };
     console.stream(&mut reading).await?;
     Ok(Exit::Ok)
 }
@@ -116,6 +121,8 @@ struct Reading<'a> {
     instance: &'a ServiceInstance,
     /// What is still to be told.
     query: LogQuery,
+    /// Whether each line has a time before it.
+    times: bool,
     client: &'a mut Client,
     backoff: Backoff,
     /// What was told last of why nothing comes.
@@ -184,7 +191,7 @@ impl Reading<'_> {
 
 impl Streamed for Reading<'_> {
     async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
-        let mut sink = Text { screen, text: LogText::new(self.query.since) };
+        let mut sink = Text { screen, text: LogText::new(self.query.since, self.times) };
         self.until_end(&mut sink).await?;
         sink.text.end(sink.screen)
     }

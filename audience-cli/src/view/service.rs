@@ -13,6 +13,7 @@ mod show;
 mod spec;
 mod strangers;
 mod versions;
+mod waves;
 
 pub(crate) use answer::Asked;
 pub(crate) use diff::Differences;

@@ -25,11 +25,15 @@ pub(crate) struct LogText {
     since: Option<Timestamp>,
     /// The beginning of a character whose rest is still to come.
     rest: Vec<u8>,
+    /// Whether each line has the time before it from which on it was written.
+    times: bool,
+    /// Whether a line has begun and not ended.
+    within_line: bool,
 }
 
 impl LogText {
-    pub(crate) fn new(since: Option<Timestamp>) -> Self {
-        Self { run: None, since, rest: Vec::new() }
+    pub(crate) fn new(since: Option<Timestamp>, times: bool) -> Self {
+        Self { run: None, since, rest: Vec::new(), times, within_line: false }
     }
 
     pub(crate) fn take(&mut self, chunk: &LogChunk, screen: &mut Screen) -> Result<(), Failure> {
@@ -47,8 +51,23 @@ impl LogText {
         let whole = whole_characters(&self.rest);
         let rest = self.rest.split_off(whole);
         let bytes = std::mem::replace(&mut self.rest, rest);
+        let bytes = if self.times { self.timed(&bytes, chunk.at) } else { bytes };
         screen.out.foreign(&bytes).map_err(unwritten)?;
         screen.out.finish()
+    }
+
+    /// Returns these bytes with the time of the last mark before each line that begins here.
+    fn timed(&mut self, bytes: &[u8], at: Option<Timestamp>) -> Vec<u8> {
+        let at = at.map_or_else(|| "-".to_owned(), when);
+        let mut timed = Vec::with_capacity(bytes.len());
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if !self.within_line {
+                timed.extend(format!("{at} ").into_bytes());
+            }
+            self.within_line = !piece.ends_with(b"\n");
+            timed.extend_from_slice(piece);
+        }
+        timed
     }
 
     /// Writes what was kept back.

@@ -10,7 +10,7 @@ use orchestra_model::{
 };
 use serde::Serialize;
 
-use super::{Differences, json::OfWaiting};
+use super::{Differences, json::OfWaiting, waves::Wave};
 use crate::view::{Output, Page, Style, one_line};
 
 /// What an apply would do.
@@ -22,6 +22,12 @@ pub(crate) struct Planned<'a> {
 }
 
 impl Planned<'_> {
+    /// In which waves it would be done; none where nothing would be.
+    fn waves(&self) -> Vec<Wave> {
+        let after = self.versions.last().filter(|_| !self.plan.unchanged);
+        after.map(|after| Wave::of(self.plan, after)).unwrap_or_default()
+    }
+
     fn differences(&self) -> Option<Differences> {
         match self.versions {
             [before, after] => Some(Differences::new(before, after, std::iter::once(after))),
@@ -55,6 +61,7 @@ impl Output for Planned<'_> {
             changed: differences.map(|it| it.names()).unwrap_or_default(),
             steps: self.plan.steps.iter().map(OfStep::from).collect(),
             waiting: self.plan.waiting.iter().map(OfWaiting::from).collect(),
+            in_waves: self.waves(),
         }
     }
 
@@ -78,7 +85,11 @@ impl Output for Planned<'_> {
         let widest = self.plan.steps.iter().map(|it| it.step.as_str().len()).max().unwrap_or(0);
         self.plan.steps.iter().try_for_each(|it| writeln!(out, "{}", line(it, widest)))?;
         let mut waiting = self.plan.waiting.iter();
-        waiting.try_for_each(|it| writeln!(out, "{}", style.warning(&it.to_string())))
+        waiting.try_for_each(|it| writeln!(out, "{}", style.warning(&it.to_string())))?;
+        match self.waves() {
+            waves if waves.is_empty() => Ok(()),
+            waves => writeln!(out, "in waves: {}", Wave::text(&waves)),
+        }
     }
 
     fn remark(&self) -> Option<String> {
@@ -149,6 +160,7 @@ struct OfPlan<'a> {
     steps: Vec<OfStep>,
     /// Instances for which no player would have room.
     waiting: Vec<OfWaiting<'a>>,
+    in_waves: Vec<Wave>,
 }
 
 #[derive(Serialize)]

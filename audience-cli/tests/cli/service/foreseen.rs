@@ -65,7 +65,8 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
          absent    db5 (1), when its player is back\n\
          stranger  db6 (1), left alone: orc service list --strangers\n\
          2 of zone east wait for room: of 10 players 4 are of another zone or lack a label, 6 have \
-         not 1GiB left\n",
+         not 1GiB left\n\
+         in waves: 1 not ready, then 4, 1 at once, and 1 that leave\n",
         "nothing was done\n",
     );
     assert!(fake.tables().applied.is_empty());
@@ -83,7 +84,32 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
                 "drained": 0, "too_old": 0, "without_score": 0, "full": 6,
                 "memory_bytes": 1 << 30, "cpu_millicores": 0}])
     );
+    assert_eq!(
+        told["in_waves"],
+        json!([
+            {"wave": "not-ready", "count": 1, "at_once": 1, "bake_ms": null},
+            {"wave": "others", "count": 4, "at_once": 1, "bake_ms": null},
+            {"wave": "leave", "count": 1, "at_once": 1, "bake_ms": null},
+        ])
+    );
     plan(&fake, " --wait").fails(64, &["--wait"]);
+}
+
+#[test]
+fn a_plan_tells_the_canary_and_how_long_the_others_wait() {
+    let fake = Fake::start();
+    let mut after = version(1, Quantity::Percent(25), &[]);
+    let steps = vec![step("start", "db[1-9]", 0, false)];
+    let rule = after.spec.as_mut().unwrap().update.as_mut().unwrap();
+    rule.canary = Some(Quantity::Count(1).into());
+    let new = v1::ServicePlan { versions: vec![after], steps, ..Default::default() };
+    fake.tables().service_plan = new;
+    let ran = plan(&fake, "");
+    assert!(
+        ran.stdout.ends_with("in waves: 1 as canary, until orc promote, then 8, 2 at once\n"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]
@@ -95,7 +121,8 @@ fn a_plan_of_what_is_new_and_of_what_is_so_already() {
     fake.tables().service_plan = new.clone();
     plan(&fake, "").is(
         0,
-        "web: version 1 would be the first\nstart  db[1-3] (3), no run is there\n",
+        "web: version 1 would be the first\nstart  db[1-3] (3), no run is there\n\
+         in waves: 3, 1 at once\n",
         "nothing was done\n",
     );
     let steps = vec![step("keep", "db[1-3]", 1, false)];

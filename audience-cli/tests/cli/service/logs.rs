@@ -37,6 +37,18 @@ fn a_log_is_told_as_it_was_written() {
 }
 
 #[test]
+fn each_line_has_the_time_of_the_mark_before_it() {
+    let fake = Fake::start();
+    let later = v1::LogChunk { at_ms: 1_763_712_060_000, ..chunk(1, "wo\nthree\n", 15) };
+    let unknown = v1::LogChunk { at_ms: 0, ..chunk(1, "four", 19) };
+    fake.tables().log_reads = [vec![Ok(chunk(1, "one\nt", 5)), Ok(later), Ok(unknown)]].into();
+    let ran = fake.run("orc logs web/3 --timestamps");
+    let lines = "2025-11-21T08:00:00Z one\n2025-11-21T08:00:00Z two\n\
+                 2025-11-21T08:01:00Z three\n- four";
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, lines));
+}
+
+#[test]
 fn flags_are_asked_for() {
     let fake = Fake::start();
     let query = |flags: &str| {
