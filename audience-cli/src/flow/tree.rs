@@ -1,7 +1,7 @@
 //! `orc tree`: who served whom in a flow's trees.
 
 use orchestra_client::{Exit, TaskFilter};
-use orchestra_model::{ids::Part, status::FlowStatus};
+use orchestra_model::{ids::FlowPart, status::FlowStatus};
 
 use crate::{
     error::Failure, program::Program, verb::Verb, view::flow::tree::Trees, words::ids::only,
@@ -43,12 +43,12 @@ impl Verb for Tree {
 }
 
 /// The slot and the job that are asked for; 0 for all. A name that no job has is no job's.
-fn place(flow: &FlowStatus, part: &Part) -> (u16, u16) {
+fn place(flow: &FlowStatus, part: &FlowPart) -> (u16, u16) {
     match part {
-        Part::Flow => (0, 0),
-        Part::Slot(slot) => (*slot, 0),
-        Part::Job(slot, job) => (*slot, *job),
-        Part::Named(name) => {
+        FlowPart::Flow => (0, 0),
+        FlowPart::Slot(slot) => (*slot, 0),
+        FlowPart::Job(slot, job) => (*slot, *job),
+        FlowPart::Named(name) => {
             let mut jobs = flow.slots.iter().flatten();
             let named = jobs.find(|job| job.name == *name);
             named.map_or((u16::MAX, u16::MAX), |job| (job.id.slot, job.id.job))

@@ -41,7 +41,7 @@ pub(super) fn tasks(tasks: Vec<TaskStatus>) -> Encoded<v1::TaskPage> {
 }
 
 pub(super) fn failures(failures: Vec<FailureGroup>) -> Encoded<v1::FailurePage> {
-    let pages = cut(failures.iter().map(Into::into)).into_iter();
+    let pages = cut(failures.into_iter().map(|group| (&group).into())).into_iter();
     Ok(pages.map(|failures| v1::FailurePage { failures }).collect())
 }
 

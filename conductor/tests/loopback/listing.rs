@@ -68,7 +68,7 @@ async fn what_did_not_end_ok_is_told_folded() {
     })
     .await;
     let failed = ("failed".to_owned(), Some(3), "h7".to_owned(), 1);
-    assert_eq!(alice.failures(flow).await, [failed.clone()]);
+    assert_eq!(alice.failures(flow).await, std::slice::from_ref(&failed));
     alice.cancel(flow).await.unwrap();
     let cancelled = ("cancelled".to_owned(), None, "h[1-6,8-100000]".to_owned(), HOSTS - 1);
     let all = [failed, cancelled];

@@ -52,6 +52,7 @@ impl FailureGroup {
             end: None,
             last_line: None,
             absence: None,
+            parent: None,
         })
     }
 }
@@ -135,6 +136,7 @@ mod tests {
             end: None,
             last_line: None,
             absence: None,
+            parent: None,
         }
     }
 

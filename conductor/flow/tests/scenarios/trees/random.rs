@@ -67,7 +67,7 @@ fn check(tree: &Tree, tasks: &[TaskStatus], root: &HostName) {
     let runs = tasks.iter().any(|task| task.state.is_in_flight());
     assert!(runs || waiting.is_empty(), "{waiting:?} wait and nothing is under way");
     for task in tasks.iter().filter(|task| task.attempt > 0) {
-        let parent = task.parent.as_ref().expect("what was sent has a parent");
+        let parent = task.parent.as_ref().unwrap();
         let state = |host: &HostName| {
             tasks.iter().find(|task| task.host.as_ref() == Some(host)).map(|task| task.state)
         };
@@ -99,8 +99,7 @@ fn no_task_waits_beside_a_server_with_a_free_place() {
         let tree = Tree::random(&mut chance);
         let mut bare = Bare::new("h[1-15]", Arc::default());
         let id = tree.submit(&mut bare);
-        loop {
-            let Some(tasks) = bare.engine.tasks(id, 0, u32::MAX) else { break };
+        while let Some(tasks) = bare.engine.tasks(id, 0, u32::MAX) {
             check(&tree, &tasks, &root);
             let running = bare.running_of(id);
             let (name, key) = running[chance.below(running.len())].clone();
