@@ -4,7 +4,7 @@
 //! ```text
 //! programs   entry points: environment in, exit code out
 //! orc        the list of orc's nouns
-//! flow, task, player, score, ledger, service, deployment, hosts, conductor, manual, sandbox
+//! flow, task, player, score, ledger, service, brake, deployment, hosts, conductor, manual, sandbox
 //!            a folder a noun, a file a verb: its flags, and what it does
 //! verb       what a verb is; what every verb takes is flattened beside its flags
 //! program    what a verb works with: a console, and the way to a conductor
@@ -29,6 +29,7 @@
 //! but what `orc sandbox` tells a shell.
 
 mod audit;
+mod brake;
 mod conductor;
 mod console;
 mod deployment;

@@ -4,6 +4,7 @@ use orchestra_client::config::Environment;
 
 use crate::{
     audit::{self, Audit},
+    brake::Brake,
     conductor::Conductor,
     deployment::Deployment,
     error::Failure,
@@ -46,6 +47,8 @@ pub(crate) enum Noun {
     Ledger(Ledger),
     /// Services: what is kept running, where, in which version
     Service(Service),
+    /// What is left undone because too much seems wrong at once
+    Brake(Brake),
     /// What uses most of its host: units, or players
     Top(With<Top>),
     /// Deployments: apps, environments, and what may happen to them at once
@@ -72,6 +75,7 @@ impl Noun {
             Noun::Task(verb) => verb.run(environment),
             Noun::Ledger(ledger) => ledger.run(environment),
             Noun::Service(service) => service.run(environment),
+            Noun::Brake(brake) => brake.run(environment),
             Noun::Top(verb) => verb.run(environment),
             Noun::Deployment(deployment) => deployment.run(environment),
             Noun::Hosts(verb) => verb.run(environment),

@@ -26,6 +26,7 @@ mod waiting;
 
 use orchestra_client::config::Environment;
 
+pub(crate) use self::change::change;
 use crate::{error::Failure, verb::With};
 
 /// `orc service`.

@@ -138,6 +138,7 @@ fn order(number: u64) -> Order {
         key,
         timeout: Some(Millis(60_000)),
         instance: None,
+        tree: None,
     }
 }
 

@@ -20,12 +20,12 @@ use orchestra_model::{
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
         AtMostOne, Cause, Change, Exhausted, FileStanding, Goal, HealthRule, HttpPath, Instance,
-        InstanceStatus, Judgement, Layout, LivingChange, MilliCores, Need, OnUnhealthy, Ordinal,
-        PlaceRule, Placement, PortName, PortRule, Probe, ProcessRule, ReadyRule, ReadySign,
-        ReloadRule, Replaceable, Resources, RestartRule, RestartWhen, Room, RunEnd, RunNumber,
-        ServiceEvent, ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion,
-        SocketName, Spread, StopRule, Target, Umask, UnitJob, UnitReport, UnitState, Unready,
-        UnwellUnit, UpdateRule, Upkeep, Waiting, Wanted,
+        InstanceStatus, Judged, Judgement, Layout, LivingChange, MilliCores, Need, OnUnhealthy,
+        Ordinal, PlaceRule, Placement, PortName, PortRule, Probe, ProcessRule, ReadyRule,
+        ReadySign, ReloadRule, Replaceable, Resources, RestartRule, RestartWhen, Room, RunEnd,
+        RunNumber, ServiceEvent, ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus,
+        ServiceVersion, SocketName, Spread, StopRule, Suspicion, Target, Umask, UnitJob,
+        UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep, Waiting, Wanted,
     },
     size::ByteSize,
     status::{
@@ -369,7 +369,7 @@ fn a_service_is_read_back() {
             auto_revert: false,
         },
         upkeep: unit_job(Wanted::Running, &ReadySign::Fd(4)).upkeep,
-        judgement: Judgement { on_unhealthy: OnUnhealthy::Restart },
+        judgement: Judgement { on_unhealthy: OnUnhealthy::Restart, panic: None },
         auto_start: false,
         ..bare.clone()
     };
@@ -451,6 +451,15 @@ fn what_is_told_of_a_service_is_read_back() {
                 superseded: true,
             }),
             last_placement: Placement(12),
+            judged: Judged {
+                suspicion: Some(Suspicion {
+                    at: Timestamp(3),
+                    failed: 7,
+                    of: 10,
+                    tried: Some((HostName::new("db1").unwrap(), Timestamp(4))),
+                }),
+                ..Judged::default()
+            },
             forgotten: Vec::new(),
             events: vec![event(None), event(Some(FlowState::Failed))],
         },

@@ -7,6 +7,8 @@ use crate::harness::{Fleet, eventually};
 /// Checked each 100 ms; what is unhealthy is restarted, one host at a time.
 const HEALED: &str = "health: {score: check-up, every: 100ms, timeout: 100ms, fall: 2, rise: 1}\n\
                       on_unhealthy: restart\nbudget: 1\n";
+/// The same, however many turn together.
+const BELIEVED: &str = "panic: off\n";
 
 impl Fleet {
     /// Calls the runs of a player sick, up to this one.
@@ -29,7 +31,7 @@ impl Fleet {
 #[test]
 fn two_of_two_that_are_unhealthy_come_back_one_at_a_time_each_time_again() {
     let fleet = Fleet::new("p[1-2]").start();
-    let file = fleet.service_file("p[1-2]", HEALED);
+    let file = fleet.service_file("p[1-2]", &format!("{HEALED}{BELIEVED}"));
     fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
     let all_up = fleet.record.lines().len();
     for run in 1..=3 {
@@ -61,4 +63,29 @@ fn what_became_unhealthy_while_the_conductor_was_away_is_restarted_when_it_is_ba
     fleet.start_conductor();
     fleet.wait_runs(&["p1"], 2);
     fleet.no_run_was_doubled();
+}
+
+#[test]
+fn two_of_two_that_turn_together_are_suspicious_until_a_person_says_otherwise() {
+    let fleet = Fleet::new("p[1-2]").start();
+    // Both are told by one look of their players, which is about as far apart as the checks.
+    let file = fleet.service_file("p[1-2]", &HEALED.replace("restart", "withdraw"));
+    fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
+    fleet.sicken("p1", 1);
+    fleet.sicken("p2", 1);
+    eventually("a suspicion", || (fleet.service()["state"] == "suspicious").then_some(()));
+    let told = fleet.orc(&["brake", "--json"]).exits(0).json()["brakes"].take();
+    assert_eq!((&told[0]["on"], &told[0]["suspicion"]["of"]), (&"service/web".into(), &2.into()));
+    // A brake is on disk.
+    fleet.crash_conductor();
+    fleet.wait_attached(&["p1", "p2"]);
+    let told = fleet.orc(&["brake"]).exits(0).out;
+    assert!(told.contains("2 of 2 checks failed together"), "{told}");
+    fleet.orc(&["brake", "release", "web"]).exits(0);
+    assert_eq!(fleet.orc(&["brake", "--json"]).exits(0).json()["brakes"], serde_json::json!([]));
+    fleet.orc(&["brake", "release", "web"]).exits(1);
+    assert_eq!(fleet.newest_runs()["p1"].0, 1, "what is withdrawn is not restarted");
+    fleet.sicken("p1", 0);
+    fleet.sicken("p2", 0);
+    fleet.wait_ready(2);
 }

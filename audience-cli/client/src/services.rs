@@ -46,6 +46,8 @@ pub enum ServiceAsk {
     Pause,
     /// Changes go on, even on hosts that were given up.
     Resume,
+    /// The health of its units is believed again.
+    ReleaseBrake,
     /// Back to this version; `None`: to the stable one.
     Revert(Option<ServiceVersion>),
     /// Strangers of it, which no placement of the conductor's store explains, become its units, on
@@ -71,6 +73,7 @@ impl ServiceAsk {
             ServiceAsk::Remove => "removing",
             ServiceAsk::Pause => "pausing",
             ServiceAsk::Resume => "resuming",
+            ServiceAsk::ReleaseBrake => "releasing the brake of",
             ServiceAsk::Revert(_) => "reverting",
             ServiceAsk::Adopt(_) => "adopting units of",
             ServiceAsk::StopStrangers(_) => "stopping strangers of",
@@ -97,6 +100,7 @@ impl ServiceAsk {
             ServiceAsk::Remove => Verb::Remove(nothing),
             ServiceAsk::Pause => Verb::Pause(nothing),
             ServiceAsk::Resume => Verb::Resume(nothing),
+            ServiceAsk::ReleaseBrake => Verb::ReleaseBrake(nothing),
             ServiceAsk::Adopt(hosts) => Verb::Adopt(hosts.clone()),
             ServiceAsk::StopStrangers(hosts) => Verb::StopStranger(hosts.clone()),
             ServiceAsk::DeclareDead(ordinal) => Verb::DeclareDead(ordinal.0),

@@ -15,6 +15,8 @@ pub enum ServiceState {
     Paused,
     /// A flow changes it, or is about to.
     Changing,
+    /// So many of its units turned unhealthy together that nothing is done for their health.
+    Suspicious,
     /// Only a person can help: a unit or a host was given up, or no flow can be made.
     Stuck,
     /// It was removed.
@@ -35,6 +37,8 @@ impl ServiceState {
             ServiceState::Paused
         } else if record.living.is_some() || record.pending.is_some() {
             ServiceState::Changing
+        } else if record.judged.suspicion.is_some() {
+            ServiceState::Suspicious
         } else if is_stuck(status) {
             ServiceState::Stuck
         } else {
@@ -52,6 +56,7 @@ impl ServiceState {
         match self {
             ServiceState::Paused => "paused",
             ServiceState::Changing => "changing",
+            ServiceState::Suspicious => "suspicious",
             ServiceState::Stuck => "stuck",
             ServiceState::Removed => "removed",
             ServiceState::Stopped => "stopped",

@@ -6,7 +6,7 @@ use orchestra_model::names::ServiceName;
 use crate::{error::Failure, program::Program, view::service::Asked, words::hosts};
 
 /// Asks something of a service, and tells what came of it; `what` is the word for what was done.
-pub(super) fn change(
+pub(crate) fn change(
     name: &ServiceName,
     verb: &ServiceAsk,
     what: &'static str,

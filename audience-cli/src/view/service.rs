@@ -1,6 +1,7 @@
 //! Services: their states, instances, versions and events.
 
 mod answer;
+mod brakes;
 mod diff;
 mod endpoints;
 mod events;
@@ -16,6 +17,7 @@ mod versions;
 mod waves;
 
 pub(crate) use answer::Asked;
+pub(crate) use brakes::Brakes;
 pub(crate) use diff::Differences;
 pub(crate) use endpoints::Endpoints;
 pub(crate) use list::Services;

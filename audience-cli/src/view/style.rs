@@ -112,7 +112,7 @@ impl Style {
     pub(crate) fn service(self, state: ServiceState) -> impl fmt::Display {
         let colour = match state {
             ServiceState::Ready => GREEN,
-            ServiceState::Degraded | ServiceState::Stuck => RED,
+            ServiceState::Degraded | ServiceState::Stuck | ServiceState::Suspicious => RED,
             ServiceState::Paused => YELLOW,
             ServiceState::Stopped | ServiceState::Removed => DIM,
             ServiceState::Changing => "",

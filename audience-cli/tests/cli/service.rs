@@ -7,9 +7,9 @@ use orchestra_model::{
     names::ServiceName,
     params::Params,
     service::{
-        Cause, Goal, Instance, InstanceStatus, LivingChange, MilliCores, Ordinal, Placement,
-        RunEnd, RunNumber, ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion,
-        UnitReport, UnitState, Unready,
+        Cause, Goal, Instance, InstanceStatus, Judged, LivingChange, MilliCores, Ordinal,
+        Placement, RunEnd, RunNumber, ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus,
+        ServiceVersion, UnitReport, UnitState, Unready,
     },
     state::FlowState,
     time::{Millis, Timestamp},
@@ -18,6 +18,7 @@ use orchestra_model::{
 use orchestra_proto::v1;
 
 mod asked;
+mod brakes;
 mod endpoints;
 mod foreseen;
 mod logs;
@@ -133,6 +134,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
             pending: None,
             living: None,
             last_placement: Placement(count.into()),
+            judged: Judged::default(),
             forgotten: Vec::new(),
             events: vec![
                 event(AT, alice(), None),

@@ -1,12 +1,12 @@
 //! What the engine wants done, in the imperative, as plain, comparable data.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use orchestra_model::{
     Asker, FlowId, HostName, HostSet, Params, ServiceName,
     flow::FlowSpec,
     record::Op,
-    service::{Cause, FileOutcome, ServiceVersion, UnwellUnit},
+    service::{Cause, FileOutcome, ServiceVersion, Suspicion, UnwellUnit},
 };
 
 use crate::input::{Reply, ReplyId};
@@ -25,6 +25,10 @@ pub enum Effect {
     RecountCells,
     /// These are all units of a host that count as down.
     Unwell(HostName, Vec<UnwellUnit>),
+    /// Log that the health of a service is not believed any more, so that nothing is done for it.
+    Suspected(ServiceName, Suspicion),
+    /// Log that it is believed again.
+    Believed(ServiceName, Released),
     /// Tell what came of the files that were loaded, once the records before are on disk.
     FilesTaken(Vec<FileOutcome>),
     /// Answer an asker, once the records before are on disk.
@@ -48,4 +52,30 @@ pub struct UnitFlow {
     pub targets: Vec<Vec<HostSet>>,
     /// The parameters of jobs that have any, by slot and job from 1.
     pub params: BTreeMap<(u16, u16), Params>,
+}
+
+/// Why the health of a service is believed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// So many units are ready again that the others are not suspicious.
+    Recovered,
+    /// A unit that was restarted to find out whether that helps stayed ready.
+    RestartHelped,
+    /// Somebody asked for it.
+    ByPerson,
+    /// Another version is wanted, or no runs are.
+    Changed,
+}
+
+/// `its checks are believed again: so many succeed`
+impl fmt::Display for Released {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self {
+            Self::Recovered => "so many succeed",
+            Self::RestartHelped => "a unit that was restarted stayed ready",
+            Self::ByPerson => "somebody released the brake",
+            Self::Changed => "something else is wanted of the service",
+        };
+        write!(f, "its checks are believed again: {why}")
+    }
 }

@@ -157,6 +157,8 @@ pub enum Ask {
     Pause(ServiceName),
     /// Changes are to go on, even on hosts that were given up.
     Resume(ServiceName),
+    /// The health of its units is to be believed again.
+    ReleaseBrake(ServiceName),
     /// Strangers of this service are to become its units, and are brought to what is wanted.
     Adopt {
         service: ServiceName,
@@ -195,7 +197,8 @@ impl Ask {
             | Ask::Start(service)
             | Ask::Remove(service)
             | Ask::Pause(service)
-            | Ask::Resume(service) => service,
+            | Ask::Resume(service)
+            | Ask::ReleaseBrake(service) => service,
         }
     }
 }
@@ -298,6 +301,8 @@ pub enum Rejection {
     Changing(ServiceName, FlowId),
     /// It is paused, so nothing is done.
     Paused(ServiceName, Asker),
+    /// Nothing brakes it.
+    NoBrake(ServiceName),
     /// Its version names no signal by which its runs read their parameters again.
     NoReload(ServiceName),
     /// It is not placed, so that it has no number of instances.
@@ -353,6 +358,9 @@ impl fmt::Display for Rejection {
                 write!(f, "flow {flow} changes service {service}; a signal waits for nothing")
             }
             Self::Paused(service, by) => write!(f, "service {service} is paused by {by}"),
+            Self::NoBrake(service) => {
+                write!(f, "no brake of service {service} is engaged")
+            }
             Self::NoReload(service) => {
                 write!(f, "service {service} has no reload: {{signal: …}} in its version")
             }

@@ -39,7 +39,7 @@ mod services;
 mod tables;
 mod views;
 
-pub use effect::{Effect, UnitFlow};
+pub use effect::{Effect, Released, UnitFlow};
 pub use input::{
     Ask, FileConflict, FiledService, Input, Leaving, Rejection, Reply, ReplyId, Taken,
 };

@@ -55,6 +55,8 @@ pub struct Services {
     pub(crate) settled_at: Timestamp,
     /// Services whose flow is being submitted, so that no second one is.
     pub(crate) submitting: BTreeSet<ServiceName>,
+    /// When services are to be looked at although nothing happens, ordered by time.
+    pub(crate) wakes: BTreeSet<(Timestamp, ServiceName)>,
     /// The asker who waits until a flow was taken.
     pub(crate) answering: Option<(ReplyId, ServiceName)>,
     pub(crate) effects: VecDeque<Effect>,
@@ -120,6 +122,9 @@ impl Services {
         for host in hosts {
             self.tell_unwell(&host);
         }
+        for name in self.services.keys().cloned().collect::<Vec<_>>() {
+            self.set_wake(&name);
+        }
         self.effects.push_back(Effect::RecountCells);
     }
 
@@ -154,7 +159,8 @@ impl Services {
     /// When there is something to do without an input; [`Services::advance_to`] does it.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let is_due = !self.short.is_empty() && self.now < self.settled_at;
-        is_due.then_some(self.settled_at)
+        let wake = self.wakes.first().map(|(at, _)| *at);
+        is_due.then_some(self.settled_at).into_iter().chain(wake).min()
     }
 
     /// Does what is due.
@@ -164,6 +170,26 @@ impl Services {
         if before < self.settled_at && self.now >= self.settled_at {
             self.fill_short();
         }
+        while let Some((at, name)) = self.wakes.first().cloned()
+            && at <= self.now
+        {
+            // What is due is done by this, or waits for something else.
+            self.advance(&name);
+        }
+    }
+
+    /// Sets when a service is to be looked at next. What is due already waits for something else.
+    pub(crate) fn set_wake(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let wake = service.next_trial().filter(|at| *at > self.now);
+        let before = std::mem::replace(&mut service.wake, wake);
+        if before == wake {
+            return;
+        }
+        if let Some(at) = before {
+            self.wakes.remove(&(at, name.clone()));
+        }
+        self.wakes.extend(wake.map(|at| (at, name.clone())));
     }
 
     /// Takes out what is to be done, in order.

@@ -9,8 +9,9 @@ use orchestra_model::{
     HostName, HostSet, ServiceName, Timestamp,
     names::LabelValue,
     service::{
-        Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, RunNumber, ServiceRecord,
-        ServiceSpec, ServiceVersion, UnitReport, UnitState, Unready, VersionRecord, Wanted,
+        Cause, Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, RunNumber,
+        ServiceRecord, ServiceSpec, ServiceVersion, UnitReport, UnitState, Unready, VersionRecord,
+        Wanted,
     },
 };
 
@@ -26,12 +27,25 @@ pub(crate) struct Service {
     pub(crate) wrong: BTreeSet<HostName>,
     /// Hosts whose unit is to get a new run because it is unhealthy.
     pub(crate) to_heal: BTreeSet<HostName>,
+    /// Hosts whose unit is unhealthy, each with the moment at which it turned; and those where it is
+    /// ready. Their players are attached.
+    pub(crate) unhealthy: BTreeMap<HostName, Timestamp>,
+    pub(crate) healthy: BTreeSet<HostName>,
+    /// When the service is to be looked at although nothing happens.
+    pub(crate) wake: Option<Timestamp>,
     /// Hosts that were given up: a flow did not bring them to what is wanted.
     pub(crate) given_up: BTreeSet<HostName>,
     /// Hosts of the living flow that have not attached anew since it was made, each with the run
     /// that its unit had then. Those that it does not bring to what is wanted are given up. This is
     /// not known after a start of the conductor; then another flow finds out.
     pub(crate) ordered: BTreeMap<HostName, RunNumber>,
+    /// Hosts of the living flow whose units are unhealthy and wait for their new runs.
+    pub(crate) healing: BTreeSet<HostName>,
+    /// Whether a unit has become one that is to get a new run for its health, since the last flow
+    /// was made.
+    pub(crate) is_heal_due: bool,
+    /// Why the flow is made that is being submitted.
+    pub(crate) begins: Cause,
     /// The tasks of the living flow that did not end ok.
     pub(crate) failures: Failures,
     /// Whether it is not to run because the service to which it is linked is not to run.
@@ -62,6 +76,8 @@ pub(crate) struct Placed {
     pub(crate) leased: Option<Timestamp>,
     /// Whether a person has declared it dead.
     pub(crate) dead: bool,
+    /// When it turned unhealthy, if that was the last thing that was told of its health.
+    pub(crate) unhealthy_since: Option<Timestamp>,
 }
 
 /// Tasks of a flow that did not end well.
@@ -85,7 +101,7 @@ pub(crate) struct Presence {
 impl Placed {
     /// Returns an instance of which nothing is known yet but whether its player has told it.
     pub(crate) fn new(instance: Instance, told: bool) -> Self {
-        Self { instance, told, report: None, leased: None, dead: false }
+        Self { instance, told, report: None, leased: None, dead: false, unhealthy_since: None }
     }
 }
 
@@ -97,8 +113,14 @@ impl Service {
             placements: BTreeMap::new(),
             wrong: BTreeSet::new(),
             to_heal: BTreeSet::new(),
+            unhealthy: BTreeMap::new(),
+            healthy: BTreeSet::new(),
+            wake: None,
             given_up: BTreeSet::new(),
             ordered: BTreeMap::new(),
+            healing: BTreeSet::new(),
+            is_heal_due: false,
+            begins: Cause::Repair,
             failures: Failures::default(),
             is_held: false,
             trouble: None,

@@ -4,7 +4,9 @@ mod plan;
 
 use orchestra_model::{
     HostName, HostSet, ServiceName,
-    service::{Goal, InstanceStatus, ServiceStatus, Stranger, UnitReport, VersionRecord},
+    service::{
+        Goal, InstanceStatus, ServiceStatus, Stranger, UnitReport, UnitState, VersionRecord,
+    },
 };
 
 use crate::{services::Services, tables::Service};
@@ -118,6 +120,29 @@ impl Services {
         Ok(())
     }
 
+    /// Checks what is known of the health of a service's units.
+    fn audit_health(&self, name: &ServiceName, service: &Service) -> Result<(), String> {
+        let hosts = service.placements.keys().chain(&service.healthy);
+        for host in hosts.chain(service.unhealthy.keys()) {
+            let state = self.judged_state(name, host);
+            let known = (service.healthy.contains(host), service.unhealthy.contains_key(host));
+            let told = (state == Some(UnitState::Ready), state == Some(UnitState::Unhealthy));
+            if known != told {
+                return Err(format!("{host} is {state:?}, and {known:?} is known of its health"));
+            }
+        }
+        let acts = service.spec().is_some_and(|spec| spec.judgement.panic_at(2).is_some());
+        let is_to_run = service.record.goal == Goal::Running;
+        if service.record.judged.suspicion.is_some() && !(acts && is_to_run) {
+            return Err("a suspicion of which nothing follows".to_owned());
+        }
+        let is_awaited = |at| self.wakes.contains(&(at, name.clone()));
+        match service.wake.is_none_or(is_awaited) {
+            true => Ok(()),
+            false => Err("a moment that is due is not awaited".to_owned()),
+        }
+    }
+
     fn audit_service(&self, name: &ServiceName, service: &Service) -> Result<(), String> {
         let record = &service.record;
         let require = |holds: bool, otherwise: &str| match holds {
@@ -168,8 +193,9 @@ impl Services {
         let waits = record.living.is_some() || record.paused_by.is_some();
         let is_left = service.wrong.difference(&service.given_up).next().is_some();
         require(waits || !is_left, "a difference waits for nothing")?;
-        let waits = waits || service.trouble.is_some() || is_left;
+        let waits = waits || service.trouble.is_some() || is_left || service.wake.is_some();
         let is_left = service.to_heal.difference(&service.given_up).next().is_some();
-        require(waits || !is_left, "an unhealthy unit waits for nothing")
+        require(waits || !is_left, "an unhealthy unit waits for nothing")?;
+        self.audit_health(name, service)
     }
 }

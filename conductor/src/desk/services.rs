@@ -41,6 +41,8 @@ pub(crate) enum ServiceVerb {
     Remove,
     Pause,
     Resume,
+    /// The health of its units is to be believed again.
+    ReleaseBrake,
     /// An earlier version; `None` for the newest one that was ready everywhere.
     Revert(Option<ServiceVersion>),
     /// That strangers on hosts of this expression, or on all hosts, become its units.
@@ -144,6 +146,7 @@ impl Desk {
             ServiceVerb::Remove => (Verb::ServiceRemove, Ask::Remove(service)),
             ServiceVerb::Pause => (Verb::ServicePause, Ask::Pause(service)),
             ServiceVerb::Resume => (Verb::ServiceResume, Ask::Resume(service)),
+            ServiceVerb::ReleaseBrake => (Verb::BrakeRelease, Ask::ReleaseBrake(service)),
             ServiceVerb::Revert(to) => {
                 let hosts = self.hosts_of_versions(&service).await?;
                 (Verb::ServiceRevert, Ask::Revert { service, to, hosts })

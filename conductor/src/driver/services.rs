@@ -209,6 +209,14 @@ impl Driver {
                     self.handle(FlowInput::UnitsTold { player, unwell });
                 }
             }
+            Effect::Suspected(service, suspicion) => {
+                tracing::warn!(
+                    %service, %suspicion,
+                    "the service is suspicious: nothing is done for the health of its units; see \
+                     `orc brake`"
+                );
+            }
+            Effect::Believed(service, why) => tracing::info!(%service, "{why}"),
             Effect::FilesTaken(outcomes) => self.take_files(outcomes),
             Effect::Answer(reply, answer) => self.answer_service(reply, answer),
         }
@@ -530,6 +538,7 @@ fn declined(rejection: &Rejection) -> Declined {
         Rejection::NoHosts(_) => Ground::NoHosts,
         Rejection::TooMany(_) => Ground::TooMuch,
         Rejection::Removed(_)
+        | Rejection::NoBrake(_)
         | Rejection::Stopped(_)
         | Rejection::IsLinkedTo(..)
         | Rejection::Changing(..)

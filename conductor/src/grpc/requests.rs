@@ -185,6 +185,7 @@ pub(super) fn service_verb(
         Some(change_service_request::Verb::Remove(_)) => ServiceVerb::Remove,
         Some(change_service_request::Verb::Pause(_)) => ServiceVerb::Pause,
         Some(change_service_request::Verb::Resume(_)) => ServiceVerb::Resume,
+        Some(change_service_request::Verb::ReleaseBrake(_)) => ServiceVerb::ReleaseBrake,
         Some(change_service_request::Verb::Revert(version)) => {
             ServiceVerb::Revert((version > 0).then_some(ServiceVersion(version)))
         }

@@ -29,7 +29,8 @@
 //!   timeout: 1s
 //!   fall: 3                      # failures in a row
 //!   rise: 2                      # successes in a row
-//! on_unhealthy: report           # or restart; written beside health alone
+//! on_unhealthy: report           # or withdraw, restart; as panic written beside health alone
+//! panic: 50%                     # N or N% that turn together are not believed; off
 //! ports: {http: 8080, admin: "9000+{ordinal}"}   # none; in ready, health and params: {port.http}
 //! nofile: 65536                  # these five: as the player has it, 022, and none
 //! nice: 5

@@ -66,6 +66,8 @@ kebab_enum!(
         ServiceStopStranger = "service-stop-stranger",
         /// An instance of a service was declared dead.
         ServiceDeclareDead = "service-declare-dead",
+        /// What braked a service was released.
+        BrakeRelease = "brake-release",
         /// Hosts of a service that were not as wanted are brought there.
         ServiceRepair = "service-repair",
     }

@@ -34,7 +34,7 @@ pub use health::{
     HealthRule, HttpPath, InvalidProbe, OfInstance, OpenTarget, PATH_BYTES, Probe,
     SOCKET_NAME_BYTES, SocketName, Target, Unprobeable,
 };
-pub use judgement::{Judgement, OnUnhealthy};
+pub use judgement::{Judged, Judgement, OnUnhealthy, Suspicion};
 pub use logs::{
     CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogChunk, LogEnd, LogPart, LogPlace, LogQuery,
     LogRuns, LogStream, READINGS, ReadLog, ReadingId,

@@ -60,7 +60,10 @@ impl From<&ServiceSpec> for v1::ServiceSpec {
 
 impl From<Judgement> for v1::Judgement {
     fn from(judgement: Judgement) -> Self {
-        Self { on_unhealthy: judgement.on_unhealthy.to_string() }
+        Self {
+            on_unhealthy: judgement.on_unhealthy.to_string(),
+            panic: judgement.panic.map(Into::into),
+        }
     }
 }
 
@@ -69,7 +72,10 @@ impl TryFrom<&v1::Judgement> for Judgement {
 
     fn try_from(judgement: &v1::Judgement) -> Result<Self, Invalid> {
         let on_unhealthy = OnUnhealthy::from_word(&judgement.on_unhealthy);
-        Ok(Judgement { on_unhealthy: on_unhealthy.in_field("Judgement.on_unhealthy")? })
+        Ok(Judgement {
+            on_unhealthy: on_unhealthy.in_field("Judgement.on_unhealthy")?,
+            panic: judgement.panic.as_ref().map(Quantity::try_from).transpose()?,
+        })
     }
 }
 

@@ -6,8 +6,8 @@ use orchestra_model::{
     names::{HostName, ServiceName},
     service::{
         Cause, Change, FileChange, FileOutcome, FileStanding, Goal, Instance, InstanceStatus,
-        LivingChange, Ordinal, Placement, ServiceEvent, ServiceFile, ServiceRecord, ServiceStatus,
-        ServiceVersion, Unready,
+        Judged, LivingChange, Ordinal, Placement, ServiceEvent, ServiceFile, ServiceRecord,
+        ServiceStatus, ServiceVersion, Suspicion, Unready,
     },
     time::Timestamp,
 };
@@ -84,7 +84,38 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             given_up: status.given_up.to_string(),
             strangers: status.strangers.to_string(),
             trouble: text(status.trouble.as_ref()),
+            suspicion: record.judged.suspicion.as_ref().map(Into::into),
         }
+    }
+}
+
+impl From<&Suspicion> for v1::Suspicion {
+    fn from(suspicion: &Suspicion) -> Self {
+        let tried = suspicion.tried.as_ref();
+        Self {
+            at_ms: suspicion.at.0,
+            failed: suspicion.failed,
+            of: suspicion.of,
+            tried: text(tried.map(|(host, _)| host)),
+            tried_at_ms: tried.map_or(0, |(_, at)| at.0),
+        }
+    }
+}
+
+impl TryFrom<v1::Suspicion> for Suspicion {
+    type Error = Invalid;
+
+    fn try_from(suspicion: v1::Suspicion) -> Result<Self, Invalid> {
+        let tried = match suspicion.tried.as_str() {
+            "" => None,
+            host => Some(HostName::new(host).in_field("Suspicion.tried")?),
+        };
+        Ok(Suspicion {
+            at: Timestamp(suspicion.at_ms),
+            failed: suspicion.failed,
+            of: suspicion.of,
+            tried: tried.map(|host| (host, Timestamp(suspicion.tried_at_ms))),
+        })
     }
 }
 
@@ -200,6 +231,11 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                 pending: status.pending.map(change).transpose()?,
                 living: status.living.map(living).transpose()?,
                 last_placement: Placement(status.last_placement),
+                judged: Judged {
+                    suspicion: status.suspicion.map(TryInto::try_into).transpose()?,
+                    // Nobody is told.
+                    trusted: Timestamp(0),
+                },
                 // Nobody is told.
                 forgotten: Vec::new(),
                 events: status.events.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,

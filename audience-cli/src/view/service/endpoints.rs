@@ -61,8 +61,9 @@ impl Output for Endpoints<'_> {
 fn of<'a>(status: &'a ServiceStatus, versions: &[AppliedVersion]) -> Vec<Endpoint<'a>> {
     let versions: BTreeMap<ServiceVersion, &AppliedVersion> =
         versions.iter().map(|version| (version.version, version)).collect();
+    let is_suspicious = status.record.judged.suspicion.is_some();
     let of_instance = |instance: &'a InstanceStatus| {
-        let report = reliable(instance)?;
+        let report = reliable(instance, is_suspicious)?;
         let ports = &versions.get(&report.version)?.spec.upkeep.ports;
         let (service, ordinal) = (status.record.name.clone(), instance.instance.ordinal);
         let id = InstanceId { service, ordinal }.to_string();
@@ -80,8 +81,13 @@ fn of<'a>(status: &'a ServiceStatus, versions: &[AppliedVersion]) -> Vec<Endpoin
 }
 
 /// Returns the report of an instance that is ready and reliable: its player is attached, and it
-/// does not flap.
-fn reliable(instance: &InstanceStatus) -> Option<&UnitReport> {
+/// does not flap. If the health of its service is not believed, so is one that is unhealthy.
+fn reliable(instance: &InstanceStatus, is_suspicious: bool) -> Option<&UnitReport> {
     let report = instance.report.as_ref().filter(|_| instance.attached)?;
-    (report.state == UnitState::Ready && !report.flapping).then_some(report)
+    let is_reliable = match report.state {
+        UnitState::Ready => is_suspicious || !report.flapping,
+        UnitState::Unhealthy => is_suspicious,
+        _ => false,
+    };
+    is_reliable.then_some(report)
 }

@@ -12,6 +12,7 @@ use orchestra_model::{
 };
 use serde::Serialize;
 
+use super::brakes::OfSuspicion;
 use crate::view::{vitals::OfUsage, when};
 
 /// A service without its instances.
@@ -37,6 +38,8 @@ pub(crate) struct Summary<'a> {
     trouble: Option<&'a str>,
     /// Instances for which no player has room.
     waiting: Vec<OfWaiting<'a>>,
+    /// Why the health of its units is not believed; `null`: it is.
+    suspicion: Option<OfSuspicion<'a>>,
 }
 
 /// Instances that wait for a player: each player is counted once, at the first reason that keeps it
@@ -98,6 +101,7 @@ impl<'a> From<&'a ServiceStatus> for Summary<'a> {
             flow: status.flow().map(|flow| flow.0),
             trouble: status.trouble.as_deref(),
             waiting: status.waiting.iter().map(Into::into).collect(),
+            suspicion: record.judged.suspicion.as_ref().map(OfSuspicion::from),
         }
     }
 }

@@ -21,8 +21,10 @@ impl Listing for Services {
     const NOUN: &'static str = "services";
 
     fn wants(&mut self, service: &ServiceStatus) -> bool {
-        let is_wrong =
-            matches!(ServiceState::of(service), ServiceState::Degraded | ServiceState::Stuck);
+        let is_wrong = matches!(
+            ServiceState::of(service),
+            ServiceState::Degraded | ServiceState::Stuck | ServiceState::Suspicious
+        );
         let reports = service.instances.iter().filter_map(|instance| instance.report.as_ref());
         let mut sick = reports.filter(|it| it.flapping || it.state == UnitState::Unhealthy);
         !self.unhealthy || is_wrong || sick.next().is_some()
@@ -35,7 +37,7 @@ impl Listing for Services {
     fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
         writeln!(
             out,
-            "{:<24} {:>7} {:<8} {:>11} {:<9} FLOW",
+            "{:<24} {:>7} {:<8} {:>11} {:<10} FLOW",
             "NAME", "VERSION", "GOAL", "READY", "STATE"
         )
     }
@@ -51,7 +53,7 @@ impl Listing for Services {
         });
         writeln!(
             out,
-            "{:<24} {:>7} {:<8} {ready:>11} {:<9} {flow}{file}",
+            "{:<24} {:>7} {:<8} {ready:>11} {:<10} {flow}{file}",
             record.name,
             record.version.0,
             record.goal,

@@ -9,7 +9,7 @@ use orchestra_model::service::{
 use serde::Serialize;
 
 use super::{events, instances, json};
-use crate::view::{Output, Page, Style, one_line};
+use crate::view::{Output, Page, Style, one_line, when_about};
 
 /// One service, as `orc service show` shows it.
 pub(crate) struct Shown<'a>(pub(crate) &'a ServiceStatus);
@@ -65,6 +65,15 @@ fn wrong(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result
     let name = &status.record.name;
     if let Some(trouble) = &status.trouble {
         writeln!(out, "{}", style.warning(&format!("trouble: {}", one_line(trouble))))?;
+    }
+    if let Some(suspicion) = &status.record.judged.suspicion {
+        let text = format!("suspicious: {suspicion}");
+        let text = style.warning(&text);
+        let what = "no unit is restarted or withdrawn for its health";
+        writeln!(out, "{text}: {what}; to believe them: orc brake release {name}")?;
+        if let Some((host, at)) = &suspicion.tried {
+            writeln!(out, "restarted to find out whether that helps: {host}, {}", when_about(*at))?;
+        }
     }
     if !status.given_up.is_empty() {
         let text = format!("given up: {}", status.given_up.counted());

@@ -2,12 +2,12 @@
 
 use orchestra_model::{
     Quantity::Count,
-    service::{PortName, Ports, ServiceSpec, ServiceVersion, UnitState, Unready},
+    service::{PortName, Ports, ServiceSpec, ServiceVersion, Suspicion, UnitState, Unready},
 };
 use orchestra_proto::v1;
 use serde_json::json;
 
-use super::{absent, ready, unwell, version};
+use super::{AT, absent, ready, unwell, version, with};
 use crate::fake::Fake;
 
 /// A version with these ports.
@@ -44,6 +44,21 @@ fn ports_of_instances_that_are_ready_are_told() {
         json!({"id": "web/1", "host": "db1", "name": "http", "port": 8001, "version": 7})
     );
     fake.run("orc service endpoints other").fails(8, &["there is no service other"]);
+}
+
+#[test]
+fn units_that_are_unhealthy_together_stay() {
+    let fake = Fake::start();
+    let unhealthy = |n| unwell(n, UnitState::Unhealthy, Unready::NotReady);
+    let mut status = with(3, vec![unhealthy(1), unhealthy(2)]);
+    fake.tables().versions = vec![with_ports(7, &[("http", "80")])];
+    fake.tables().services = vec![status.clone()];
+    fake.run("orc service endpoints web").is(0, "web/3 http db3:80\n", "");
+    let suspicion = Suspicion { at: AT, failed: 2, of: 3, tried: None };
+    status.record.judged.suspicion = Some(suspicion);
+    fake.tables().services = vec![status];
+    let all = "web/1 http db1:80\nweb/2 http db2:80\nweb/3 http db3:80\n";
+    fake.run("orc service endpoints web").is(0, all, "");
 }
 
 #[test]

@@ -38,14 +38,14 @@ fn services_are_listed_by_one_word_each() {
     ];
     fake.run("orc service list").is(
         0,
-        "NAME                     VERSION GOAL           READY STATE     FLOW\n\
-         changing                       7 running         9/10 changing  43\n\
-         degraded                       7 running          2/3 degraded  -\n\
-         away                           7 running          2/3 degraded  -\n\
-         paused                         7 running          3/3 paused    -\n\
-         ready                          7 running  10000/10000 ready     -\n\
-         stopped                        7 stopped          0/3 stopped   -\n\
-         stuck                          7 running          2/3 stuck     -\n",
+        "NAME                     VERSION GOAL           READY STATE      FLOW\n\
+         changing                       7 running         9/10 changing   43\n\
+         degraded                       7 running          2/3 degraded   -\n\
+         away                           7 running          2/3 degraded   -\n\
+         paused                         7 running          3/3 paused     -\n\
+         ready                          7 running  10000/10000 ready      -\n\
+         stopped                        7 stopped          0/3 stopped    -\n\
+         stuck                          7 running          2/3 stuck      -\n",
         "",
     );
     let services = fake.run("orc service list --json").json()["services"].clone();
@@ -53,7 +53,8 @@ fn services_are_listed_by_one_word_each() {
         services[0],
         json!({"name": "changing", "version": 7, "score": "serve-web", "goal": "running",
                "state": "changing", "ready": 9, "wanted": 10, "stable": 7, "owner": "alice", "file": null,
-               "hosts": "db[1-10]", "paused_by": null, "flow": 43, "trouble": null, "waiting": []})
+               "hosts": "db[1-10]", "paused_by": null, "flow": 43, "trouble": null, "waiting": [],
+               "suspicion": null})
     );
     let unhealthy = fake.run("orc service list --unhealthy --json").json()["services"].clone();
     let names = unhealthy.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap());

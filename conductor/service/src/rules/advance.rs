@@ -25,11 +25,19 @@ pub(crate) struct Groups {
     others: Vec<HostName>,
     /// Their units are to be removed.
     leaving: Vec<HostName>,
+    /// Their units are to get new runs because they are unhealthy.
+    unhealthy: Vec<HostName>,
 }
 
 impl Services {
     /// Submits a flow for a service, if one is needed and none lives. Returns whether it did.
     pub(crate) fn advance(&mut self, name: &ServiceName) -> bool {
+        let is_submitted = self.submit_needed(name);
+        self.set_wake(name);
+        is_submitted
+    }
+
+    fn submit_needed(&mut self, name: &ServiceName) -> bool {
         if self.submitting.contains(name) {
             return false;
         }
@@ -44,6 +52,8 @@ impl Services {
                 let flow = living.flow;
                 self.put_service(name);
                 self.effects.push_back(Effect::Cancel(flow, by));
+            } else if service.waits_for_unhealthy() {
+                self.supersede_repair(name);
             }
             return false;
         }
@@ -55,7 +65,8 @@ impl Services {
         }
         let Some(service) = self.services.get(name) else { return false };
         let mut groups = service.groups(|host| self.is_reachable(host));
-        if groups.is_empty() {
+        let is_asked = service.record.pending.is_some();
+        if is_asked && groups.is_empty() {
             let Some(service) = self.services.get_mut(name) else { return false };
             // What was asked for is done already, or cannot be done now and will be found again as
             // a difference.
@@ -63,11 +74,12 @@ impl Services {
                 self.note_change(name, cause, by, None);
                 self.put_service(name);
             }
-            if !self.want_healing(name) {
-                return false;
-            }
-            let Some(service) = self.services.get(name) else { return false };
-            groups = service.groups(|host| self.is_reachable(host));
+        }
+        if !is_asked || groups.is_empty() {
+            groups.unhealthy = self.choose_to_heal(name);
+        }
+        if groups.is_empty() {
+            return false;
         }
         let Some(flow) = self.flow_of(name, groups) else { return false };
         self.effects.push_back(Effect::Submit(Box::new(flow)));
@@ -87,6 +99,9 @@ impl Services {
     /// Returns a flow for these hosts, and places their units.
     fn flow_of(&mut self, name: &ServiceName, groups: Groups) -> Option<UnitFlow> {
         let service = self.services.get_mut(name)?;
+        service.begins = service.cause(&groups);
+        service.healing = groups.unhealthy.iter().cloned().collect();
+        service.is_heal_due = false;
         service.ordered = groups.hosts().map(|host| (host.clone(), service.run_on(host))).collect();
         if service.goal() == Goal::Running {
             let running = HostSet::from_names(groups.sick.iter().chain(&groups.others).cloned());
@@ -107,29 +122,35 @@ impl Services {
 
 impl Groups {
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostName> {
-        self.sick.iter().chain(&self.others).chain(&self.leaving)
+        self.sick.iter().chain(&self.others).chain(&self.leaving).chain(&self.unhealthy)
     }
 
     fn is_empty(&self) -> bool {
-        self.sick.is_empty() && self.others.is_empty() && self.leaving.is_empty()
+        self.hosts().next().is_none()
     }
 }
 
 impl Service {
     /// Returns why the next flow is made.
-    fn cause(&self) -> Cause {
-        self.record.pending.as_ref().map_or(Cause::Repair, |change| change.cause)
+    fn cause(&self, groups: &Groups) -> Cause {
+        let own = match groups.hosts().count() == groups.unhealthy.len() {
+            true => Cause::Unhealthy,
+            false => Cause::Repair,
+        };
+        self.record.pending.as_ref().map_or(own, |change| change.cause)
     }
 
     /// Returns a flow that brings these hosts to what is wanted, the sick ones first.
     fn flow(&self, groups: Groups) -> UnitFlow {
-        let Groups { sick, others, leaving } = groups;
-        let (wanted, is_careful) = self.wanted();
-        let title = if wanted == Wanted::Gone { "remove" } else { self.cause().as_str() };
-        let first = self.job("sick", sick, wanted, false);
+        let cause = self.cause(&groups);
+        let Groups { sick, others, leaving, unhealthy } = groups;
+        let (wanted, is_careful) = self.wanted(cause);
+        let title = if wanted == Wanted::Gone { "remove" } else { cause.as_str() };
+        let first = self.job("sick", sick, wanted, None);
         let last = [
-            self.job(title, others, wanted, is_careful),
-            self.job("leave", leaving, Wanted::Gone, false),
+            self.job(title, others, wanted, is_careful.then_some(cause)),
+            self.job("leave", leaving, Wanted::Gone, None),
+            self.job(Cause::Unhealthy.as_str(), unhealthy, Wanted::Healthy, None),
         ];
         let slots = [first.into_iter().collect(), last.into_iter().flatten().collect()];
         let slots: Vec<Vec<(JobSpec, HostSet)>> =
@@ -148,7 +169,7 @@ impl Service {
             service: self.record.name.clone(),
             audience: self.record.owner.clone(),
             by_keeper: self.record.pending.as_ref().is_none_or(|it| it.by == Asker::Keeper),
-            cause: self.cause(),
+            cause,
             version: self.record.version,
             spec,
             targets,
@@ -158,15 +179,14 @@ impl Service {
 
     /// Returns what is asked of units where the service is wanted, and whether the limits of an
     /// update apply.
-    fn wanted(&self) -> (Wanted, bool) {
-        match (self.goal(), self.cause()) {
+    fn wanted(&self, cause: Cause) -> (Wanted, bool) {
+        match (self.goal(), cause) {
             (Goal::Running, Cause::Restart) => (Wanted::Restarted, true),
             (Goal::Running, Cause::Reload | Cause::Signal) => match self.signal() {
                 Some(signal) => (Wanted::Signalled(signal), true),
                 None => (Wanted::Running, true),
             },
             (Goal::Running, Cause::Update | Cause::Revert) => (Wanted::Running, true),
-            (Goal::Running, Cause::Unhealthy) => (Wanted::Healthy, false),
             (Goal::Running, _) => (Wanted::Running, false),
             (Goal::Stopped, _) => (Wanted::Stopped, false),
             (Goal::Removed, _) => (Wanted::Gone, false),
@@ -208,9 +228,6 @@ impl Service {
             let hosts = self.to_signal(hosts.as_ref()).filter(|host| may_begin(host));
             return Groups { others: hosts.collect(), ..Groups::default() };
         }
-        if let Some(change) = pending.filter(|change| change.cause == Cause::Unhealthy) {
-            return Groups { others: self.to_heal(change), ..Groups::default() };
-        }
         if let Some(change) = restarts {
             // Hosts that are not as wanted get a new run too.
             groups.others.extend(self.to_restart(change).filter(|host| may_begin(host)));
@@ -228,13 +245,6 @@ impl Service {
             }
         }
         groups
-    }
-
-    /// Returns the named hosts whose units are still to get new runs for their health.
-    fn to_heal(&self, change: &Change) -> Vec<HostName> {
-        let is_named =
-            |host: &&HostName| change.hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
-        self.to_heal.difference(&self.given_up).filter(is_named).cloned().collect()
     }
 
     /// Returns the hosts of a restart: the named ones that have a unit.
@@ -274,13 +284,14 @@ impl Service {
     }
 
     /// Returns a job that asks something of units on these hosts; `None` if there are no hosts. A
-    /// job that is not careful tolerates every failure, and only cells limit its speed.
+    /// cause is named if it is to be careful; otherwise the job tolerates every failure, and only
+    /// cells limit its speed.
     fn job(
         &self,
         title: &str,
         hosts: Vec<HostName>,
         wanted: Wanted,
-        is_careful: bool,
+        careful: Option<Cause>,
     ) -> Option<(JobSpec, HostSet)> {
         let hosts = HostSet::from_names(hosts);
         let name = JobName::new(title).ok().filter(|_| !hosts.is_empty())?;
@@ -300,11 +311,11 @@ impl Service {
         let mut job = JobSpec::new(name, self.record.score.clone(), hosts.to_string());
         job.unit = Some(Arc::new(unit));
         job.give_up_after = Some(update.deadline);
-        if is_careful {
+        if let Some(cause) = careful {
             job.parallel = update.parallel;
             job.max_failures = Some(update.max_failures);
             job.on_doomed = OnDoomed::Cancel;
-            (job.canary, job.bake) = match self.cause() {
+            (job.canary, job.bake) = match cause {
                 Cause::Update => (update.canary, update.bake),
                 _ => (None, None),
             };

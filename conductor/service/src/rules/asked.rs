@@ -6,13 +6,13 @@ use orchestra_model::{
     Asker, HostSet, ScoreName, ServiceName,
     record::{Op, Record},
     service::{
-        Cause, Change, FileStanding, Goal, Placement, ServiceRecord, ServiceSpec, ServiceVersion,
-        VERSIONS, VersionRecord,
+        Cause, Change, FileStanding, Goal, Judged, Placement, ServiceRecord, ServiceSpec,
+        ServiceVersion, VERSIONS, VersionRecord,
     },
 };
 
 use crate::{
-    effect::Effect,
+    effect::{Effect, Released},
     input::{Ask, Rejection, ReplyId, Taken},
     services::Services,
     tables::{KeptVersion, Service},
@@ -87,6 +87,7 @@ impl Services {
                 service.trouble = None;
                 Ok(is_news)
             }
+            Ask::ReleaseBrake(service) => self.release(&service),
             Ask::Adopt { service, hosts } => self.adopt(&service, hosts.as_ref()),
             Ask::DeclareDead { service, ordinal } => self.declare_dead(&service, ordinal),
             // This changes nothing of the service.
@@ -199,6 +200,7 @@ impl Services {
         let kept = KeptVersion { record: record.clone(), spec: Arc::new(spec) };
         service.versions.insert(version, kept);
         service.want_version(version, Change::new(Cause::Update, by.clone()));
+        self.end_suspicion(&name, Released::Changed);
         self.persist(Op::Put(Record::Version(record)));
         self.prune_versions(&name);
         self.effects.push_back(Effect::RecountCells);
@@ -259,6 +261,7 @@ impl Services {
         service.record.owner = by.clone();
         let change = Change::new(Cause::Revert, by.clone());
         service.want_version(version, change);
+        self.end_suspicion(name, Released::Changed);
         self.effects.push_back(Effect::RecountCells);
         Ok(true)
     }
@@ -328,6 +331,9 @@ impl Services {
             service.record.pending = Some(Change::new(cause, by.clone()));
             self.effects.push_back(Effect::RecountCells);
         }
+        if goal != Goal::Running {
+            self.end_suspicion(name, Released::Changed);
+        }
         Ok(is_news)
     }
 
@@ -368,6 +374,7 @@ pub(super) fn new(name: &ServiceName, score: &ScoreName, by: &Asker, skipped: u6
         pending: None,
         living: None,
         file: None,
+        judged: Judged::default(),
         last_placement: Placement(0),
         forgotten: Vec::new(),
         events: Vec::new(),

@@ -10,6 +10,7 @@ use orchestra_model::{
 };
 
 use crate::{
+    effect::Released,
     services::Services,
     tables::{Failures, Service},
 };
@@ -55,7 +56,7 @@ impl Services {
         match flow {
             Ok(flow) => {
                 let (cause, by) = pending
-                    .map_or((Cause::Repair, Asker::Keeper), |change| (change.cause, change.by));
+                    .map_or((service.begins, Asker::Keeper), |change| (change.cause, change.by));
                 let version = service.record.version;
                 let living =
                     LivingChange { flow, cause, by: by.clone(), version, superseded: false };
@@ -83,9 +84,10 @@ impl Services {
         state: TaskState,
         detail: Option<&str>,
     ) {
-        let Some(name) = self.flows.get(&flow) else { return };
+        let Some(name) = self.flows.get(&flow).cloned() else { return };
         let is_attached = self.present.contains_key(host);
-        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(service) = self.services.get_mut(&name) else { return };
+        let was_healing = service.healing.remove(host);
         match state {
             TaskState::Failed | TaskState::TimedOut if is_attached => {
                 service.failures.of_version += 1;
@@ -96,6 +98,12 @@ impl Services {
                 let first = detail.map(|detail| format!("{host}: {detail}"));
                 service.failures.first = service.failures.first.take().or(first);
             }
+        }
+        if state == TaskState::Ok {
+            self.take_trial(&name, host);
+        }
+        if was_healing {
+            self.advance(&name);
         }
     }
 
@@ -108,6 +116,7 @@ impl Services {
         let Some(living) = service.record.living.take() else { return };
         let failures = std::mem::take(&mut service.failures);
         let ordered = std::mem::take(&mut service.ordered);
+        service.healing.clear();
         if !living.superseded {
             let is_as_before = |(host, run): &(HostName, RunNumber)| {
                 // A unit that is unhealthy in another run was helped, and is helped again.
@@ -146,6 +155,8 @@ impl Services {
         }
         let change = Change::new(Cause::Revert, Asker::Keeper);
         service.want_version(good, change);
+        self.end_suspicion(name, Released::Changed);
+        let Some(service) = self.services.get_mut(name) else { return };
         let Some(kept) = service.versions.get_mut(&failed) else { return };
         kept.record.reverted = true;
         let record = kept.record.clone();
@@ -185,7 +196,7 @@ impl Services {
 }
 
 impl Service {
-    fn note(&mut self, event: ServiceEvent) {
+    pub(super) fn note(&mut self, event: ServiceEvent) {
         let events = &mut self.record.events;
         events.push(event);
         let surplus = events.len().saturating_sub(EVENTS);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    HostName, HostSet, ServiceName,
+    HostName, HostSet, ServiceName, Timestamp,
     record::{Op, Record},
     service::{UnitReport, UnitState},
 };
@@ -29,7 +29,9 @@ impl Services {
             }
         }
         for report in units.into_iter().flatten() {
-            self.take_in(host, report);
+            // It may have turned long before.
+            let at = report.since.min(self.now);
+            self.take_in(host, report, at);
         }
         let wanted: Vec<ServiceName> = self.names_on(host);
         for name in &wanted {
@@ -79,7 +81,7 @@ impl Services {
             return;
         }
         let name = report.service.clone();
-        self.take_in(host, report);
+        self.take_in(host, report, self.now);
         self.displace_if_gone(&name, host);
         self.place_anew_if_gone(&name, host);
         self.recheck(&name, host);
@@ -90,8 +92,9 @@ impl Services {
     }
 
     /// Takes the report of a unit. If this store has not ordered the unit, it is a stranger, which
-    /// is listed and left alone.
-    fn take_in(&mut self, host: &HostName, report: UnitReport) {
+    /// is listed and left alone. If the report says that the unit is unhealthy, and the one before
+    /// did not, it turned at this moment.
+    fn take_in(&mut self, host: &HostName, report: UnitReport, at: Timestamp) {
         let is_ours = |service: &&mut crate::tables::Service| {
             service.record.has_issued(report.instance.placement, report.version)
         };
@@ -115,6 +118,10 @@ impl Services {
         };
         let new = Placed::new(instance, false);
         let placed = service.placements.entry(host.clone()).or_insert(new);
+        placed.unhealthy_since = match report.state {
+            UnitState::Unhealthy => placed.unhealthy_since.or(Some(at)),
+            _ => None,
+        };
         let was_told = std::mem::replace(&mut placed.told, true);
         placed.report = Some(report);
         if is_new || !was_told {

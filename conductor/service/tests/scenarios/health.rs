@@ -157,3 +157,28 @@ fn a_conductor_that_starts_finds_what_is_unhealthy() {
     world.attach("db[1-3]");
     assert_eq!(healed(&world), "db2");
 }
+
+#[test]
+fn a_repair_restarts_what_is_unhealthy_too_for_it_may_wait_for_that() {
+    let mut world = World::new();
+    world.attach("db[1-2]");
+    world.apply(spec("db[1-4]", 3));
+    assert_eq!(world.settle(), [FlowState::Ok]);
+    world.attach("db3");
+    let asked = |world: &World| {
+        let (_, flow) = world.flows.last().unwrap();
+        let jobs = flow.spec.slots[0].jobs.iter().zip(&flow.targets[0]);
+        jobs.map(|(job, hosts)| format!("{} {hosts}", job.name)).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&world), ["repair db3"]);
+    world.turn("db1", UnitState::Unhealthy, None);
+    assert!(world.cancelled.contains(&world.flows[0].0), "it may wait for db1 for ever");
+    world.run_flow();
+    assert_eq!(asked(&world), ["repair db3", "unhealthy db1"]);
+    // While that restarts db1 it is not ended for another.
+    world.turn("db2", UnitState::Unhealthy, None);
+    assert!(!world.cancelled.contains(&world.flows[0].0));
+    world.settle();
+    assert!(world.versions().iter().all(|(_, _, state)| *state == UnitState::Ready));
+    assert_eq!(world.versions().len(), 3);
+}

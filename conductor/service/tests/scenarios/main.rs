@@ -8,6 +8,7 @@ mod health;
 mod leases;
 mod links;
 mod moving;
+mod panic;
 mod placing;
 mod plan;
 mod random;

@@ -97,7 +97,7 @@ fn look_at_unwell(world: &World) {
 
 fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut Papers) {
     let host = chance.host();
-    match chance.below(26) {
+    match chance.below(28) {
         0 | 1 => world.attach(&host),
         2 => world.detach(&host),
         3 => {
@@ -112,10 +112,22 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
             world.bad.clear();
             world.hanging.clear();
         }
-        23 => match chance.below(2) {
+        23 => match chance.below(4) {
             0 => drop(world.hanging.insert(h(&host))),
-            _ => world.calm(&host),
+            1 => world.calm(&host),
+            2 => drop(world.ask(Ask::ReleaseBrake(web()))),
+            _ => world.pass(1_000 * (1 + chance.below(400))),
         },
+        26 => {
+            // Many turn at once.
+            for n in 1..=5 {
+                let host = format!("db{n}");
+                let unit = world.units.get(&h(&host)).and_then(|units| units.get(&web()));
+                if unit.is_some_and(|unit| unit.state == UnitState::Ready) {
+                    world.turn(&host, UnitState::Unhealthy, None);
+                }
+            }
+        }
         6 | 7 => {
             *version += u32::try_from(chance.below(2)).unwrap();
             let hosts = chance.hosts();
@@ -361,6 +373,7 @@ fn heal(world: &mut World) {
         world.calm(&format!("db{n}"));
     }
     world.settle();
+    believe(world);
     if !world.strangers().is_empty() {
         if world.engine.status(&web()).is_some_and(|it| it.record.pending.is_some()) {
             world.ask(Ask::Resume(web())).unwrap();
@@ -422,6 +435,33 @@ fn heal(world: &mut World) {
     let written = world.writes;
     world.attach("db[1-5]");
     assert_eq!((world.writes, world.flows.len()), (written, 0), "it comes to rest");
+}
+
+/// A suspicion ends by itself where units are to be restarted, for that helps now.
+fn believe(world: &mut World) {
+    let is_suspicious = |world: &World| {
+        world.engine.status(&web()).is_some_and(|it| it.record.judged.suspicion.is_some())
+    };
+    if !is_suspicious(world) {
+        return;
+    }
+    let record = world.status().record;
+    let is_wanted = |host: &HostName| record.hosts.contains(host);
+    let is_tried = record.paused_by.is_none()
+        && world
+            .versions()
+            .iter()
+            .any(|(host, _, state)| *state == UnitState::Unhealthy && is_wanted(&h(host)));
+    if is_tried {
+        for _ in 0..5 {
+            world.pass(300_000);
+            world.settle();
+        }
+        assert!(!is_suspicious(world), "{:?}", world.status());
+    } else {
+        world.ask(Ask::ReleaseBrake(web())).unwrap();
+        world.settle();
+    }
 }
 
 /// What is linked is where and as the other is, once somebody has asked where flows gave it up.

@@ -17,12 +17,13 @@ use orchestra_model::{
         AtMostOne, Cause, FileOutcome, HealthRule, Instance, InstanceStatus, Labels, Layout,
         OnUnhealthy, Ordinal, PlaceRule, Placement, PlacementRecord, PlayerFacts, Probe, Room,
         RunEnd, RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Spread,
-        Stranger, Target, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
+        Stranger, Suspicion, Target, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord,
+        Wanted,
     },
 };
 use orchestra_service::{
-    Ask, Effect, FileConflict, FiledService, Input, RecoveredService, Reply, ReplyId, Services,
-    Taken, UnitFlow,
+    Ask, Effect, FileConflict, FiledService, Input, RecoveredService, Released, Reply, ReplyId,
+    Services, Taken, UnitFlow,
 };
 
 pub(crate) struct World {
@@ -56,6 +57,11 @@ pub(crate) struct World {
     /// Every run that there was: its placement and number.
     runs: BTreeSet<(ServiceName, Placement, RunNumber)>,
     answers: BTreeMap<ReplyId, Reply>,
+    /// How often the health of a service was suspected, and why it was believed again last.
+    pub(crate) suspected: usize,
+    pub(crate) believed: Option<Released>,
+    /// When a unit of a suspicious service was tried last.
+    tried_at: u64,
     /// What came of the files that were loaded last.
     pub(crate) taken: Vec<FileOutcome>,
     /// Everything that was persisted.
@@ -110,6 +116,9 @@ impl World {
             signalled: Vec::new(),
             runs: BTreeSet::new(),
             answers: BTreeMap::new(),
+            suspected: 0,
+            believed: None,
+            tried_at: 0,
             taken: Vec::new(),
             writes: 0,
         };
@@ -143,6 +152,8 @@ impl World {
                     Effect::Submit(flow) => self.submit(*flow),
                     Effect::Cancel(flow, _) => drop(self.cancelled.insert(flow)),
                     Effect::FilesTaken(outcomes) => self.taken = outcomes,
+                    Effect::Suspected(name, suspicion) => self.check_suspicion(&name, &suspicion),
+                    Effect::Believed(_, why) => self.believed = Some(why),
                     Effect::RecountCells => {}
                     Effect::Unwell(host, units) => drop(self.unwell.insert(host, units)),
                     Effect::Answer(reply, answer) => drop(self.answers.insert(reply, answer)),
@@ -150,6 +161,36 @@ impl World {
             }
         }
         self.engine.audit().unwrap();
+    }
+
+    /// Time passes, and nothing else happens. What is due is done when it is due.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        let until = self.now + ms;
+        while let Some(due) = self.engine.next_deadline()
+            && due.0 <= until
+        {
+            assert!(due.0 >= self.now, "it was due before: {due:?}");
+            self.now = due.0;
+            self.engine.advance_to(due);
+            self.perform();
+        }
+        self.now = until;
+        self.engine.advance_to(Timestamp(until));
+        self.perform();
+    }
+
+    /// So many of those that were ready have turned within half a minute.
+    fn check_suspicion(&mut self, name: &ServiceName, suspicion: &Suspicion) {
+        self.suspected += 1;
+        let attached = self.units.iter().filter(|(host, _)| self.attached.contains(*host));
+        let units = attached.filter_map(|(_, units)| units.get(name));
+        let unhealthy = units.filter(|unit| unit.state == UnitState::Unhealthy);
+        let turned: Vec<u64> = unhealthy.map(|unit| unit.since.0).collect();
+        let together =
+            |at: &u64| turned.iter().filter(|it| (*at..=at + 30_100).contains(it)).count();
+        let most = turned.iter().map(together).max().unwrap_or(0) as u32;
+        let Suspicion { failed, of, .. } = *suspicion;
+        assert!(most >= failed && failed >= 2 && failed * 2 >= of, "{suspicion:?} of {turned:?}");
     }
 
     fn submit(&mut self, flow: UnitFlow) {
@@ -170,14 +211,18 @@ impl World {
     }
 
     /// What is asked of hosts can be done there.
-    fn check_flow(&self, flow: &UnitFlow) {
+    fn check_flow(&mut self, flow: &UnitFlow) {
         let jobs = flow.spec.slots.iter().zip(&flow.targets);
         let jobs = jobs.flat_map(|(slot, targets)| slot.jobs.iter().zip(targets));
         for (job, hosts) in jobs {
             let wanted = job.unit.as_ref().unwrap().wanted;
             let begins = wanted == Wanted::Running && flow.service == exporter();
             let is_for_health = wanted == Wanted::Healthy;
-            assert_eq!(is_for_health, flow.cause == Cause::Unhealthy, "{flow:?}");
+            let may_heal = matches!(flow.cause, Cause::Unhealthy | Cause::Repair);
+            assert!(!is_for_health || may_heal, "{flow:?}");
+            if is_for_health {
+                self.check_trial(hosts);
+            }
             for host in hosts {
                 let unit = self.units.get(host).and_then(|units| units.get(&flow.service));
                 let is_sick = unit.is_some_and(|unit| {
@@ -192,6 +237,15 @@ impl World {
                 assert_eq!(is_strange, flow.cause == Cause::StopStranger, "{host}: {flow:?}");
             }
         }
+    }
+
+    /// Of a suspicious service one unit is tried every five minutes.
+    fn check_trial(&mut self, hosts: &HostSet) {
+        let Some(suspicion) = self.status().record.judged.suspicion else { return };
+        assert_eq!(hosts.len(), 1);
+        let last = suspicion.at.0.max(self.tried_at);
+        assert!(self.now >= last + 300_000, "{last} and {}", self.now);
+        self.tried_at = self.now;
     }
 
     /// The services that are on disk.
@@ -354,6 +408,9 @@ impl World {
     pub(crate) fn turn(&mut self, host: &str, state: UnitState, last_end: Option<RunEnd>) {
         let host = h(host);
         let unit = self.units.get_mut(&host).unwrap().get_mut(&web()).unwrap();
+        if unit.state != state {
+            unit.since = Timestamp(self.now);
+        }
         (unit.state, unit.last_end) = (state, last_end);
         let report = unit.clone();
         if self.attached.contains(&host) {
@@ -593,7 +650,7 @@ pub(crate) fn alice() -> Asker {
 }
 
 /// A service `web` on these hosts; `n` makes one differ from another. Each third is restarted where it
-/// is unhealthy.
+/// is unhealthy, each sixth with suspicion.
 pub(crate) fn spec(on: &str, n: u32) -> ServiceSpec {
     let params = [("n".to_owned(), n.to_string())];
     let mut spec = ServiceSpec {
@@ -603,6 +660,7 @@ pub(crate) fn spec(on: &str, n: u32) -> ServiceSpec {
     if n.is_multiple_of(3) {
         spec.upkeep.health = Some(HealthRule::new(Probe::Tcp(Target::Port(80))));
         spec.judgement.on_unhealthy = OnUnhealthy::Restart;
+        spec.judgement.panic = spec.judgement.panic.filter(|_| n.is_multiple_of(2));
     }
     spec
 }

@@ -5,9 +5,9 @@ use orchestra_model::{
     names::LabelValue,
     record::{Op, Record},
     service::{
-        Cause, Change, FileStanding, Forgotten, Goal, Instance, Layout, LivingChange, Ordinal,
-        Placement, PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord, ServiceVersion,
-        VersionRecord,
+        Cause, Change, FileStanding, Forgotten, Goal, Instance, Judged, Layout, LivingChange,
+        Ordinal, Placement, PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord,
+        ServiceVersion, Suspicion, VersionRecord,
     },
 };
 
@@ -55,6 +55,15 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
             version: ServiceVersion(2),
             superseded: true,
         }),
+        judged: Judged {
+            suspicion: Some(Suspicion {
+                at: Timestamp(3),
+                failed: 7,
+                of: 10,
+                tried: Some((HostName::new("db2").unwrap(), Timestamp(4))),
+            }),
+            trusted: Timestamp(2),
+        },
         last_placement: Placement(12),
         forgotten: vec![Forgotten {
             placements: (Placement(3), Placement(5)),
@@ -72,6 +81,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         paused_by: None,
         pending: None,
         living: None,
+        judged: Judged::default(),
         forgotten: Vec::new(),
         events: Vec::new(),
         ..whole.clone()

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use orchestra_model::{
-    ScoreName,
+    Quantity, ScoreName,
     service::{
         HealthRule, InvalidProbe, Judgement, OnUnhealthy, Probe, ReadyRule, ReadySign, Target,
     },
@@ -111,7 +111,11 @@ pub(super) fn health(node: &Node, problems: &mut Problems) -> Option<HealthRule>
 pub(super) fn judgement(fields: &mut Fields<'_>, problems: &mut Problems) -> Judgement {
     let usual = Judgement::default();
     let on_unhealthy = fields.parsed("on_unhealthy", problems).map(|Unhealthy(what)| what);
-    Judgement { on_unhealthy: on_unhealthy.unwrap_or(usual.on_unhealthy) }
+    let panic = fields.parsed("panic", problems).map(|Panic(most)| most);
+    Judgement {
+        on_unhealthy: on_unhealthy.unwrap_or(usual.on_unhealthy),
+        panic: panic.unwrap_or(usual.panic),
+    }
 }
 
 struct Unhealthy(OnUnhealthy);
@@ -120,9 +124,23 @@ impl FromStr for Unhealthy {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        OnUnhealthy::from_word(text).map(Unhealthy).ok_or("it is report, withdraw or restart")
+    }
+}
+
+/// `off`, or how many.
+struct Panic(Option<Quantity>);
+
+impl FromStr for Panic {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "withdraw" => Err("withdraw is not offered yet; it is report or restart"),
-            word => OnUnhealthy::from_word(word).map(Unhealthy).ok_or("it is report or restart"),
+            "off" | "false" => Ok(Panic(None)),
+            most => most
+                .parse()
+                .map(|most| Panic(Some(most)))
+                .map_err(|_| "expected a number of units like 5, a share like 50%, or off"),
         }
     }
 }

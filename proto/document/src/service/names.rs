@@ -23,7 +23,6 @@ const SEVERAL: &str = super::SEVERAL;
 
 /// Beside the fields of a service.
 pub(super) const SERVICE: &[Foreign] = &[
-    Later("panic"),
     Later("logs"),
     Later("dns"),
     Later("prepare"),

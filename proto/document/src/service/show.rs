@@ -84,6 +84,10 @@ impl Serialize for Canonical<'_> {
         if let Some(rule) = &upkeep.health {
             map.serialize_entry("health", &health(rule))?;
             map.serialize_entry("on_unhealthy", &judgement.on_unhealthy)?;
+            map.serialize_entry(
+                "panic",
+                &judgement.panic.map_or(Share::Off("off"), |most| Share::Most(Amount(most))),
+            )?;
         }
         if !upkeep.ports.is_empty() {
             let ports: BTreeMap<&str, Port> =
@@ -330,6 +334,14 @@ fn rule(rule: &UpdateRule) -> Update {
         max_failures: Amount(rule.max_failures),
         auto_revert: rule.auto_revert,
     }
+}
+
+/// How many units are too many.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Share {
+    Most(Amount),
+    Off(&'static str),
 }
 
 /// A count is a number, a share is text.

@@ -79,7 +79,10 @@ fn full() -> ServiceSpec {
             },
             at_most_one: Some(AtMostOne { lease: Some(Millis::minutes(2)) }),
         },
-        judgement: Judgement { on_unhealthy: OnUnhealthy::Restart },
+        judgement: Judgement {
+            on_unhealthy: OnUnhealthy::Restart,
+            panic: Some(Quantity::Count(3)),
+        },
         auto_start: false,
         ..plain()
     }
@@ -105,6 +108,7 @@ stop: {signal: SIGINT, grace: 1m}
 resources: {memory: 512MiB, reserve: 256MiB, cpu: 1.5, processes: 200, enforced: false}
 health: {http: 8080/up, every: 5s, timeout: 500ms, fall: 2, rise: 4}
 on_unhealthy: restart
+panic: 3
 update:
   parallel: 25%
   canary: 1

@@ -7,7 +7,7 @@ use crate::{
     audit::Asker,
     ids::FlowId,
     names::{HostName, ScoreName, ServiceName},
-    service::{Instance, Layout, Placement, ServiceFile, ServiceVersion},
+    service::{Instance, Judged, Layout, Placement, ServiceFile, ServiceVersion},
     state::{FlowState, kebab_enum},
     time::Timestamp,
 };
@@ -49,6 +49,8 @@ pub struct ServiceRecord {
     pub pending: Option<Change>,
     /// The flow that changes it, while that lives.
     pub living: Option<LivingChange>,
+    /// How its health is judged.
+    pub judged: Judged,
     /// The highest placement that was given.
     pub last_placement: Placement,
     /// Numbers that the store has forgotten, because it was recovered from an old copy: what players

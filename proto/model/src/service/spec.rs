@@ -167,6 +167,9 @@ impl ServiceSpec {
         if self.judgement.acts_on_health() && self.upkeep.health.is_none() {
             return wrong("on_unhealthy", "nothing says that a unit is unhealthy: it needs health");
         }
+        if self.judgement.panic.is_some_and(Quantity::is_zero) {
+            return wrong("panic", "it is 0; to believe each unit, however many turn: panic: off");
+        }
         self.upkeep.check().map_err(InvalidService::Upkeep)?;
         self.upkeep.check_words(&self.params).map_err(InvalidService::Upkeep)?;
         self.params.iter().try_for_each(|(key, value)| {
@@ -210,8 +213,11 @@ mod tests {
         assert_eq!((linked("", "db"), linked("@web", "db")), (None, Some("on")));
         assert_eq!(linked("", "web"), Some("linked_to"));
         assert_eq!(field(ServiceSpec { on: String::new(), ..spec() }), Some("on"));
-        let judgement = Judgement { on_unhealthy: OnUnhealthy::Restart };
+        let usual = Judgement::default();
+        let judgement = Judgement { on_unhealthy: OnUnhealthy::Restart, ..usual };
         assert_eq!(field(ServiceSpec { judgement, ..spec() }), Some("on_unhealthy"));
+        let judgement = Judgement { panic: Some(Quantity::Percent(0)), ..usual };
+        assert_eq!(field(ServiceSpec { judgement, ..spec() }), Some("panic"));
         let place = |count| {
             let layout = Layout::Count(count);
             Some(PlaceRule { layout, require: Labels::new(), spread: Spread::Zone })

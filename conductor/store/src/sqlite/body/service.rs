@@ -4,9 +4,9 @@ use orchestra_model::{
     Asker, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
     names::LabelValue,
     service::{
-        Cause, Change, FileStanding, Forgotten, Goal, Instance, Layout, LivingChange, Ordinal,
-        Placement, PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord, ServiceVersion,
-        VersionRecord,
+        Cause, Change, FileStanding, Forgotten, Goal, Instance, Judged, Layout, LivingChange,
+        Ordinal, Placement, PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord,
+        ServiceVersion, Suspicion, VersionRecord,
     },
 };
 use prost::Message;
@@ -46,6 +46,10 @@ pub(in super::super) struct ServiceBody {
     file: Option<FileBody>,
     #[prost(message, optional, tag = "50")]
     layout: Option<LayoutBody>,
+    #[prost(message, optional, tag = "60")]
+    suspicion: Option<SuspicionBody>,
+    #[prost(uint64, tag = "61")]
+    trusted: u64,
 }
 
 /// A count, or numbers by zones; zones of an empty layout are never stored.
@@ -63,6 +67,20 @@ struct ZoneBody {
     zone: String,
     #[prost(uint32, tag = "2")]
     count: u32,
+}
+
+#[derive(Message)]
+struct SuspicionBody {
+    #[prost(uint64, tag = "1")]
+    at: u64,
+    #[prost(uint32, tag = "2")]
+    failed: u32,
+    #[prost(uint32, tag = "3")]
+    of: u32,
+    #[prost(string, optional, tag = "4")]
+    tried: Option<String>,
+    #[prost(uint64, tag = "5")]
+    tried_at: u64,
 }
 
 /// Numbers above the first of a pair, up to the second.
@@ -184,6 +202,8 @@ impl From<&ServiceRecord> for ServiceBody {
             events: record.events.iter().map(Into::into).collect(),
             forgotten: record.forgotten.iter().map(Into::into).collect(),
             file: record.file.as_ref().map(Into::into),
+            suspicion: record.judged.suspicion.as_ref().map(Into::into),
+            trusted: record.judged.trusted.0,
         }
     }
 }
@@ -210,6 +230,27 @@ impl LayoutBody {
         }
         let zone = |it: ZoneBody| Ok((LabelValue::new(&it.zone)?, it.count));
         Ok(Layout::Zones(self.zones.into_iter().map(zone).collect::<Result<_, Unreadable>>()?))
+    }
+}
+
+impl From<&Suspicion> for SuspicionBody {
+    fn from(suspicion: &Suspicion) -> Self {
+        let Suspicion { at, failed, of, tried } = suspicion;
+        let tried_at = tried.as_ref().map_or(0, |(_, at)| at.0);
+        let tried = tried.as_ref().map(|(host, _)| host.to_string());
+        Self { at: at.0, failed: *failed, of: *of, tried, tried_at }
+    }
+}
+
+impl SuspicionBody {
+    fn into_suspicion(self) -> Result<Suspicion, Unreadable> {
+        let tried = self.tried.as_deref().map(HostName::new).transpose()?;
+        Ok(Suspicion {
+            at: Timestamp(self.at),
+            failed: self.failed,
+            of: self.of,
+            tried: tried.map(|host| (host, Timestamp(self.tried_at))),
+        })
     }
 }
 
@@ -302,6 +343,10 @@ impl ServiceBody {
             paused_by: audience(self.paused_by.as_deref())?,
             pending: self.pending.map(change).transpose()?,
             living: self.living.map(living).transpose()?,
+            judged: Judged {
+                suspicion: self.suspicion.map(SuspicionBody::into_suspicion).transpose()?,
+                trusted: Timestamp(self.trusted),
+            },
             last_placement: Placement(self.last_placement),
             forgotten: self.forgotten.into_iter().map(Into::into).collect(),
             events: self.events.into_iter().map(EventBody::into_event).collect::<Result<_, _>>()?,

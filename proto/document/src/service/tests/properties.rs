@@ -184,6 +184,7 @@ proptest! {
         let mut spec = ServiceSpec { params, budget, update, upkeep, auto_start, ..plain() };
         if spec.upkeep.health.is_some() && auto_start {
             spec.judgement.on_unhealthy = OnUnhealthy::Restart;
+            spec.judgement.panic = spec.budget;
         }
         if let Some(other) = linked_to.filter(|other| spec.name.as_str() != other) {
             spec.on.clear();
