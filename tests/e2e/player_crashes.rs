@@ -33,8 +33,8 @@ fn thirty_kills_of_agents_disturb_no_running_score() {
     }
     let lines = fleet.getstatus(&[&format!("{flow}.1"), "-L"]).exits(0).out;
     for n in 1..=8 {
-        for (stream, word) in [("stdout", "line"), ("stderr", "error")] {
-            let written = format!("p{n}: {word} ");
+        for (stream, mark, word) in [("stdout", ":", "line"), ("stderr", "!", "error")] {
+            let written = format!("p{n}{mark} {word} ");
             let whole = lines.lines().filter(|line| line.starts_with(&written)).count();
             assert_eq!(
                 whole,

@@ -7,7 +7,7 @@ use crate::{error::Failure, program::Program, service::change, verb::Verb};
 
 /// `orc brake release`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc brake release web")]
+#[command(after_help = "Examples:\n  orc brake release web\n  orc brake release web --json")]
 pub(crate) struct Release {
     /// Which service
     #[arg(value_name = "SERVICE")]
@@ -16,6 +16,6 @@ pub(crate) struct Release {
 
 impl Verb for Release {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        change(&self.service, &ServiceAsk::ReleaseBrake, "released", program)
+        change(&self.service, &ServiceAsk::ReleaseBrake, "brake_released", program)
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct JobLimits {
     /// … which takes so long [default: until orc promote]
     #[arg(long, value_name = "DURATION", conflicts_with = "flow")]
     pub bake: Option<Millis>,
-    /// Success out of reach: let what runs finish (the default), or cancel it
+    /// Success out of reach: finish what runs (default), or cancel it
     #[arg(long, value_name = "WORD", conflicts_with = "flow", value_parser = on_doomed)]
     pub on_doomed: Option<OnDoomed>,
     /// Hosts before ours failed: wait (the default), or continue

@@ -50,7 +50,7 @@ pub(crate) struct Submit {
     /// Refuse unless a plan made now has this digest
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     if_plan: Option<String>,
-    /// Submit under this request id; with nothing else, ask what became of it
+    /// Submit under this id; with nothing else, ask what became of it
     #[arg(long, value_name = "ID", value_parser = request_id, conflicts_with = "plan")]
     request_id: Option<RequestId>,
     /// Wait for the verdict; -b, -L or --diff then show outputs

@@ -22,8 +22,7 @@ use crate::{error::Failure, input::Inputs, targets};
 
 /// What the values of these arguments are, for the end of a help text.
 pub(super) const VALUES: &str = "\
-HOSTS: fe[1-6],db[01-10/2] with , ! & ^, @GROUP, @KEY=VALUE, @all; or @file:PATH, or -
-VALUE: as it is, or @file:PATH, or -";
+HOSTS: fe[1-6],db[01-10/2] with , ! & ^, @GROUP, @KEY=VALUE, @all; it and VALUE: @file:PATH, -";
 
 /// A score over hosts, or a flow from a file.
 #[derive(Debug, Default, clap::Args)]

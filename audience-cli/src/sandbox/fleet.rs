@@ -27,7 +27,7 @@ pub(crate) struct Fleet {
     pub(super) deployments: Option<PathBuf>,
     /// How many attempts each player takes at once
     #[arg(long, value_name = "N", default_value_t = 4,
-          value_parser = number(1..=1_024))]
+          value_parser = number(1..=1_024_u32))]
     pub(super) max_tasks: u32,
     /// Leave a daemon that died dead
     #[arg(long)]

@@ -30,7 +30,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 78] = [
+const LINES: [&str; 80] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -47,6 +47,8 @@ const LINES: [&str; 78] = [
     "orc plan hello -w db1 --json",
     "orc explain 42",
     "orc explain 42 --json",
+    "orc tree 42",
+    "orc tree 42 --json",
     "orc wait 42 --wait-timeout 1s",
     "orc wait 42 --wait-timeout 1s --jsonl",
     "orc pause 42",

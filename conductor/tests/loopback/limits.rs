@@ -7,7 +7,7 @@ use crate::harness::{
     Audience, Conductor, Place, Player, ended, exited, job, one_of, request, retry,
 };
 
-fn count(n: u32) -> Option<v1::Quantity> {
+pub(crate) fn count(n: u32) -> Option<v1::Quantity> {
     Some(v1::Quantity { amount: Some(v1::quantity::Amount::Count(n)) })
 }
 

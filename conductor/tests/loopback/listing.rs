@@ -4,8 +4,12 @@ use orchestra_certs::Role;
 use orchestra_proto::v1::{self, audience_client::AudienceClient};
 use prost::Message as _;
 
-use crate::harness::{
-    Audience, Conductor, Place, Player, ended, exited, id, job, request, request_in_one_slot, soon,
+use crate::{
+    harness::{
+        Audience, Conductor, Place, Player, ended, exited, id, job, request, request_in_one_slot,
+        soon,
+    },
+    limits::count,
 };
 
 fn list(flow: u64) -> v1::ListTasksRequest {
@@ -58,7 +62,9 @@ async fn what_did_not_end_ok_is_told_folded() {
     let conductor = Conductor::start(&place);
     let alice = Audience::new(&place, &conductor.address).await;
     let mut session = Player::new(&place, &conductor.address, "h7").await.attach().await;
-    let flow = alice.submit([job("@app=web")]).await;
+    // One failure does not make the others skipped.
+    let tolerant = v1::JobSpec { max_failures: count(2), ..job("@app=web") };
+    let flow = alice.submit([tolerant]).await;
     let order = session.order().await;
     session.report(&ended(&order, &exited(3)));
     soon("the end", async {
@@ -72,6 +78,12 @@ async fn what_did_not_end_ok_is_told_folded() {
     alice.cancel(flow).await.unwrap();
     let cancelled = ("cancelled".to_owned(), None, "h[1-6,8-100000]".to_owned(), HOSTS - 1);
     let all = [failed, cancelled];
+    soon("what was cancelled", async {
+        while alice.failures(flow).await.len() < all.len() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     assert_eq!(alice.failures(flow).await, all);
     let before = conductor.peak_memory();
     let mut readers = tokio::task::JoinSet::new();

@@ -255,8 +255,8 @@ fn a_tree_has_its_keys_and_bounds() {
     assert_eq!(job(whole).unwrap(), expected);
     for (tree, said) in [
         ("4", "tree: expected"),
-        ("{branches: 0}", "slot 1, job 1, tree: branches"),
-        ("{branches: 65}", "slot 1, job 1, tree: branches"),
+        ("{branches: 0}", "slot 1, job 1.tree: branches: 0: expected a whole number from 1 to 64"),
+        ("{branches: 65}", "slot 1, job 1.tree: branches: 65: expected a whole number"),
         ("{advance: level}", "advance: it is host or generation"),
         ("{orphans: drop}", "orphans: it is adopt, root or skip"),
         ("{branch: 2}", "did you mean branches?"),

@@ -1,5 +1,5 @@
 //! A job's tree as the audience asks for it: the flags `--tree…` of `submitjob`, and the table `tree`
-//! of a job in a flow file. They have the same words and defaults.
+//! of a job in a flow file. They have the same words and defaults; the table says more.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use orchestra_model::tree::{Advance, MOST_BRANCHES, Orphans, TreeSpec};
 /// What was asked for.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct TreeFlags {
-    /// Each host fetches from one that is ok, which serves so many at once
+    /// Hosts fetch from hosts that are ok; each serves so many at once
     #[arg(long = "tree", value_name = "BRANCHES", conflicts_with = "flow",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_BRANCHES)))]
     branches: Option<u32>,
-    /// … one host of each group fetches from elsewhere; labels make groups
+    /// … one host of each group fetches from elsewhere, by labels
     #[arg(
         long = "tree-by",
         value_name = "LABEL,...",
@@ -24,11 +24,11 @@ pub(crate) struct TreeFlags {
     /// … these have it already [default: the first host has no parent]
     #[arg(long = "tree-root", value_name = "HOSTS", requires = "branches")]
     root: Option<String>,
-    /// … when a parent is ok (host), and nothing nearer runs (generation)
-    #[arg(long = "tree-advance", value_name = "WORD", requires = "branches", value_parser = advance)]
+    /// In a flow file alone: when a task may start.
+    #[arg(skip)]
     advance: Option<Advance>,
-    /// … if its parent failed: adopt (the default), root, or skip
-    #[arg(long = "tree-orphans", value_name = "WORD", requires = "branches", value_parser = orphans)]
+    /// In a flow file alone: what becomes of a task whose planned parent failed.
+    #[arg(skip)]
     orphans: Option<Orphans>,
 }
 

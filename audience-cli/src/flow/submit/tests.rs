@@ -97,8 +97,7 @@ fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
 
 #[test]
 fn a_tree_is_asked_for_by_its_branches() {
-    let words = "pull -w @web --tree 4 --tree-by site,rack --tree-root b1 --tree-advance generation \
-                 --tree-orphans root";
+    let words = "pull -w @web --tree 4 --tree-by site,rack --tree-root b1";
     let words: Vec<&str> = words.split_whitespace().collect();
     let command = submitted(&words).unwrap();
     let tree = wanted(&command).submission.spec.slots[0].jobs[0].tree.clone().unwrap();
@@ -106,11 +105,11 @@ fn a_tree_is_asked_for_by_its_branches() {
         branches: 4,
         by: vec!["site".into(), "rack".into()],
         root: Some("b1".to_owned()),
-        advance: Advance::Generation,
-        orphans: Orphans::Root,
+        advance: Advance::Host,
+        orphans: Orphans::Adopt,
     };
     assert_eq!(*tree, expected);
-    for wrong in ["--tree 0", "--tree 65", "--tree-by site", "--tree 2 --tree-orphans drop"] {
+    for wrong in ["--tree 0", "--tree 65", "--tree-by site", "--tree-root b1"] {
         let words: Vec<&str> = "pull -w @web".split(' ').chain(wrong.split(' ')).collect();
         assert!(submitted(&words).is_err(), "{wrong}");
     }

@@ -43,7 +43,7 @@ impl Output for Asked<'_> {
     /// `applied web version 7, flow 42`.
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
         let ServiceAnswer { name, version, unchanged, flow, .. } = self.answer;
-        let what = if *unchanged { "unchanged" } else { self.what };
+        let what = if *unchanged { "unchanged".to_owned() } else { self.what.replace('_', " ") };
         match self.of_strangers {
             true => write!(out, "{what} strangers of {}", one_line(name))?,
             false => write!(out, "{what} {} version {version}", one_line(name))?,

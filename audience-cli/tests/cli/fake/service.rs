@@ -401,7 +401,12 @@ impl Audience for Service {
     ) -> Result<Response<Pages<v1::ScorePage>>, Status> {
         let only = ScoreName::new(&request.into_inner().score).ok();
         let mut holdings = Holdings::default();
-        for player in self.tables().players.iter().filter(|player| player.attached) {
+        for player in self
+            .tables()
+            .players
+            .iter()
+            .filter(|player| player.attached || !player.scores.is_empty())
+        {
             holdings.add(player.host.clone(), &player.scores.clone().into());
         }
         let (heard, held) = holdings.finish(only.as_ref());

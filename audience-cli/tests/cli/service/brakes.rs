@@ -61,7 +61,7 @@ fn a_brake_is_released() {
         v1::ServiceChanged { name: "web".to_owned(), version: 7, flow: 42, ..Default::default() };
     fake.run("orc brake release web").is(
         0,
-        "released web version 7, flow 42\n",
+        "brake released web version 7, flow 42\n",
         "to follow it: orc wait 42\n",
     );
     let asked = fake.tables().service_changes.clone();

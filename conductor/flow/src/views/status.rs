@@ -120,7 +120,9 @@ impl Engine {
         match parked {
             Parked::Sequence => WaitReason::Sequence,
             Parked::Delayed => WaitReason::RetryDelay,
-            Parked::Server => WaitReason::Parent,
+            Parked::Server if job.awaits_server(index) => WaitReason::Parent,
+            // Somebody can serve it, as soon as the window lets it start.
+            Parked::Server => WaitReason::Window,
             Parked::Player => self.player_gate(job, index),
             Parked::No if index >= job.admitted() => WaitReason::Canary,
             Parked::No if job.is_one_of() && job.choice().chosen.is_none() => WaitReason::NoPlayer,

@@ -132,6 +132,15 @@ impl ServiceSpec {
             }
             place.check().map_err(InvalidService::Place)?;
         }
+        // A move starts an instance elsewhere before it ends the old one.
+        if self.upkeep.at_most_one.is_some()
+            && (self.place.is_some() || self.upkeep.linked_to.is_some())
+        {
+            return wrong(
+                "at_most_one",
+                "it is not offered yet for a service that is placed or linked; name its hosts with on",
+            );
+        }
         let is_somewhere = !self.on.is_empty() || self.place.is_some();
         match (&self.upkeep.linked_to, !is_somewhere) {
             (Some(other), _) if *other == self.name => {

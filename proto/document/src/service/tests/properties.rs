@@ -189,6 +189,7 @@ proptest! {
         if let Some(other) = linked_to.filter(|other| spec.name.as_str() != other) {
             spec.on.clear();
             spec.upkeep.linked_to = Some(ServiceName::new(&other).unwrap());
+            spec.upkeep.at_most_one = None;
         }
         let text = show(&spec, Values::Told);
         let read = parse(&text, Format::Yaml);

@@ -237,3 +237,11 @@ fn a_file_is_bounded() {
     let long = format!("# {}\n", "x".repeat(super::super::FILE_BYTES));
     assert!(said(&long).starts_with("it is larger than"));
 }
+
+#[test]
+fn what_moves_may_be_alive_twice() {
+    for place in ["place: {count: 2}", "linked_to: db"] {
+        let said = said(&format!("service: web\nscore: s\n{place}\nat_most_one: true\n"));
+        assert!(said.contains("at_most_one: it is not offered yet"), "{place}: {said}");
+    }
+}
