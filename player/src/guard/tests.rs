@@ -120,7 +120,8 @@ fn it_kills_what_should_be_gone_and_nothing_else() {
     assert_eq!(rig.look(4_500), Some(5_000));
     assert!(theirs.try_wait().unwrap().is_none());
     let next = rig.look(5_000).unwrap();
-    assert!(next < 5_000 + LOOK, "it looks again soon, whether anything is left: {next}");
+    // Sooner, if something was still there when it looked whether anything was left.
+    assert!(next <= 5_000 + LOOK, "{next}");
     theirs.wait().unwrap();
     assert!(other.try_wait().unwrap().is_none());
     other.kill().unwrap();

@@ -77,12 +77,15 @@ impl Job {
     /// Whether a task is skipped as soon as it is looked at: its planned parent ended otherwise than ok.
     pub(super) fn is_to_be_skipped(&self, index: usize) -> bool {
         let skips = self.branches().is_some_and(|tree| tree.orphans == Orphans::Skip);
+        skips && !self.tasks[index].touched && self.is_orphan(index)
+    }
+
+    /// Whether a task's planned parent ended otherwise than ok.
+    fn is_orphan(&self, index: usize) -> bool {
         let parent = self.planned(index).and_then(|parent| self.index_of(parent));
-        let lost = |parent| {
-            let state = self.state_of(parent);
-            state.is_final() && state != TaskState::Ok
-        };
-        skips && !self.tasks[index].touched && parent.is_some_and(lost)
+        parent
+            .map(|parent| self.state_of(parent))
+            .is_some_and(|state| state.is_final() && state != TaskState::Ok)
     }
 }
 
@@ -139,7 +142,7 @@ impl Reference {
     }
 
     /// A task is served by a host that has it, and has a free place: its planned parent where that is
-    /// such a host, else one of its group where there is one.
+    /// such a host, else one of its group where there is one. An orphan may be for the root to take.
     pub(super) fn check_parent(&self, job: &Job, record: &TaskRecord, named: &str) {
         let (Some(tree), Some(parent)) = (job.branches(), &record.parent) else {
             assert_eq!(job.branches().is_some(), record.parent.is_some(), "{named}: a parent");
@@ -162,7 +165,12 @@ impl Reference {
         assert!(free(host), "{named} is served by {host}, of {servers:?}");
         let is_own = |name: &HostName| job.group(name) == group;
         let is_entered = servers.iter().any(|(name, _)| is_own(name));
-        assert!(!is_entered || is_own(host), "{named} is served by {host}, of another group");
+        let takes_orphans = tree.orphans == Orphans::Root && job.is_orphan(index);
+        let is_taken = takes_orphans && job.roots().contains(host);
+        assert!(
+            !is_entered || is_own(host) || is_taken,
+            "{named} is served by {host}, of another group"
+        );
         let planned = job.planned(index).filter(|planned| free(planned));
         assert!(
             planned.is_none_or(|planned| planned == host),
