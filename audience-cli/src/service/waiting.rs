@@ -220,8 +220,12 @@ fn verdict(
         }
         Awaited::NoRoom(waiting) => {
             let waiting: Vec<String> = waiting.iter().map(ToString::to_string).collect();
-            let hosts = status.record.hosts.counted();
-            (Exit::NotOk, format!("is ready on {hosts}, and {}", waiting.join("; ")))
+            let waiting = waiting.join("; ");
+            let told = match status.record.hosts.is_empty() {
+                true => format!("is nowhere: {waiting}"),
+                false => format!("is ready on {}, and {waiting}", status.record.hosts.counted()),
+            };
+            (Exit::NotOk, told)
         }
         Awaited::Unreachable(hosts) => {
             (Exit::Unreachable, format!("is ready but on {}, out of reach", hosts.counted()))
