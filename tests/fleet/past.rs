@@ -13,8 +13,8 @@ use orchestra_model::{
     delivery::{AttemptEnd, AttemptKey, EndBytes, OrderNumber, Outcome, RequestId, StoreId, Term},
     flow::{FlowSpec, JobSpec, SlotSpec},
     record::{
-        EndRecord, FlowRecord, Impact, JobRecord, Op, PlayerRecord, Record, SpecChunk,
-        TargetsChunk, TaskRecord,
+        EndRecord, FlowRecord, HostsChunk, Impact, JobRecord, Op, PlayerRecord, Record, SpecChunk,
+        TaskRecord,
     },
     status::Counts,
 };
@@ -206,7 +206,7 @@ impl<'a> Writer<'a> {
         self.put(Record::NextFlow(id.next()));
         self.put(Record::Spec(SpecChunk { flow: id, index: 0, bytes: self.spec[..].into() }));
         let text = self.past.targets.into();
-        self.put(Record::Targets(TargetsChunk { job, index: 0, text }));
+        self.put(Record::Targets(HostsChunk { job, index: 0, text }));
         self.put(Record::Job(JobRecord {
             id: job,
             name: self.job.clone(),

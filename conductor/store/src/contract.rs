@@ -34,7 +34,7 @@ use self::{
         a_pruned_flow_is_gone_and_nothing_else, a_start_sweeps_what_was_pruned_before,
         a_submission_cut_short_is_dropped, sweeping_ends_and_is_bounded,
     },
-    records::{spec_chunk, targets_chunk, tree_chunk},
+    records::{hosts_chunk, spec_chunk},
     services::services_are_kept_with_their_versions_and_placements,
 };
 use crate::{ATOMIC_OPS, CommitError, Reader, Store};
@@ -224,10 +224,10 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
             Record::Spec(spec_chunk(42, 0, &bytes)),
             Record::Spec(spec_chunk(42, 1, &[])),
             Record::Spec(spec_chunk(42, 2, &bytes)),
-            Record::Targets(targets_chunk(id, 0, "fe[1-6]")),
-            Record::Targets(targets_chunk(id, 1, ",db1")),
-            Record::Tree(tree_chunk(id, 0, "b1\n")),
-            Record::Tree(tree_chunk(id, 1, "\nfe[1-6],b1\n")),
+            Record::Targets(hosts_chunk(id, 0, "fe[1-6]")),
+            Record::Targets(hosts_chunk(id, 1, ",db1")),
+            Record::Tree(hosts_chunk(id, 0, "b1\n")),
+            Record::Tree(hosts_chunk(id, 1, "\nfe[1-6],b1\n")),
             Record::Params(params.clone()),
             Record::Job(job.clone()),
             Record::Flow(flow.clone()),
@@ -273,7 +273,7 @@ fn a_put_replaces(place: &dyn Place) {
             Record::Task(moved.clone()),
             Record::End(late),
             Record::Params(params_record(id, "other")),
-            Record::Targets(targets_chunk(id, 0, "db50")),
+            Record::Targets(hosts_chunk(id, 0, "db50")),
         ],
     );
     let reader = store.reader().unwrap();

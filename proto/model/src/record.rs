@@ -1,7 +1,7 @@
 //! What the conductor keeps on disk, as values. The store owns their encoding; these are not
 //! file formats.
 //!
-//! A flow is submitted with its [`SpecChunk`]s, [`TargetsChunk`]s and [`ParamsRecord`]s before
+//! A flow is submitted with its [`SpecChunk`]s, [`HostsChunk`]s and [`ParamsRecord`]s before
 //! its [`FlowRecord`], so that a store which kept only a prefix of the batch has no half flow.
 //! A task has a record only once something happened to it; what a job's record says in
 //! [`JobRecord::untouched`] holds for all others.
@@ -60,10 +60,11 @@ pub enum Record {
     Spec(SpecChunk),
     /// A job's state. Key: id.
     Job(JobRecord),
-    /// A piece of a job's host set. Key: job, index.
-    Targets(TargetsChunk),
-    /// A piece of the hosts of a job's tree. Key: job, index.
-    Tree(TreeChunk),
+    /// A piece of a job's folded host set. Key: job, index.
+    Targets(HostsChunk),
+    /// A piece of the hosts of a job's tree, as
+    /// [`TreeShape::to_text`](crate::tree::TreeShape::to_text) tells them. Key: job, index.
+    Tree(HostsChunk),
     /// A job's parameters. Key: job.
     Params(ParamsRecord),
     /// A task that something happened to. Key: job, index.
@@ -231,20 +232,9 @@ pub struct JobRecord {
     pub thresholds: Option<Box<Thresholds>>,
 }
 
-/// A piece of a job's folded host set.
+/// A piece of a text that names hosts of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetsChunk {
-    pub job: JobId,
-    /// Which piece, from 0.
-    pub index: u32,
-    /// At most [`CHUNK_BYTES`]; the pieces in order are the expression.
-    pub text: Arc<str>,
-}
-
-/// A piece of the hosts of a job's tree, as [`TreeShape::to_text`](crate::tree::TreeShape::to_text)
-/// tells them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TreeChunk {
+pub struct HostsChunk {
     pub job: JobId,
     /// Which piece, from 0.
     pub index: u32,

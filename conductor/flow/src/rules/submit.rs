@@ -7,9 +7,7 @@ use orchestra_model::{
     delivery::RequestId,
     flow::{JobSpec, Scope, SlotSpec},
     proof::Mac,
-    record::{
-        CHUNK_BYTES, FlowRecord, Impact, ParamsRecord, Record, SpecChunk, TargetsChunk, TreeChunk,
-    },
+    record::{CHUNK_BYTES, FlowRecord, HostsChunk, Impact, ParamsRecord, Record, SpecChunk},
     thresholds::Thresholds,
 };
 
@@ -99,10 +97,10 @@ impl Engine {
                 let job = JobId { flow: id, slot, job };
                 let params = params.remove(&(slot, job.job)).unwrap_or_default();
                 let folded = hosts.to_string();
-                self.put_targets(job, &folded);
+                self.put_hosts(job, &folded, Record::Targets);
                 let tree = trees.remove(&(slot, job.job)).filter(|_| spec.tree.is_some());
                 if let Some(tree) = &tree {
-                    self.put_tree(job, &tree.to_text());
+                    self.put_hosts(job, &tree.to_text(), Record::Tree);
                 }
                 let tree = self.make_tree(&spec, &players, &tree.unwrap_or_default());
                 if !params.is_empty() {
@@ -185,19 +183,12 @@ impl Engine {
         })
     }
 
-    fn put_targets(&mut self, job: JobId, folded: &str) {
-        // Folded host sets are ASCII, so any cut falls between characters.
-        for (index, chunk) in (0..).zip(folded.as_bytes().chunks(CHUNK_BYTES)) {
-            let text = String::from_utf8_lossy(chunk).as_ref().into();
-            self.put(Record::Targets(TargetsChunk { job, index, text }));
-        }
-    }
-
-    fn put_tree(&mut self, job: JobId, text: &str) {
-        // Such a text is ASCII too.
+    /// Writes a text that names hosts of a job, piece by piece.
+    fn put_hosts(&mut self, job: JobId, text: &str, record: fn(HostsChunk) -> Record) {
+        // Such a text is ASCII, so any cut falls between characters.
         for (index, chunk) in (0..).zip(text.as_bytes().chunks(CHUNK_BYTES)) {
             let text = String::from_utf8_lossy(chunk).as_ref().into();
-            self.put(Record::Tree(TreeChunk { job, index, text }));
+            self.put(record(HostsChunk { job, index, text }));
         }
     }
 

@@ -6,8 +6,8 @@ use orchestra_model::{
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     names::ParamKey,
     record::{
-        EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, Op, ParamsRecord, PlayerRecord,
-        Record, SpecChunk, TargetsChunk, TaskRecord, TreeChunk,
+        EndRecord, FlowRecord, HoldRecord, HostsChunk, Impact, JobRecord, Op, ParamsRecord,
+        PlayerRecord, Record, SpecChunk, TaskRecord,
     },
     status::Counts,
 };
@@ -127,8 +127,8 @@ pub fn small_flow(id: u64) -> Vec<Op> {
     for job in [job(id, 1, 1), job(id, 2, 1)] {
         records.extend([
             Record::Job(job_record(job)),
-            Record::Targets(targets_chunk(job, 0, "db[0-99]")),
-            Record::Tree(tree_chunk(job, 0, "b1\n\n")),
+            Record::Targets(hosts_chunk(job, 0, "db[0-99]")),
+            Record::Tree(hosts_chunk(job, 0, "b1\n\n")),
             Record::Params(params_record(job, "secret")),
             Record::Task(task_record(job, 0)),
             Record::Task(task_record(job, 1)),
@@ -143,10 +143,6 @@ pub(super) fn spec_chunk(flow: u64, index: u32, bytes: &[u8]) -> SpecChunk {
     SpecChunk { flow: FlowId(flow), index, bytes: bytes.into() }
 }
 
-pub(super) fn tree_chunk(job: JobId, index: u32, text: &str) -> TreeChunk {
-    TreeChunk { job, index, text: text.into() }
-}
-
-pub(super) fn targets_chunk(job: JobId, index: u32, text: &str) -> TargetsChunk {
-    TargetsChunk { job, index, text: text.into() }
+pub(super) fn hosts_chunk(job: JobId, index: u32, text: &str) -> HostsChunk {
+    HostsChunk { job, index, text: text.into() }
 }

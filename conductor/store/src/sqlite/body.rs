@@ -277,7 +277,7 @@ impl JobBody {
 
 /// A piece of a folded host set, or of the hosts of a tree.
 #[derive(Message)]
-pub(super) struct TargetsBody {
+pub(super) struct HostsBody {
     #[prost(string, tag = "1")]
     pub(super) text: String,
 }

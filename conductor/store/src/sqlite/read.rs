@@ -21,8 +21,9 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{
     body::{
-        AuditBody, EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlacementBody,
-        PlayerBody, ServiceBody, SpecBody, TargetsBody, TaskBody, Unreadable, VersionBody, decode,
+        AuditBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody, JobBody, ParamsBody,
+        PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, Unreadable, VersionBody,
+        decode,
     },
     guard::Watched,
     write::int,
@@ -207,7 +208,7 @@ impl SqliteReader {
         let pieces = self.pieces(job.flow, table, sql, key_of, |row| {
             let piece: u32 = key(table, row, 0)?;
             let place = Place { table, key: format_args!("{job}[{piece}]") };
-            Ok((piece, place.read(row, 1, |body: TargetsBody| Ok(body.text))?))
+            Ok((piece, place.read(row, 1, |body: HostsBody| Ok(body.text))?))
         })?;
         Ok(pieces::in_order(table, job, pieces)?.map(|pieces| pieces.concat()))
     }

@@ -4,15 +4,15 @@ use orchestra_model::{
     Asker, HostName, JobId, Timestamp,
     audit::{AuditRecord, Object},
     names::FlowName,
-    record::{FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+    record::{FlowRecord, HoldRecord, HostsChunk, JobRecord, Op, PlayerRecord, Record, TaskRecord},
     service::{PlacementRecord, ServiceRecord, VersionRecord},
     state::TaskState,
 };
 use rusqlite::{Connection, Result, ToSql, params};
 
 use super::body::{
-    AuditBody, EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlacementBody,
-    PlayerBody, ServiceBody, SpecBody, TargetsBody, TaskBody, VersionBody, encode,
+    AuditBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody, JobBody, ParamsBody,
+    PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, VersionBody, encode,
 };
 use super::sweep::prune;
 
@@ -71,36 +71,14 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
         }
         Record::Job(job) => put_job(db, job, buffer),
         Record::Targets(chunk) => {
-            let body = TargetsBody { text: chunk.text.to_string() };
-            let JobId { flow, slot, job } = chunk.job;
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO targets (flow, slot, job, piece, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
-                int(flow.0),
-                slot,
-                job,
-                chunk.index,
-                encode(&body, buffer)
-            ])?;
-            Ok(())
+            let sql = "INSERT OR REPLACE INTO targets (flow, slot, job, piece, body)
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
+            put_hosts(db, sql, chunk, buffer)
         }
         Record::Tree(chunk) => {
-            let body = TargetsBody { text: chunk.text.to_string() };
-            let JobId { flow, slot, job } = chunk.job;
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO trees (flow, slot, job, piece, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
-                int(flow.0),
-                slot,
-                job,
-                chunk.index,
-                encode(&body, buffer)
-            ])?;
-            Ok(())
+            let sql = "INSERT OR REPLACE INTO trees (flow, slot, job, piece, body)
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
+            put_hosts(db, sql, chunk, buffer)
         }
         Record::Params(record) => {
             let JobId { flow, slot, job } = record.job;
@@ -167,6 +145,14 @@ fn put_flow(db: &Connection, flow: &FlowRecord, buffer: &mut Vec<u8>) -> Result<
         flow.retry_of.map(|of| int(of.0)),
         encode(&FlowBody::from(flow), buffer),
     ])?;
+    Ok(())
+}
+
+fn put_hosts(db: &Connection, sql: &str, chunk: &HostsChunk, buffer: &mut Vec<u8>) -> Result<()> {
+    let body = HostsBody { text: chunk.text.to_string() };
+    let JobId { flow, slot, job } = chunk.job;
+    let row = params![int(flow.0), slot, job, chunk.index, encode(&body, buffer)];
+    db.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }
 
