@@ -8,10 +8,7 @@ mod json;
 mod text;
 
 use orchestra_client::{Client, Exit, TaskFilter};
-use orchestra_model::{
-    failures::FailureGroup,
-    ids::{FlowId, FlowPart, Reference},
-};
+use orchestra_model::ids::{FlowId, FlowPart, Reference};
 
 use super::{
     list::newest,
@@ -201,7 +198,7 @@ pub(super) async fn failures(
         groups.push(group);
     }
     if count > LISTED {
-        groups.iter().flat_map(FailureGroup::each).for_each(|task| failures.add(&task));
+        groups.iter().for_each(|group| failures.add_group(group));
         return Ok(failures);
     }
     let mut tasks = client.tasks(flow, filter).await?;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use orchestra_model::{
+    failures::FailureGroup,
     ids::JobId,
     names::HostName,
     state::{TaskState, WaitReason},
@@ -48,6 +49,12 @@ impl<'a> Ending<'a> {
             signal: task.signal,
             detail: task.detail.as_deref().or(task.reason.map(WaitReason::as_str)),
         }
+    }
+
+    /// What the endings of a group of tasks have in common.
+    pub(crate) fn of_group(group: &'a FailureGroup) -> Self {
+        let FailureGroup { state, exit, signal, ref detail, .. } = *group;
+        Self { state, exit, signal, detail: detail.as_deref() }
     }
 
     /// Returns `exit 3`, `signal 9 (KILL)`, or the text; empty if there is no reason.

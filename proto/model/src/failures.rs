@@ -30,33 +30,6 @@ pub struct FailureGroup {
     pub tasks: u32,
 }
 
-impl FailureGroup {
-    /// Returns its tasks, each with what is known of it.
-    pub fn each(&self) -> impl Iterator<Item = TaskStatus> + '_ {
-        let hosts = HostSet::parse_plain(&self.hosts).unwrap_or_default();
-        let named = hosts.len();
-        let placed = hosts.as_slice().to_vec().into_iter().map(Some);
-        let unplaced = (named..self.tasks as usize).map(|_| None);
-        placed.chain(unplaced).map(|host| TaskStatus {
-            job: self.job,
-            index: 0,
-            host,
-            state: self.state,
-            reason: None,
-            detail: self.detail.clone(),
-            attempt: 0,
-            exit: self.exit,
-            signal: self.signal,
-            started_at: None,
-            ended_at: None,
-            end: None,
-            last_line: None,
-            absence: None,
-            parent: None,
-        })
-    }
-}
-
 /// What the tasks of a group have in common.
 type Cause = (JobId, TaskState, Option<i32>, Option<i32>, Option<Arc<str>>);
 

@@ -10,13 +10,14 @@ use std::{
 };
 
 use orchestra_model::{
-    hostset::HostSet, ids::JobId, names::HostName, state::TaskState, status::TaskStatus,
+    failures::FailureGroup, hostset::HostSet, ids::JobId, names::HostName, state::TaskState,
+    status::TaskStatus,
 };
 
 use super::{Ending, NOT_OK};
 use crate::view::style::{Style, one_line};
 
-/// Most hosts that are collected for folding; beyond it they are counted.
+/// Most tasks that are folded; beyond it they are counted.
 const FOLDED: usize = 200_000;
 
 /// How many last lines of one reason are told apart.
@@ -26,7 +27,8 @@ const LAST_LINES: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     by_reason: BTreeMap<Reason, Tasks>,
-    hosts: usize,
+    /// How many tasks are folded, and how many further ones are only counted.
+    folded: usize,
     more: usize,
 }
 
@@ -75,18 +77,39 @@ impl Failures {
         ending: &Ending<'_>,
         last_line: String,
     ) {
+        let hosts = host.cloned().into_iter().collect();
+        self.note_tasks(job, ending, last_line, hosts, 1);
+    }
+
+    /// Notes tasks that are folded already.
+    pub(crate) fn add_group(&mut self, group: &FailureGroup) {
+        let hosts = HostSet::parse_plain(&group.hosts).unwrap_or_default();
+        let (hosts, tasks) = (hosts.as_slice().to_vec(), group.tasks as usize);
+        self.note_tasks(group.job, &Ending::of_group(group), String::new(), hosts, tasks);
+    }
+
+    /// Notes tasks that ended alike. One that chose no host has none among the hosts.
+    fn note_tasks(
+        &mut self,
+        job: JobId,
+        ending: &Ending<'_>,
+        last_line: String,
+        hosts: Vec<HostName>,
+        tasks: usize,
+    ) {
         if !NOT_OK.contains(&ending.state) {
             return;
         }
-        if self.hosts == FOLDED {
-            self.more += 1;
+        let folded = tasks.min(FOLDED - self.folded);
+        self.folded += folded;
+        self.more += tasks - folded;
+        if folded == 0 {
             return;
         }
-        self.hosts += 1;
         let reason = Reason { job, state: ending.state, why: ending.why(), last_line };
-        let tasks = self.by_reason.entry(reason).or_default();
-        tasks.tasks += 1;
-        tasks.hosts.extend(host.cloned());
+        let alike = self.by_reason.entry(reason).or_default();
+        alike.tasks += folded;
+        alike.hosts.extend(hosts.into_iter().take(folded));
     }
 
     /// Whether there are none.
