@@ -7,7 +7,7 @@ use crate::harness::{Fleet, eventually};
 /// Checked each 100 ms; what is unhealthy is restarted, one host at a time.
 const HEALED: &str = "health: {score: check-up, every: 100ms, timeout: 100ms, fall: 2, rise: 1}\n\
                       on_unhealthy: restart\nbudget: 1\n";
-/// The same, however many turn together.
+/// What is unhealthy is believed, however many turn together.
 const BELIEVED: &str = "panic: off\n";
 
 impl Fleet {

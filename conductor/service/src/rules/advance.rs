@@ -37,23 +37,31 @@ impl Services {
         is_submitted
     }
 
+    /// Ends the living flow of a service, so that another one takes its place.
+    pub(super) fn supersede(&mut self, name: &ServiceName, by: Asker) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(living) = &mut service.record.living else { return };
+        living.superseded = true;
+        let flow = living.flow;
+        self.put_service(name);
+        self.effects.push_back(Effect::Cancel(flow, by));
+    }
+
     fn submit_needed(&mut self, name: &ServiceName) -> bool {
         if self.submitting.contains(name) {
             return false;
         }
         let Some(service) = self.services.get_mut(name) else { return false };
-        if let Some(living) = &mut service.record.living {
+        if let Some(living) = &service.record.living {
             let pending = service.record.pending.as_ref();
             // Another number of instances ends nothing that goes on.
             let supersedes = pending.is_some_and(|change| change.cause != Cause::Scale);
             if supersedes && !living.superseded {
-                living.superseded = true;
-                let by = service.record.pending.as_ref().map_or(Asker::Keeper, |it| it.by.clone());
-                let flow = living.flow;
-                self.put_service(name);
-                self.effects.push_back(Effect::Cancel(flow, by));
+                let by = pending.map_or(Asker::Keeper, |change| change.by.clone());
+                self.supersede(name, by);
             } else if service.waits_for_unhealthy() {
-                self.supersede_repair(name);
+                // The next flow also restarts what is unhealthy.
+                self.supersede(name, Asker::Keeper);
             }
             return false;
         }

@@ -16,11 +16,11 @@
 //! [`Wanted::Healthy`]: orchestra_model::service::Wanted::Healthy
 
 use orchestra_model::{
-    Asker, HostName, ServiceName,
+    HostName, ServiceName,
     service::{Cause, Goal, OnUnhealthy, UnitState},
 };
 
-use crate::{effect::Effect, services::Services, tables::Service};
+use crate::{services::Services, tables::Service};
 
 impl Services {
     /// Rechecks the health of a unit, and whether it is to get a new run for that.
@@ -92,16 +92,6 @@ impl Services {
             suspicion.tried = Some((host.clone(), now));
         }
         tried.into_iter().collect()
-    }
-
-    /// Ends the flow that repairs a service, so that the next one also restarts what is unhealthy.
-    pub(super) fn supersede_repair(&mut self, name: &ServiceName) {
-        let Some(service) = self.services.get_mut(name) else { return };
-        let Some(living) = &mut service.record.living else { return };
-        living.superseded = true;
-        let flow = living.flow;
-        self.put_service(name);
-        self.effects.push_back(Effect::Cancel(flow, Asker::Keeper));
     }
 }
 

@@ -99,7 +99,9 @@ impl Services {
         }
         let placed = self.existing(name)?.placements.get_mut(&host);
         let is_news = placed.is_some_and(|placed| !std::mem::replace(&mut placed.dead, true));
-        self.put_placement(name, &host);
+        if is_news {
+            self.put_placement(name, &host);
+        }
         Ok(is_news)
     }
 }

@@ -52,14 +52,13 @@ impl Services {
         let of = count(service.healthy.len() + service.unhealthy.len());
         let suspicion = Suspicion { at, failed, of, tried: None };
         service.record.judged.suspicion = Some(suspicion.clone());
-        let living = service.record.living.as_mut();
-        if let Some(living) = living.filter(|it| it.cause == Cause::Unhealthy && !it.superseded) {
-            living.superseded = true;
-            let (flow, by) = (living.flow, living.by.clone());
-            self.effects.push_back(Effect::Cancel(flow, by));
-        }
         service.note_health(at, suspicion.to_string());
-        self.put_service(name);
+        let living = service.record.living.as_ref();
+        let heals = living.filter(|it| it.cause == Cause::Unhealthy && !it.superseded);
+        match heals.map(|it| it.by.clone()) {
+            Some(by) => self.supersede(name, by),
+            None => self.put_service(name),
+        }
         self.effects.push_back(Effect::Suspected(name.clone(), suspicion));
     }
 

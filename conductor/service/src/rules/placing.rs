@@ -193,11 +193,11 @@ impl Services {
         for (ordinal, host) in instances {
             self.settle_on(name, &host, ordinal);
         }
-        match self.is_settled() {
-            true if runs => changed = changed.union(&self.move_drained(name)),
+        if runs && self.is_settled() {
+            changed = changed.union(&self.move_drained(name));
+        } else if runs {
             // What is on drained players is looked at when players had their time to come back.
-            false if runs => drop(self.short.insert(name.clone())),
-            _ => {}
+            self.short.insert(name.clone());
         }
         if changed.is_empty() {
             return false;

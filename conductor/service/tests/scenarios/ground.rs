@@ -104,7 +104,7 @@ impl Fleet {
         self.facts[host].labels.get("zone").cloned()
     }
 
-    /// The same ground, made anew in another order.
+    /// A ground of the same players and instances, made anew in another order.
     fn made_anew(&self) -> Ground {
         let mut ground = Ground::default();
         ground.load(self.facts.clone());

@@ -98,7 +98,7 @@ impl Layout {
         }
     }
 
-    /// The same with another number in one of its parts. Fails if it has no such part: a layout by
+    /// This layout with another number in one of its parts. Fails if it has no such part: a layout by
     /// zones has none without a zone, and a count has none of a zone.
     pub fn scaled(&self, zone: Option<&LabelValue>, count: u32) -> Option<Layout> {
         match (self, zone) {
