@@ -28,7 +28,9 @@ use rustls::ClientConfig;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-pub(crate) use audience::{Audience, id, job, one_of, request, request_in_one_slot, with_params};
+pub(crate) use audience::{
+    Audience, count, id, job, one_of, percent, request, request_in_one_slot, with_params,
+};
 pub(crate) use conductor::{Conductor, Embedded, RunsAs};
 pub(crate) use player::{Player, Session, Stream, score};
 pub(crate) use verbs::retry;

@@ -4,16 +4,8 @@ use orchestra_proto::v1;
 use tonic::Code;
 
 use crate::harness::{
-    Audience, Conductor, Place, Player, ended, exited, job, one_of, request, retry,
+    Audience, Conductor, Place, Player, count, ended, exited, job, one_of, percent, request, retry,
 };
-
-pub(crate) fn count(n: u32) -> Option<v1::Quantity> {
-    Some(v1::Quantity { amount: Some(v1::quantity::Amount::Count(n)) })
-}
-
-fn percent(n: u32) -> Option<v1::Quantity> {
-    Some(v1::Quantity { amount: Some(v1::quantity::Amount::Percent(n)) })
-}
 
 async fn start(players: &str) -> (Place, Conductor, Audience) {
     let place = Place::new(players);

@@ -4,12 +4,9 @@ use orchestra_certs::Role;
 use orchestra_proto::v1::{self, audience_client::AudienceClient};
 use prost::Message as _;
 
-use crate::{
-    harness::{
-        Audience, Conductor, Place, Player, ended, exited, id, job, request, request_in_one_slot,
-        soon,
-    },
-    limits::count,
+use crate::harness::{
+    Audience, Conductor, Place, Player, count, ended, exited, id, job, request,
+    request_in_one_slot, soon,
 };
 
 fn list(flow: u64) -> v1::ListTasksRequest {

@@ -24,6 +24,15 @@ fn placed(count: u32) -> ServiceSpec {
     spec
 }
 
+/// Waits until the service has hosts.
+async fn chosen(alice: &Audience) -> String {
+    eventually("placed", async || {
+        let service = alice.service().await.unwrap();
+        (!service.hosts.is_empty()).then_some(service.hosts)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn instances_go_where_there_is_room_and_wait_where_there_is_none() {
     let players = "a[1-2] zone=east memory=2GiB\nb[1-2] zone=west memory=2GiB\n";
@@ -79,11 +88,7 @@ async fn more_and_fewer_instances_are_asked_for_by_number() {
         })
         .await
     };
-    let chosen = eventually("placed", async || {
-        let service = alice.service().await.unwrap();
-        (!service.hosts.is_empty()).then_some(service.hosts)
-    })
-    .await;
+    let chosen = chosen(&alice).await;
     let (one, other) = match chosen.as_str() {
         "a1" => (&mut first, &mut second),
         _ => (&mut second, &mut first),
@@ -114,11 +119,7 @@ async fn a_drain_moves_an_instance_and_ends_it_once_it_is_ready_elsewhere() {
     let mut first = Keeper::attach(&place, &conductor, "a1").await;
     let mut second = Keeper::attach(&place, &conductor, "a2").await;
     alice.apply(&placed(1)).await.unwrap();
-    let chosen = eventually("placed", async || {
-        let service = alice.service().await.unwrap();
-        (!service.hosts.is_empty()).then_some(service.hosts)
-    })
-    .await;
+    let chosen = chosen(&alice).await;
     let (one, other) = match chosen.as_str() {
         "a1" => (&mut first, &mut second),
         _ => (&mut second, &mut first),

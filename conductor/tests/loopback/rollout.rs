@@ -4,8 +4,8 @@ use orchestra_proto::v1;
 use tonic::Code;
 
 use crate::harness::{
-    Audience, Conductor, Place, Player, Session, ended, eventually, exited, id, job, request,
-    retry, started, with_params,
+    Audience, Conductor, Place, Player, Session, count, ended, eventually, exited, id, job,
+    percent, request, retry, started, with_params,
 };
 
 async fn start(players: &str) -> (Place, Conductor, Audience) {
@@ -62,8 +62,7 @@ async fn a_canary_holds_the_others_until_it_is_promoted() {
     for host in ["db1", "db2", "db3"] {
         sessions.push(attach(&place, &conductor, host).await);
     }
-    let one = v1::Quantity { amount: Some(v1::quantity::Amount::Count(1)) };
-    let flow = alice.submit([v1::JobSpec { canary: Some(one), ..job("db[1-3]") }]).await;
+    let flow = alice.submit([v1::JobSpec { canary: count(1), ..job("db[1-3]") }]).await;
     sessions[0].obey().await;
     let status = eventually("the canary", async || {
         let job = alice.flow(flow).await.slots.remove(0).jobs.remove(0);
@@ -143,9 +142,8 @@ async fn what_is_abandoned_is_lost() {
 async fn a_living_flows_tasks_get_further_attempts() {
     let (place, conductor, alice) = start("db[1-2]\n").await;
     let mut first = attach(&place, &conductor, "db1").await;
-    let one = v1::Quantity { amount: Some(v1::quantity::Amount::Count(1)) };
     let wait = v1::Stragglers::Wait.into();
-    let lenient = v1::JobSpec { success: Some(one), stragglers: wait, ..job("db[1-2]") };
+    let lenient = v1::JobSpec { success: count(1), stragglers: wait, ..job("db[1-2]") };
     let flow = alice.submit([lenient]).await;
     assert_eq!(alice.retry(flow).await.unwrap_err().code(), Code::FailedPrecondition);
     let order = first.order().await;
@@ -165,10 +163,9 @@ async fn a_living_flows_tasks_get_further_attempts() {
 
 /// A flow of two slots, of which the first failed on one of two hosts; with what it was asked.
 async fn half_done(alice: &Audience, sessions: &mut [Session]) -> u64 {
-    let half = v1::Quantity { amount: Some(v1::quantity::Amount::Percent(50)) };
     let jobs = [
-        v1::JobSpec { parallel: Some(half), ..job("db[1-3]") },
-        v1::JobSpec { parallel: Some(half), ..job("db[1-2]") },
+        v1::JobSpec { parallel: percent(50), ..job("db[1-3]") },
+        v1::JobSpec { parallel: percent(50), ..job("db[1-2]") },
     ];
     let asked = with_params(request(jobs), (2, 1), "package", "secret");
     let flow = alice.try_submit(asked).await.unwrap().flow;

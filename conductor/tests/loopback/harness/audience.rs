@@ -82,6 +82,14 @@ pub(crate) fn id(flow: u64) -> Option<v1::FlowRef> {
     Some(v1::FlowRef { flow: Some(flow_ref::Flow::Id(flow)) })
 }
 
+pub(crate) fn count(n: u32) -> Option<v1::Quantity> {
+    Some(v1::Quantity { amount: Some(v1::quantity::Amount::Count(n)) })
+}
+
+pub(crate) fn percent(n: u32) -> Option<v1::Quantity> {
+    Some(v1::Quantity { amount: Some(v1::quantity::Amount::Percent(n)) })
+}
+
 impl Audience {
     /// Alice, on a connection of her own.
     pub(crate) async fn new(place: &Place, address: &str) -> Audience {
