@@ -29,17 +29,18 @@ pub(crate) const TESTS: &[Test] = &[(
 const INJECTED: &str = "INJECTED=by-somebody-else\n";
 
 /// Is what a score leaves behind: keeps its standard output as a mere place (`O_PATH`), and opens that
-/// place again and again. It writes what it reads there to `stolen`, and how often it has tried to
-/// `tries`.
+/// place again and again. It writes what it reads there to `stolen`, how often it has tried to `tries`,
+/// and its number to `lurker` once it has read something: its attempt waits for that, so the pipe is
+/// still there.
 pub(crate) fn be_lurker() -> ! {
     let out = PathBuf::from(env::var_os("OUT").unwrap());
     let place = rustix::fs::open("/proc/self/fd/1", OFlags::PATH, Mode::empty()).unwrap();
     let nowhere = fs::File::options().write(true).open("/dev/null").unwrap();
     dup2_stdout(&nowhere).unwrap();
     dup2_stderr(&nowhere).unwrap();
-    fs::write(out.join("lurker"), std::process::id().to_string()).unwrap();
     let way = format!("/proc/self/fd/{}", place.as_raw_fd());
     let mut stolen = fs::File::create(out.join("stolen")).unwrap();
+    let mut has_read = false;
     let mut tries = 0;
     loop {
         let flags = OFlags::RDWR | OFlags::NONBLOCK;
@@ -49,6 +50,10 @@ pub(crate) fn be_lurker() -> ! {
             let mut found = vec![0; 64 << 10];
             if let Ok(bytes) = pipe.read(&mut found) {
                 stolen.write_all(&found[..bytes]).unwrap();
+                if bytes > 0 && !has_read {
+                    has_read = true;
+                    fs::write(out.join("lurker"), std::process::id().to_string()).unwrap();
+                }
             }
         }
         tries += 1;
