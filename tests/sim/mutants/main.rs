@@ -2,7 +2,8 @@
 //!
 //! Each mutant of `mutants.toml` is a small, deliberate mistake. The crates that the simulation
 //! joins are copied into a workspace of their own, the mistake is made there, and some seed below
-//! [`SEEDS`] has to fail: of the simulation, or of an engine's own world where the mistake is in it.
+//! [`SEEDS`] has to fail: of the simulation, or of an engine's own world where the mistake is in it. Where too
+//! few seeds come by a mistake, its mutant names the scenario that has to fail.
 //! Fails where a mutant survives, where the text that it changes is no longer there, or where a world
 //! fails without any.
 //!
@@ -54,6 +55,8 @@ struct Mutant {
     /// What is there, exactly once.
     find: String,
     replace: String,
+    /// The scenario that has to catch it where too few seeds come by it.
+    scenario: Option<String>,
 }
 
 impl Mutant {
@@ -81,7 +84,7 @@ fn main() {
             || words.iter().any(|word| mutant.name.contains(word) || mutant.file.contains(word))
     });
     for world in mutants.iter().map(Mutant::world).collect::<BTreeSet<_>>() {
-        if let Some(why) = run(world, &work, &place) {
+        if let Some(why) = run(world, None, &work, &place) {
             panic!("the simulation fails without any mutant: {why}");
         }
     }
@@ -92,7 +95,7 @@ fn main() {
         let found = text.matches(&mutant.find).count();
         let verdict = if found == 1 {
             fs::write(&path, text.replacen(&mutant.find, &mutant.replace, 1)).unwrap();
-            let verdict = run(mutant.world(), &work, &place);
+            let verdict = run(mutant.world(), mutant.scenario.as_deref(), &work, &place);
             fs::write(&path, &text).unwrap();
             verdict.ok_or("SURVIVED")
         } else {
@@ -115,8 +118,9 @@ fn main() {
     assert!(wrong.is_empty(), "not caught: {wrong:?}");
 }
 
-/// Builds and runs the simulation as it is there. Why it fails, if it does.
-fn run(world: &[&str], work: &Path, place: &Path) -> Option<String> {
+/// Builds and runs the simulation as it is there, or a scenario in its place. Why it fails, if it
+/// does.
+fn run(world: &[&str], scenario: Option<&str>, work: &Path, place: &Path) -> Option<String> {
     let cargo = |arguments: &[&str]| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
@@ -130,7 +134,7 @@ fn run(world: &[&str], work: &Path, place: &Path) -> Option<String> {
     };
     let (built, said) = cargo(&["--no-run"]);
     assert!(built, "it does not build:\n{said}");
-    let (passed, said) = cargo(&["--", "whatever_happens"]);
+    let (passed, said) = cargo(&["--", scenario.unwrap_or("whatever_happens")]);
     if passed {
         return None;
     }
@@ -155,6 +159,7 @@ fn mutants(path: &Path) -> Vec<Mutant> {
         file: text(entry, "file"),
         find: text(entry, "find"),
         replace: text(entry, "replace"),
+        scenario: entry.get("scenario").map(|it| it.as_str().unwrap().to_owned()),
     };
     list["mutant"].as_array().unwrap().iter().map(mutant).collect()
 }

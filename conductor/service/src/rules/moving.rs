@@ -5,9 +5,11 @@
 //! where it cannot be made ready, nothing changes. That is no state of its own: an instance that is
 //! not wanted where it is stays there while another player is wanted for its number and is not ready.
 
+use std::collections::BTreeSet;
+
 use orchestra_model::{
     HostName, HostSet, ServiceName,
-    service::{Goal, Layout},
+    service::{Goal, Instance, Layout},
 };
 
 use crate::{placement::choose_another, services::Services, tables::Service};
@@ -34,6 +36,26 @@ impl Services {
         changed
     }
 
+    /// Gives instances numbers of their own where a host is wanted again that was to be left for
+    /// another one: both have the same. The earlier placement keeps it.
+    pub(crate) fn part_numbers(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get(name) else { return };
+        let mut wanted: Vec<(Instance, &HostName)> = service
+            .record
+            .hosts
+            .iter()
+            .filter_map(|host| Some((service.placements.get(host)?.instance, host)))
+            .collect();
+        wanted.sort_by_key(|(instance, _)| instance.placement);
+        let mut taken = BTreeSet::new();
+        wanted.retain(|(instance, _)| !taken.insert(instance.ordinal));
+        let doubled: Vec<HostName> = wanted.into_iter().map(|(_, host)| host.clone()).collect();
+        let free = service.free_ordinals();
+        for (host, ordinal) in doubled.iter().zip(free) {
+            self.place_anew(name, host, ordinal);
+        }
+    }
+
     /// Returns the hosts of a placed service that its instances are to leave.
     fn to_move(&self, name: &ServiceName) -> Vec<HostName> {
         let Some(service) = self.services.get(name) else { return Vec::new() };
@@ -58,7 +80,7 @@ impl Services {
     /// same instance to be ready on another host.
     pub(crate) fn may_leave(&self, name: &ServiceName, host: &HostName) -> bool {
         let Some(service) = self.services.get(name) else { return true };
-        if let Some(other) = service.linked_to() {
+        if let Some(other) = service.linked_to().filter(|_| service.goal() == Goal::Running) {
             // It leaves with the other one.
             return self.may_leave(other, host);
         }

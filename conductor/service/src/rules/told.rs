@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use orchestra_model::{
     HostName, HostSet, ServiceName, Timestamp,
     record::{Op, Record},
-    service::{UnitReport, UnitState},
+    service::{Ordinal, UnitReport, UnitState},
 };
 
 use crate::{
@@ -159,7 +159,15 @@ impl Services {
         let Some(placed) = service.placements.get(host).filter(|it| it.dead && is_wanted) else {
             return;
         };
-        let (ordinal, report) = (placed.instance.ordinal, placed.report.clone());
+        let ordinal = placed.instance.ordinal;
+        self.place_anew(name, host, ordinal);
+    }
+
+    /// Begins a new placement on a host: what its player tells of the one before is not forgotten, so
+    /// it is ended and follows anew.
+    pub(crate) fn place_anew(&mut self, name: &ServiceName, host: &HostName, ordinal: Ordinal) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let report = service.placements.get(host).and_then(|placed| placed.report.clone());
         service.place(host, ordinal);
         if let Some(placed) = service.placements.get_mut(host) {
             (placed.told, placed.report) = (report.is_some(), report);

@@ -1,12 +1,14 @@
 //! Instances that move, told as stories.
 
+use std::collections::BTreeSet;
+
 use orchestra_model::{
     FlowState, HostName, HostSet,
     service::{HostStep, Placement, UnitState},
 };
 use orchestra_service::{Ask, Input};
 
-use crate::world::{World, alice, apply, exporter, h, linked, placed, web};
+use crate::world::{World, alice, apply, exporter, h, linked, placed, spec, web};
 
 /// Three players, and a service of one instance that is ready on one of them, which is returned.
 fn one() -> (World, HostName) {
@@ -74,6 +76,22 @@ fn what_does_not_become_ready_elsewhere_stays_where_it_is() {
     world.turn(new.as_str(), UnitState::Ready, None);
     world.settle();
     assert!(!world.units[&old].contains_key(&web()));
+}
+
+#[test]
+fn a_host_that_is_named_while_its_instance_moves_away_has_a_number_of_its_own() {
+    let (mut world, old) = one();
+    drain(&mut world, old.as_str(), true);
+    let new = only_host(&world);
+    assert_eq!(world.run_flow(), FlowState::Ok);
+    drain(&mut world, old.as_str(), false);
+    let hosts = HostSet::from_names([old, new]);
+    world.ask(apply(spec(&hosts.to_string(), 2), hosts)).unwrap();
+    world.settle();
+    let numbers: Vec<u32> =
+        world.status().instances.iter().map(|it| it.instance.ordinal.0).collect();
+    assert_eq!(world.status().ready(), 2);
+    assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), 2, "{numbers:?}");
 }
 
 #[test]

@@ -494,7 +494,7 @@ fn heal_linked(world: &mut World) {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long somebody wants to look")]
 fn whatever_happens_what_is_wanted_comes_about_once_everything_is_whole() {
-    let seeds = std::env::var("SEEDS").ok().map_or(400_u64, |seeds| seeds.parse().unwrap());
+    let seeds = std::env::var("SEEDS").ok().map_or(2_000_u64, |seeds| seeds.parse().unwrap());
     let from = std::env::var("FROM").ok().map_or(0, |from| from.parse().unwrap());
     for seed in from..from + seeds {
         let told = std::panic::catch_unwind(|| {
