@@ -20,6 +20,8 @@ mod what;
 
 use orchestra_client::config::Environment;
 
+#[cfg(test)]
+pub(crate) use self::file::{Overrides, read as read_file};
 use crate::{error::Failure, verb::With};
 
 #[derive(Debug, clap::Subcommand)]

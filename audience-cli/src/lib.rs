@@ -6,6 +6,7 @@
 //! orc        the list of orc's nouns
 //! flow, task, player, score, ledger, service, brake, deployment, hosts, conductor, manual, sandbox
 //!            a folder a noun, a file a verb: its flags, and what it does
+//! import     files of other tools as files of ours
 //! verb       what a verb is; what every verb takes is flattened beside its flags
 //! program    what a verb works with: a console, and the way to a conductor
 //! shared     the flags that every verb takes
@@ -36,6 +37,7 @@ mod deployment;
 mod error;
 mod flow;
 mod hosts;
+mod import;
 mod input;
 mod ledger;
 mod manual;

@@ -9,6 +9,7 @@ use crate::{
     deployment::Deployment,
     error::Failure,
     flow, hosts,
+    import::Import,
     ledger::Ledger,
     manual, player, sandbox, score,
     service::Service,
@@ -59,6 +60,8 @@ pub(crate) enum Noun {
     Audit(With<Audit>),
     /// Ask or tell the conductor itself
     Conductor(Conductor),
+    /// Turn a Griforkfile into a flow file
+    Import(With<Import>),
     #[command(flatten)]
     Manual(manual::Verbs),
     /// Run a whole fleet on this machine, to try things out
@@ -81,6 +84,7 @@ impl Noun {
             Noun::Hosts(verb) => verb.run(environment),
             Noun::Audit(verb) => audit::run(verb, environment),
             Noun::Conductor(conductor) => conductor.run(environment),
+            Noun::Import(verb) => verb.run(environment),
             Noun::Manual(verb) => verb.run(),
             Noun::Sandbox(verb) => Ok(verb.run()),
         }

@@ -7,6 +7,7 @@ mod declare_dead;
 mod diff;
 mod endpoints;
 mod history;
+mod import;
 mod list;
 pub(crate) mod logs;
 mod pause;
@@ -82,6 +83,9 @@ enum Verbs {
     Adopt(With<adopt::Adopt>),
     /// End units that a restored store knows nothing of
     StopStranger(With<stop_stranger::StopStranger>),
+    /// Turn a job of Cerebro's into a service's file
+    #[command(alias = "job_update_cfg")]
+    Import(With<import::Import>),
     /// Say that an instance is dead whose player is away, so that it may be replaced
     DeclareDead(With<declare_dead::DeclareDead>),
 }
@@ -108,6 +112,7 @@ impl Service {
             Verbs::Revert(verb) => verb.run(environment),
             Verbs::Adopt(verb) => verb.run(environment),
             Verbs::StopStranger(verb) => verb.run(environment),
+            Verbs::Import(verb) => verb.run(environment),
             Verbs::DeclareDead(verb) => verb.run(environment),
         }
     }

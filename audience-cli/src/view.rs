@@ -6,6 +6,7 @@ mod conductor;
 pub(crate) mod deployment;
 pub(crate) mod flow;
 pub(crate) mod hosts;
+pub(crate) mod import;
 pub(crate) mod json;
 pub(crate) mod ledger;
 pub(crate) mod live;

@@ -30,7 +30,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 80] = [
+const LINES: [&str; 82] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -111,6 +111,8 @@ const LINES: [&str; 80] = [
     "orc scores hello",
     "orc players -l",
     "orc sandbox ps",
+    "orc import nowhere\u{202e}",
+    "orc service import nowhere\u{202e}.json",
 ];
 
 fn player() -> PlayerStatus {
@@ -271,6 +273,27 @@ fn nothing_hostile_leaves_any_view() {
     let fake = hostile();
     for line in LINES {
         is_harmless(line, &fake.run(line));
+    }
+}
+
+#[test]
+fn what_was_written_for_other_tools_is_shown_harmless() {
+    let fake = Fake::start();
+    let within = HOSTILE.replace(['\n', '\r'], "");
+    let griforkfile =
+        format!("branches 2\nhosts ['fe1']\nlocal do\n  rsync '/{within}\"\\'\nend\n");
+    // Readers of YAML refuse controls, so these are what can come from there.
+    let job = "{deployment_layout: {east: {cpu: 1}}, task_configuration: \
+               {name: web, command: 'a\u{202e}b\u{200b}c\u{2028}d'}}";
+    let file = fake.home().join("file");
+    for (text, line) in [
+        (griforkfile.as_str(), format!("orc import {}", file.display())),
+        (job, format!("orc service import {} --score run-web", file.display())),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let ran = fake.run(&line);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        is_harmless(&line, &ran);
     }
 }
 

@@ -12,6 +12,8 @@ mod fake;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod orc;

@@ -1,0 +1,69 @@
+//! What people wrote for other tools, as files of ours: `orc import` here, `orc service import` beside
+//! its noun. Only reads and prints; nothing that stands in such a file is run.
+
+pub(crate) mod cerebro;
+mod griforkfile;
+
+use std::{io, path::Path};
+
+use orchestra_client::Exit;
+use orchestra_model::foreign;
+
+use self::griforkfile::Griforkfile;
+use crate::{error::Failure, input::Inputs, program::Program, verb::Verb, view::import::Imported};
+
+/// Longest file that is read, in bytes.
+const FILE_BYTES: usize = 1 << 20;
+
+/// `orc import`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  orc import Griforkfile --root build1 >pull.yaml
+  submitjob --flow pull.yaml --plan")]
+pub(crate) struct Import {
+    /// A Griforkfile, of which the literal settings are read; - is standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// Hosts that have the files already: where grifork was run, as a player
+    #[arg(long, value_name = "HOSTS")]
+    root: Option<String>,
+}
+
+impl Verb for Import {
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let (name, text) = read(&self.file, "the Griforkfile")?;
+        let read = Griforkfile::read(&text).map_err(|problems| {
+            Failure::usage(format!("reading {name} as a Griforkfile")).because(problems)
+        })?;
+        program.console.answer(Imported {
+            written: read.flow(self.root.as_deref()),
+            notes: read.notes,
+            next: "submitjob --flow FILE --plan tells what it would do",
+        })?;
+        Ok(Exit::Ok)
+    }
+}
+
+/// Reads a file, or standard input where `-` is given. Returns the name by which messages call it, too.
+pub(crate) fn read<'a>(given: &'a str, what: &str) -> Result<(&'a str, String), Failure> {
+    let mut stdin = io::stdin().lock();
+    let mut inputs = Inputs::new(&mut stdin);
+    match given {
+        "-" => Ok(("standard input", inputs.standard_input(what, FILE_BYTES)?)),
+        path => Ok((path, inputs.file(Path::new(path), what, FILE_BYTES)?)),
+    }
+}
+
+/// A text in quotes as YAML reads it, whatever is in it; what a terminal might obey is escaped.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if foreign::is_plain(c) => quoted.push(c),
+            c => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

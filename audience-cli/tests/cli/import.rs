@@ -1,0 +1,44 @@
+//! Files of other tools, as files of ours.
+
+use std::fs;
+
+use crate::{fake::Fake, values::running};
+
+#[test]
+fn a_griforkfile_is_a_flow_file_with_notes() {
+    let fake = Fake::with(running(), Vec::new());
+    let file = fake.home().join("Griforkfile");
+    fs::write(&file, "branches 2\nhosts ['fe1', 'fe2']\nlocal do\n  rsync '/srv/app/'\nend\n")
+        .unwrap();
+    let ran = fake.run(&format!("orc import {} --root build1", file.display()));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let (notes, flow) = ran.stdout.split_once("slots:").unwrap();
+    assert!(notes.starts_with("# line 3: local: becomes a score"), "{notes}");
+    assert!(flow.contains("targets: \"fe[1-2]\"") && flow.contains("root: \"build1\""), "{flow}");
+    assert!(ran.stderr.contains("submitjob --flow FILE --plan"), "{}", ran.stderr);
+    let told = fake.run(&format!("orc import {} --json", file.display())).json();
+    assert_eq!(told["import"]["notes"].as_array().unwrap().len(), 1);
+    fs::write(&file, "branches 2\nhost ['fe1']\n").unwrap();
+    fake.run(&format!("orc import {}", file.display()))
+        .fails(64, &["Griforkfile as a Griforkfile", "line 2: unknown word \"host\""]);
+}
+
+#[test]
+fn a_job_of_cerebros_is_a_service_of_a_score() {
+    let fake = Fake::with(running(), Vec::new());
+    let file = fake.home().join("portal.json");
+    let job = "{\"deployment_layout\": {\"east\": {\"cpu\": 3, \"mem\": 500}},\n \
+               \"task_configuration\": {\"name\": \"Portal\", \"command\": \"/opt/run\", \"cpu\": .5,}}\n";
+    fs::write(&file, job).unwrap();
+    fake.run(&format!("orc service job_update_cfg {}", file.display()))
+        .fails(64, &["as a job of Cerebro's", "line 2", "name it by --score"]);
+    let ran = fake.run(&format!("orc service import {} --score run-portal", file.display()));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for line in ["service: portal\n", "score: run-portal\n", "    east: 3\n", "  cpu: 0.5\n"] {
+        assert!(ran.stdout.contains(line), "{line}: {}", ran.stdout);
+    }
+    assert!(ran.stdout.starts_with("# deployment_layout.east.cpu: so many"), "{}", ran.stdout);
+    let line = format!("orc service import {} --score run-portal --name it --json", file.display());
+    let file = fake.run(&line).json()["import"]["file"].as_str().unwrap().to_owned();
+    assert!(file.starts_with("service: it\n"), "{file}");
+}
