@@ -1,5 +1,5 @@
 //! What an event costs, by the number of waiting tasks, of flows and of cells; and what comes more
-//! rarely: a player that goes and comes back, a plan. `make bench-engine`.
+//! rarely: a player that goes and comes back, a plan, an explanation. `make bench-engine`.
 //!
 //! An event is an order's start or end. Figures are processor time of this thread. Those of one
 //! group are to be compared: they should not grow. Parameters count what waits.
@@ -21,7 +21,7 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = waiting, flows, shared, contended, cells, flap, plan
+    targets = waiting, flows, shared, contended, cells, flap, plan, explain
 }
 criterion_main!(engine);
 
@@ -149,6 +149,30 @@ fn plan(criterion: &mut Criterion) {
                 let begun = thread_time();
                 for _ in 0..n {
                     assert!(overlay.clone().run().unwrap().waves.len() > 1);
+                }
+                thread_time() - begun
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Why a flow of 100,000 tasks is where it is: all wait for its window, or for players that are away.
+/// The owner answers, and so holds up all events.
+fn explain(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("explain");
+    for (name, attached) in [("window", true), ("absent", false)] {
+        let mut fleet = Fleet::new(100_000, Deployments::default());
+        if attached {
+            fleet.attach_all();
+        }
+        fleet.submit_flows(1, &job(Quantity::Count(1)));
+        let flow = fleet.engine.alive().next().unwrap();
+        group.bench_function(name, |bench| {
+            bench.iter_custom(|n| {
+                let begun = thread_time();
+                for _ in 0..n {
+                    assert!(!fleet.engine.explain(flow, None, None).unwrap().is_empty());
                 }
                 thread_time() - begun
             });

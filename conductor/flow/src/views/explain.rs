@@ -35,6 +35,13 @@ enum Wait {
     Player(WaitReason, PlayerIx),
 }
 
+/// Tasks of a job that wait in the same way.
+#[derive(Debug, Default)]
+struct Waiting {
+    tasks: Vec<u32>,
+    hosts: Vec<HostName>,
+}
+
 impl Engine {
     /// Explains why a living flow, a job of it, or a task of it on a host is where it is: one
     /// explanation a kind of wait, with the hosts that wait so. Returns `None` if no such flow
@@ -73,7 +80,7 @@ impl Engine {
     }
 
     fn explain_job(&self, job: &Job, host: Option<&HostName>) -> Vec<Explanation> {
-        let mut waits: BTreeMap<Wait, Vec<HostName>> = BTreeMap::new();
+        let mut waits: BTreeMap<Wait, Waiting> = BTreeMap::new();
         let mut others: BTreeMap<TaskState, Vec<HostName>> = BTreeMap::new();
         let mut away: BTreeMap<TaskState, Away> = BTreeMap::new();
         for index in 0..job.total().min(LOOKED_AT) {
@@ -92,19 +99,20 @@ impl Engine {
                 away.entry(state).or_default().add(name, absence);
                 continue;
             }
-            let hosts = match state {
-                TaskState::Waiting => waits.entry(self.wait_of(job, index)).or_default(),
-                state => others.entry(state).or_default(),
-            };
-            hosts.extend(name.cloned());
+            match state {
+                TaskState::Waiting => {
+                    let waiting = waits.entry(self.wait_of(job, index)).or_default();
+                    waiting.tasks.push(index);
+                    waiting.hosts.extend(name.cloned());
+                }
+                state => others.entry(state).or_default().extend(name.cloned()),
+            }
         }
         // A task that has ended is explained only if somebody asks for one host.
         let flights =
             others.into_iter().filter(|(state, _)| state.is_in_flight() || host.is_some());
-        let mut told: Vec<Explanation> = waits
-            .into_iter()
-            .map(|(wait, hosts)| self.tell(job, wait, HostSet::from_names(hosts)))
-            .collect();
+        let mut told: Vec<Explanation> =
+            waits.into_iter().map(|(wait, waiting)| self.tell(job, wait, waiting)).collect();
         told.extend(flights.map(|(state, hosts)| Explanation {
             job: Some(job.id()),
             hosts: HostSet::from_names(hosts),
@@ -154,7 +162,9 @@ impl Engine {
         gates.find(|cell| !self.is_in_vain(job.id(), *cell)).or(gate)
     }
 
-    fn tell(&self, job: &Job, wait: Wait, hosts: HostSet) -> Explanation {
+    fn tell(&self, job: &Job, wait: Wait, waiting: Waiting) -> Explanation {
+        let Waiting { tasks, hosts } = waiting;
+        let hosts = HostSet::from_names(hosts);
         let (reason, dead, text) = match wait {
             Wait::Cell(cell) => {
                 let (text, dead) = self.tell_cell(cell);
@@ -173,7 +183,7 @@ impl Engine {
         };
         let given_up = match reason {
             WaitReason::PlayerAbsent | WaitReason::Quarantined | WaitReason::NoPlayer => {
-                self.first_given_up(job, &hosts)
+                self.first_given_up(job, &tasks)
             }
             _ => None,
         };
@@ -197,16 +207,9 @@ impl Engine {
             .say(" lets it work again")
     }
 
-    /// When the first of a job's waiting tasks on these hosts, or its one-of task, is given up.
-    fn first_given_up(&self, job: &Job, hosts: &HostSet) -> Option<Due> {
-        let is_meant = |index: &u32| match job.player_of(*index) {
-            Some(player) => hosts.contains(self.roster.host(player)),
-            None => true,
-        };
-        let waiting = (0..job.total().min(LOOKED_AT))
-            .filter(|index| job.state_of(*index) == TaskState::Waiting)
-            .filter(is_meant);
-        let due = waiting.filter_map(|index| self.absence(job, index)?.given_up);
+    /// When the first of these waiting tasks of a job is given up.
+    fn first_given_up(&self, job: &Job, tasks: &[u32]) -> Option<Due> {
+        let due = tasks.iter().filter_map(|index| self.absence(job, *index)?.given_up);
         due.min_by_key(|due| due.at)
     }
 
