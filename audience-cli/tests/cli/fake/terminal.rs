@@ -83,6 +83,15 @@ impl Terminal {
     }
 }
 
+impl Drop for Terminal {
+    /// Ends the program where a test ends before it does, so that a test that fails leaves nothing.
+    fn drop(&mut self) {
+        // It may have ended, and was waited for then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn size(width: u16, height: u16) -> Winsize {
     Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 }
 }
