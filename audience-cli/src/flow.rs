@@ -1,6 +1,7 @@
 //! Flows: submitting them, asking about them, waiting for them, steering them.
 
 mod cancel;
+mod chosen;
 mod explain;
 mod file;
 mod limits;
@@ -25,7 +26,6 @@ pub(crate) use self::file::{Overrides, read as read_file};
 use crate::{error::Failure, verb::With};
 
 #[derive(Debug, clap::Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and it lives as long as the program")]
 pub(crate) enum Verbs {
     /// Tell what a submission would do; send nothing
     Plan(With<plan::Plan>),

@@ -9,6 +9,7 @@ mod audit;
 mod conductor;
 mod explain;
 mod failures;
+mod flow_list;
 mod flows;
 mod groups;
 mod hosts;

@@ -468,9 +468,9 @@ impl Driver {
             Request::Settle(reply) => self.tell_all(reply, ()),
             Request::Watch(flow, watcher, reply) => self.watch(flow, watcher, reply),
             // The asker may have gone.
-            Request::AbsentIn(flows, reply) => {
-                let absent = flows.into_iter().map(|flow| self.engine.absent_in(flow)).collect();
-                let _ = reply.send(Ok(absent));
+            Request::Progress(flows, reply) => {
+                let progress = flows.into_iter().map(|flow| self.engine.flow_progress(flow));
+                let _ = reply.send(Ok(progress.collect()));
             }
             Request::Overlay(submission, reply) => {
                 let _ = reply.send(Ok(self.engine.overlay(*submission)));

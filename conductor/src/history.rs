@@ -12,7 +12,7 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope},
     hostset::InvalidHostSet,
     record::{FlowRecord, JobRecord, TaskRecord},
-    status::{FlowStatus, FlowSummary, JobStatus, TaskStatus},
+    status::{Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     thresholds::Thresholds,
     tree::TreeShape,
 };
@@ -89,6 +89,7 @@ pub(crate) fn summary(record: &FlowRecord) -> FlowSummary {
         submitted_at: record.submitted_at,
         ended_at: record.ended_at,
         absent: 0,
+        counts: None,
     }
 }
 
@@ -109,8 +110,10 @@ pub(crate) fn flow_status(
         });
         slots.push(statuses.collect::<Result<Vec<_>, HistoryError>>()?);
     }
+    let mut counts = Counts::default();
+    slots.iter().flatten().for_each(|job: &JobStatus| counts.add(&job.counts));
     Ok(Some(FlowStatus {
-        summary: summary(&record),
+        summary: FlowSummary { counts: Some(counts), ..summary(&record) },
         cancelled_by: record.cancelled_by,
         paused_by: record.paused_by,
         retry_of: record.retry_of,

@@ -23,7 +23,7 @@ use crate::{
     v1,
 };
 
-fn optional_name<T>(
+pub(crate) fn optional_name<T>(
     text: &str,
     parse: impl Fn(&str) -> Result<T, orchestra_model::names::InvalidName>,
     field: &'static str,
@@ -46,6 +46,7 @@ impl From<&FlowSummary> for v1::FlowSummary {
             submitted_at_ms: flow.submitted_at.0,
             ended_at_ms: moment_ms(flow.ended_at),
             absent: flow.absent,
+            counts: flow.counts.as_ref().map(counts_to_wire).unwrap_or_default(),
         }
     }
 }
@@ -63,6 +64,10 @@ impl TryFrom<v1::FlowSummary> for FlowSummary {
             submitted_at: Timestamp(flow.submitted_at_ms),
             ended_at: moment(flow.ended_at_ms),
             absent: flow.absent,
+            counts: match flow.counts.is_empty() {
+                true => None,
+                false => Some(counts_from_wire(&flow.counts)?),
+            },
         })
     }
 }

@@ -22,6 +22,7 @@ mod codec;
 mod delivery;
 mod failures;
 mod flow;
+mod flow_filter;
 mod invalid;
 mod last_line;
 mod ledger;

@@ -130,6 +130,7 @@ fn a_flow_says_who_paused_it_and_what_it_waits_for() {
             submitted_at: Timestamp(1),
             ended_at: None,
             absent: 3,
+            counts: Some(Counts::all_in(TaskState::Waiting, 6)),
         },
         cancelled_by: None,
         paused_by: Some(alice()),

@@ -198,6 +198,7 @@ mod tests {
                 submitted_at: Timestamp(1),
                 ended_at: None,
                 absent: 0,
+                counts: None,
             },
             cancelled_by: None,
             paused_by: None,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use orchestra_model::{
+    flow_filter::FlowFilter,
     ids::{FlowId, Reference},
     ledger::Explanation,
     names::{HostName, JobName},
@@ -102,12 +103,20 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// Lists flows, newest first. A limit of 0 stands for the conductor's own.
-    pub async fn flows(&mut self, limit: u32, alive: bool) -> Result<Pages<v1::FlowPage>, Failure> {
+    /// Lists at most `limit` of the flows that pass, newest first. A limit of 0 stands for the
+    /// conductor's own.
+    pub async fn flows(
+        &mut self,
+        filter: &FlowFilter,
+        limit: u32,
+    ) -> Result<Pages<v1::FlowPage>, Failure> {
         let what = "listing flows".to_owned();
-        let request = v1::ListFlowsRequest { limit, alive };
+        let request = v1::ListFlowsRequest::of(filter, limit);
         let stream = answered(&what, self.rpc.list_flows(request)).await?;
-        Ok(Pages::new(stream, what))
+        let pages = Pages::new(stream, what);
+        // Every release knows `alive`.
+        let known = FlowFilter { alive: filter.alive, ..FlowFilter::default() };
+        Ok(if *filter == known { pages } else { pages.demanding(|page| page.filtered) })
     }
 
     /// Lists the ends of the attempts of the tasks that a reference names.

@@ -27,13 +27,21 @@ use crate::{
 /// A list that comes in pages. One page is held at a time.
 pub struct Pages<P: ListPage> {
     stream: Streaming<P>,
+    /// Whether a page was made of all that was asked.
+    is_of_all: fn(&P) -> bool,
     page: Peekable<vec::IntoIter<P::Item>>,
     what: String,
 }
 
 impl<P: ListPage> Pages<P> {
     pub(crate) fn new(stream: Streaming<P>, what: String) -> Self {
-        Self { stream, page: Vec::new().into_iter().peekable(), what }
+        Self { stream, is_of_all: |_| true, page: Vec::new().into_iter().peekable(), what }
+    }
+
+    /// Fails at a page that does not say that it was made of all that was asked: an older conductor
+    /// leaves out of a question what it does not know.
+    pub(crate) fn demanding(self, is_of_all: fn(&P) -> bool) -> Self {
+        Self { is_of_all, ..self }
     }
 
     /// Returns what is left of the present page, or the next page; `None` at the end.
@@ -72,6 +80,10 @@ impl<P: ListPage> Pages<P> {
                 }
             };
             let Some(page) = page else { break };
+            if !(self.is_of_all)(&page) {
+                let what = format!("{}: the conductor is too old for these conditions", self.what);
+                return Err(Failure::broken(what).hint("update the conductor before the tools"));
+            }
             let items = page.items().map_err(|error| invalid(&self.what, error))?;
             self.page = items.into_iter().peekable();
         }

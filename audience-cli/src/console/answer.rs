@@ -110,9 +110,7 @@ struct Listed<L, P: ListPage> {
 impl<L: Listing, P: ListPage<Item = L::Item>> Listed<L, P> {
     /// The next item that belongs to the answer; `None` at the end.
     async fn next(&mut self) -> Result<Option<L::Item>, Failure> {
-        while !self.listing.is_over()
-            && let Some(item) = self.pages.next_item().await?
-        {
+        while let Some(item) = self.pages.next_item().await? {
             if self.listing.wants(&item) {
                 return Ok(Some(item));
             }

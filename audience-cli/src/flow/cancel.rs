@@ -3,22 +3,22 @@
 use orchestra_client::{Client, Exit};
 use orchestra_model::{ids::FlowId, state::FlowState};
 
-use super::steer::each;
+use super::{chosen::Chosen, steer::each};
 use crate::{
     error::Failure,
     program::Program,
     verb::Verb,
     view::{Style, absence},
-    words::ids::whole_flows,
 };
 
 /// `orc cancel`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc cancel last\n  orc cancel 42 --abandon")]
+#[command(
+    after_help = "Examples:\n  orc cancel last\n  orc cancel --by alice --score restart-apache"
+)]
 pub(crate) struct Cancel {
-    /// 42 or last; several: 1,3,5-8
-    #[arg(value_name = "ID", required = true)]
-    ids: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Call tasks lost now that were sent to players which are not attached
     #[arg(long)]
     abandon: bool,
@@ -28,8 +28,9 @@ impl Verb for Cancel {
     /// Cancels each flow. A flow that has ended in another way is not cancelled, which is a
     /// failure.
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        let flows = whole_flows(&self.ids, "orc cancel")?;
+        let chosen = self.chosen.read("orc cancel")?;
         program.ask(async |client, console| {
+            let flows = chosen.flows(client, console).await?;
             let style = console.narration();
             let mut awaited_players = Vec::new();
             let cancel = async |client: &mut Client, flow| {

@@ -10,12 +10,11 @@ use orchestra_client::{Client, Exit};
 use orchestra_model::{ids::FlowId, time::Millis};
 
 use super::{
+    chosen::Chosen,
     several::Several,
     status::{Shape, Written},
 };
-use crate::{
-    console::Console, error::Failure, program::Program, verb::Verb, words::ids::whole_flows,
-};
+use crate::{console::Console, error::Failure, program::Program, verb::Verb};
 
 pub(crate) use following::{Following, From};
 use watcher::Target;
@@ -28,11 +27,10 @@ pub(super) use watcher::Watcher;
 
 Examples:
   orc wait last -b
-  orc wait 42-44 --wait-timeout 10m")]
+  orc wait --score restart-apache --wait-timeout 10m")]
 pub(crate) struct Wait {
-    /// 42 or last; several: 1,3,5-8
-    #[arg(value_name = "ID", required = true)]
-    ids: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -96,12 +94,13 @@ impl Verb for Wait {
     /// Waits for one flow after the other, under one timeout. After the timeout the remaining flows
     /// are looked at once, because some may have ended.
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        let flows = whole_flows(&self.ids, "orc wait")?;
-        if program.console.answers_in_json() && flows.len() > 1 {
+        let chosen = self.chosen.read("orc wait")?;
+        if program.console.answers_in_json() && !chosen.is_one() {
             return Err(Failure::usage("waiting for several flows with --json")
                 .hint("--jsonl tells of several; or getstatus --json afterwards"));
         }
         program.ask(async |client, console| {
+            let flows = chosen.flows(client, console).await?;
             let mut watcher = Watcher::new(&self.waiting, From::Now)?;
             let mut several = Several::new("waiting for flows", flows.len());
             for flow in flows {

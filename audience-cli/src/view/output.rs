@@ -37,11 +37,6 @@ pub(crate) trait Listing {
         true
     }
 
-    /// Whether nothing that follows belongs to the answer, so that no more need be fetched.
-    fn is_over(&self) -> bool {
-        false
-    }
-
     /// What a program reads of an item.
     fn json(&self, item: &Self::Item) -> impl Serialize;
 

@@ -83,6 +83,7 @@ pub(crate) fn running() -> FlowStatus {
             submitted_at: SUBMITTED,
             ended_at: None,
             absent: 0,
+            counts: None,
         },
         cancelled_by: None,
         paused_by: None,

@@ -37,6 +37,8 @@ pub(crate) struct Tables {
     pub(crate) tasks: BTreeMap<u64, Vec<TaskStatus>>,
     pub(crate) players: Vec<PlayerStatus>,
     pub(crate) vitals: Vec<HostUsage>,
+    /// It is of the first release.
+    pub(crate) is_old: bool,
     /// What was asked of vitals.
     pub(crate) vitals_asked: Vec<v1::ListVitalsRequest>,
     pub(crate) logs: Vec<v1::AttemptLog>,

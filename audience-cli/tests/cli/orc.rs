@@ -58,7 +58,17 @@ fn flows_can_be_narrowed() {
     assert_eq!(ids("orc flows --json --name deploy --state failed,ok"), [42]);
     assert_eq!(ids("orc flows --json --since 2026-01-01T00:00:00Z"), [0; 0]);
     assert_eq!(ids("orc flows --json --until 2025-01-01T00:00:00Z"), [0; 0]);
+    assert_eq!(ids("orc flows --json --score install-package --host db3"), [44, 43, 42]);
+    assert_eq!(ids("orc flows --json --host db77"), [0; 0]);
+    assert_eq!(ids("orc flows --json --alive --score restart-apache"), [0; 0]);
     fake.run("orc flows --state done").fails(64, &["there are pending, running"]);
+    fake.run("orc flows --score a/b").fails(64, &["--score"]);
+    let first = fake.run("orc flows --json -n 1").json()["flows"][0].clone();
+    assert_eq!((&first["counts"]["running"], &first["counts"]["ok"]), (&json!(3), &json!(0)));
+    // One that knows no conditions must not be believed to have looked at them.
+    fake.tables().is_old = true;
+    fake.run("orc flows --host db77").fails(1, &["too old for these conditions", "hint: update"]);
+    assert_eq!(ids("orc flows --json --alive"), [44, 43]);
 }
 
 #[test]

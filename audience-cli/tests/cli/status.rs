@@ -155,8 +155,8 @@ fn without_an_id_the_newest_flows_are_told() {
     fake.add(failed(), Vec::new());
     fake.run("getstatus").is(
         0,
-        "ID       STATE      SUBMITTED            TOOK       BY           NAME\n\
-         42       failed     2025-11-21T08:00:00Z 3m12s      alice        deploy-42\n",
+        "ID       STATE      SUBMITTED            TOOK       ENDED       NOT-OK  BY           NAME\n\
+         42       failed     2025-11-21T08:00:00Z 3m12s      10/10       3       alice        deploy-42\n",
         "",
     );
     fake.add(numbered(running(), 43), Vec::new());

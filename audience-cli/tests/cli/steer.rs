@@ -45,6 +45,25 @@ fn cancel_tells_the_state_and_fails_on_what_had_ended() {
 }
 
 #[test]
+fn flows_that_are_cancelled_may_be_chosen_by_conditions() {
+    let fake = Fake::with(failed(), Vec::new());
+    fake.add(numbered(running(), 43), Vec::new());
+    fake.add(numbered(running(), 44), Vec::new());
+    // Those that have ended are not among them.
+    for conditions in ["--all", "--by alice", "--host db3 --score install-package --all"] {
+        fake.run(&format!("orc cancel {conditions}")).is(0, "44 cancelling\n43 cancelling\n", "");
+    }
+    fake.run("orc cancel --host db77").is(0, "", "no flow that has not ended is like that\n");
+    let answer = fake.run("orc cancel --by nobody --json").json();
+    assert_eq!(answer["flows"], json!([]));
+    fake.run("orc cancel").fails(64, &["orc cancel: which flows?", "hint: orc cancel 42"]);
+    fake.run("orc cancel 42 --by alice").fails(64, &["named, or chosen by conditions"]);
+    // What an older conductor lists regardless of the conditions is left alone.
+    fake.tables().is_old = true;
+    fake.run("orc cancel --host db77").fails(1, &["too old for these conditions"]);
+}
+
+#[test]
 fn flows_are_paused_and_go_on() {
     let fake = Fake::with(running(), Vec::new());
     fake.add(numbered(running(), 43), Vec::new());

@@ -32,6 +32,7 @@ pub(crate) fn flow(state: FlowState, job: JobState, counts: &[(TaskState, u32)])
             submitted_at: SUBMITTED,
             ended_at: ended,
             absent: 0,
+            counts: None,
         },
         cancelled_by: None,
         paused_by: None,

@@ -8,6 +8,7 @@ use std::{
 use orchestra_model::state::{FlowState, JobState, TaskState};
 use orchestra_proto::v1;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use tonic::Status;
 
 use crate::{
@@ -156,6 +157,22 @@ fn that_the_store_was_restored_is_told() {
     fake.tables().watches.push_back(tale());
     let ran = fake.run("orc wait 42 --jsonl");
     assert!(ran.stdout.starts_with("{\"schema\":1,\"event\":\"restored\"}\n"), "{ran:?}");
+}
+
+#[test]
+fn flows_that_are_waited_for_may_be_chosen_by_conditions() {
+    let fake = Fake::with(failed(), Vec::new());
+    for id in [43, 44] {
+        fake.add(numbered(running(), id), Vec::new());
+        let ok = numbered(flow(FlowState::Ok, JobState::Ok, &[(TaskState::Ok, 3)]), id);
+        fake.tables().watches.push_back(vec![Ok(told_status(&ok))]);
+    }
+    let ran = fake.run("orc wait --score install-package");
+    assert_eq!((ran.code, &*ran.stdout), (0, ""), "{ran:?}");
+    fake.run("orc wait --by nobody").is(0, "", "no flow that has not ended is like that\n");
+    let refused = fake.run("orc wait --all --json");
+    assert_eq!((refused.code, &refused.json()["error"]["kind"]), (64, &json!("usage")));
+    fake.run("orc wait").fails(64, &["orc wait: which flows?"]);
 }
 
 #[test]

@@ -1,12 +1,9 @@
-//! Lists of tasks, flows and attempts, asked for in bounded pieces from the engine or the store.
+//! Lists of tasks and attempts, asked for in bounded pieces from the engine or the store.
 
 use std::sync::Arc;
 
 use orchestra_model::{
-    FlowId, HostName, JobId, TaskState,
-    delivery::EndBytes,
-    record::EndRecord,
-    status::{FlowSummary, TaskStatus},
+    FlowId, HostName, JobId, TaskState, delivery::EndBytes, record::EndRecord, status::TaskStatus,
 };
 use orchestra_proto::last_error_line;
 use orchestra_store::Reader;
@@ -153,34 +150,6 @@ impl Desk {
             Ok(tasks)
         })
         .await
-    }
-
-    /// Lists flows, newest first.
-    pub(crate) async fn list_flows(
-        &self,
-        most: u32,
-        only_alive: bool,
-        to: &impl Recipient<Vec<FlowSummary>>,
-    ) -> Result<(), Stopped> {
-        let mut left = most;
-        let mut before = None;
-        while left > 0 {
-            let limit = left.min(PAGE) as usize;
-            let page = self.read(move |r| Ok(r.flows(limit, before, only_alive)?)).await?;
-            let Some(last) = page.last() else { break };
-            before = Some(last.id);
-            left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
-            let mut flows: Vec<FlowSummary> = page.iter().map(history::summary).collect();
-            let living = flows.iter_mut().filter(|flow| !flow.state.is_final());
-            let living: Vec<&mut FlowSummary> = living.collect();
-            if !living.is_empty() {
-                let ids = living.iter().map(|flow| flow.id).collect();
-                let absent = self.ask(|reply| Ask::AbsentIn(ids, reply)).await?;
-                living.into_iter().zip(absent).for_each(|(flow, absent)| flow.absent = absent);
-            }
-            to.give(flows).await?;
-        }
-        Ok(())
     }
 
     /// Checks that one of these jobs has a task on that host.

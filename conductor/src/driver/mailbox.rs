@@ -9,7 +9,7 @@ use orchestra_model::{
     ledger::{CellStatus, Explanation},
     proof::Mac,
     service::{FileOutcome, Leases, UnitReport},
-    status::{FlowStatus, PlayerStatus, TaskStatus},
+    status::{FlowProgress, FlowStatus, PlayerStatus, TaskStatus},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
@@ -142,8 +142,8 @@ pub(crate) enum Request {
         host: Option<HostName>,
         reply: Told<Option<Vec<Explanation>>>,
     },
-    /// For each of these flows, how many tasks were sent to absent players.
-    AbsentIn(Vec<FlowId>, Told<Vec<u32>>),
+    /// For each of these flows, how far it has come; `None` if it is not alive.
+    Progress(Vec<FlowId>, Told<Vec<Option<FlowProgress>>>),
     /// What a plan of a submission needs of the engine.
     Overlay(Box<Submission>, Told<Overlay>),
     /// Cells in their order.

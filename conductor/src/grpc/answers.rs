@@ -48,7 +48,7 @@ pub(super) fn failures(failures: Vec<FailureGroup>) -> Encoded<v1::FailurePage> 
 /// Encodes flows. A flow's line is short, so a piece is one page.
 pub(super) fn flows(flows: Vec<FlowSummary>) -> Encoded<v1::FlowPage> {
     let flows = flows.into_iter().map(|flow| (&flow).into());
-    Ok(vec![v1::FlowPage { flows: flows.collect() }])
+    Ok(vec![v1::FlowPage { flows: flows.collect(), filtered: true }])
 }
 
 pub(super) fn players(players: Vec<PlayerStatus>) -> Encoded<v1::PlayerPage> {

@@ -126,10 +126,11 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ListFlowsRequest>,
     ) -> Result<Response<Pages<v1::FlowPage>>, Status> {
-        let v1::ListFlowsRequest { limit, alive } = request.into_inner();
-        let most = if limit == 0 { FLOWS } else { limit };
+        let request = request.into_inner();
+        let most = if request.limit == 0 { FLOWS } else { request.limit };
+        let wanted = requests::flow_filter(request)?;
         Ok(stream(&self.0, answers::flows, |desk, to| async move {
-            desk.list_flows(most, alive, &to).await
+            desk.list_flows(wanted, most, &to).await
         }))
     }
 

@@ -8,6 +8,7 @@ use orchestra_model::{
     audit::Verb,
     delivery::{RequestId, Term},
     flow::FlowSpec,
+    flow_filter::FlowFilter,
     hostset::Unknown,
     names::{DeploymentName, JobName, LabelValue, ScoreName, ServiceName},
     service::{LogQuery, Ordinal, ServiceVersion, is_message},
@@ -99,6 +100,11 @@ pub(super) fn task_filter(of: &str, states: &[String]) -> Result<TaskFilter, Dec
         })
     });
     Ok(TaskFilter { states: states.collect::<Result<_, _>>()?, host: host(of)? })
+}
+
+/// Reads which flows a request wants.
+pub(super) fn flow_filter(request: v1::ListFlowsRequest) -> Result<FlowFilter, Declined> {
+    FlowFilter::try_from(request).map_err(|error| Declined::invalid(&error))
 }
 
 /// Reads which audit lines a request wants.

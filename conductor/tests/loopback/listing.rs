@@ -3,6 +3,7 @@
 use orchestra_certs::Role;
 use orchestra_proto::v1::{self, audience_client::AudienceClient};
 use prost::Message as _;
+use tonic::Code;
 
 use crate::harness::{
     Audience, Conductor, Place, Player, count, ended, exited, id, job, request,
@@ -257,7 +258,7 @@ async fn flows_are_listed_newest_first() {
     }
     assert_eq!(alice.cancel(29).await.unwrap().state, "cancelled");
     let listed = async |limit, alive| {
-        let request = v1::ListFlowsRequest { limit, alive };
+        let request = v1::ListFlowsRequest { limit, alive, ..Default::default() };
         let mut pages = alice.client.clone().list_flows(request).await.unwrap().into_inner();
         let mut flows = Vec::new();
         while let Some(page) = pages.message().await.unwrap() {
@@ -272,4 +273,51 @@ async fn flows_are_listed_newest_first() {
     let newest = alice.client.clone().get_flow(v1::GetFlowRequest { flow: Some(last) }).await;
     assert_eq!(newest.unwrap().into_inner().summary.unwrap().id, 30);
     assert!(alice.try_submit(request([job("db1")])).await.is_ok());
+}
+
+#[tokio::test]
+async fn flows_are_found_by_who_made_them_their_scores_and_their_hosts() {
+    let place = Place::new("db[1-3]\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let of = |score: &str, targets: &str| v1::JobSpec { score: score.into(), ..job(targets) };
+    let first = alice.submit([of("one", "db[1-2]"), of("two", "db3")]).await;
+    let second = alice.submit([of("two", "db[1-3]")]).await;
+    let third = alice.submit([of("one", "db1")]).await;
+    alice.cancel(third).await.unwrap();
+    let found = async |request: v1::ListFlowsRequest| {
+        let mut pages = alice.client.clone().list_flows(request).await.unwrap().into_inner();
+        let mut flows = Vec::new();
+        while let Some(page) = pages.message().await.unwrap() {
+            assert!(page.filtered);
+            flows.extend(page.flows);
+        }
+        flows
+    };
+    let ids = async |request| found(request).await.iter().map(|flow| flow.id).collect::<Vec<_>>();
+    let by = |score: &str, host: &str| v1::ListFlowsRequest {
+        score: score.into(),
+        host: host.into(),
+        ..Default::default()
+    };
+    assert_eq!(ids(by("two", "")).await, [second, first]);
+    assert_eq!(ids(by("one", "")).await, [third, first]);
+    assert_eq!(ids(by("", "db3")).await, [second, first]);
+    // Score and host are those of one job.
+    assert_eq!(ids(by("one", "db3")).await, [0; 0]);
+    let alive = v1::ListFlowsRequest { alive: true, ..by("one", "db1") };
+    assert_eq!(ids(alive).await, [first]);
+    let limited = v1::ListFlowsRequest { limit: 1, ..by("two", "") };
+    assert_eq!(ids(limited).await, [second]);
+    let cancelled = v1::ListFlowsRequest { states: vec!["cancelled".into()], ..by("", "") };
+    assert_eq!(ids(cancelled).await, [third]);
+    assert_eq!(ids(v1::ListFlowsRequest { by: "bob".into(), ..by("", "") }).await, [0; 0]);
+    assert_eq!(ids(v1::ListFlowsRequest { until_ms: Some(1), ..by("", "") }).await, [0; 0]);
+    // Tasks are counted, of those that are alive and of those that are not.
+    let counts: Vec<_> = found(by("", "")).await.into_iter().map(|flow| flow.counts).collect();
+    let of = |state: &str, tasks| [(state.to_owned(), tasks)].into();
+    assert_eq!(counts, [of("cancelled", 1), of("waiting", 3), of("waiting", 3)]);
+    let unknown = v1::ListFlowsRequest { states: vec!["done".into()], ..by("", "") };
+    let refused = alice.client.clone().list_flows(unknown).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
 }

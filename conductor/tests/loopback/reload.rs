@@ -174,7 +174,7 @@ async fn ended_flows_go_when_they_were_kept_long_enough() {
         alice.cancel(flow).await.unwrap();
     }
     let listed = async || {
-        let request = v1::ListFlowsRequest { limit: 1_000, alive: false };
+        let request = v1::ListFlowsRequest { limit: 1_000, ..Default::default() };
         let mut pages = alice.client.clone().list_flows(request).await.unwrap().into_inner();
         let mut flows = Vec::new();
         while let Some(page) = pages.message().await.unwrap() {

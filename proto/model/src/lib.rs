@@ -13,6 +13,7 @@ pub mod deployment;
 pub mod error;
 pub mod failures;
 pub mod flow;
+pub mod flow_filter;
 pub mod foreign;
 pub mod hostset;
 pub mod ids;

@@ -50,6 +50,11 @@ impl Counts {
         self.0[to as usize] += tasks;
     }
 
+    /// Adds others to these.
+    pub fn add(&mut self, others: &Counts) {
+        self.0.iter_mut().zip(others.0).for_each(|(own, other)| *own += other);
+    }
+
     /// How many there are in all.
     pub fn total(&self) -> u32 {
         self.0.iter().sum()
@@ -94,6 +99,17 @@ pub struct FlowSummary {
     pub ended_at: Option<Timestamp>,
     /// How many of its tasks were sent to players that are not attached.
     pub absent: u32,
+    /// Tasks of all jobs by state; `None` where they were not counted.
+    pub counts: Option<Counts>,
+}
+
+/// How far a living flow has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowProgress {
+    /// How many of its tasks were sent to players that are not attached.
+    pub absent: u32,
+    /// Tasks of all jobs by state.
+    pub counts: Counts,
 }
 
 impl FlowSummary {
@@ -125,9 +141,7 @@ impl FlowStatus {
     /// Tasks of all jobs by state.
     pub fn counts(&self) -> Counts {
         let mut sum = Counts::default();
-        for (state, n) in self.slots.iter().flatten().flat_map(|job| job.counts.iter()) {
-            sum.set(state, sum.get(state) + n);
-        }
+        self.slots.iter().flatten().for_each(|job| sum.add(&job.counts));
         sum
     }
 }

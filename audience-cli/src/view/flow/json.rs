@@ -29,6 +29,7 @@ pub(crate) struct Flow<'a> {
     /// Who submitted it: `orchestra:keeper` is the conductor by itself.
     actor: &'a str,
     absent: u32,
+    counts: Option<States>,
 }
 
 impl<'a> From<&'a FlowSummary> for Flow<'a> {
@@ -44,6 +45,7 @@ impl<'a> From<&'a FlowSummary> for Flow<'a> {
             audience: flow.audience.as_str(),
             actor: flow.actor().as_str(),
             absent: flow.absent,
+            counts: flow.counts.map(States),
         }
     }
 }

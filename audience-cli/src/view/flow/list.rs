@@ -2,50 +2,31 @@
 
 use std::io;
 
-use orchestra_model::{status::FlowSummary, time::Timestamp};
+use orchestra_model::{
+    state::NOT_OK,
+    status::{Counts, FlowSummary},
+    time::Timestamp,
+};
 use serde::Serialize;
 
 use super::json;
 use crate::view::{Listing, Page, Style, elapsed, when_about};
 
 /// Flows, a line each, newest first.
-pub(crate) struct Flows<W> {
+pub(crate) struct Flows {
     now: Timestamp,
-    wanted: W,
-    limit: u32,
-    since: Timestamp,
-    told: u32,
-    is_over: bool,
 }
 
-impl<W: Fn(&FlowSummary) -> bool> Flows<W> {
-    /// Those that are wanted, however many and however old.
-    pub(crate) fn new(now: Timestamp, wanted: W) -> Self {
-        Self { now, wanted, limit: u32::MAX, since: Timestamp(0), told: 0, is_over: false }
-    }
-
-    /// At most so many, and none that was submitted before.
-    pub(crate) fn until(self, limit: u32, since: Timestamp) -> Self {
-        Self { limit, since, ..self }
+impl Flows {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self { now }
     }
 }
 
-impl<W: Fn(&FlowSummary) -> bool> Listing for Flows<W> {
+impl Listing for Flows {
     type Item = FlowSummary;
 
     const NOUN: &'static str = "flows";
-
-    fn wants(&mut self, flow: &FlowSummary) -> bool {
-        self.is_over |= flow.submitted_at < self.since;
-        let wanted = !self.is_over && (self.wanted)(flow);
-        self.told += u32::from(wanted);
-        self.is_over |= self.told >= self.limit;
-        wanted
-    }
-
-    fn is_over(&self) -> bool {
-        self.is_over
-    }
 
     fn json(&self, flow: &FlowSummary) -> impl Serialize {
         json::Flow::from(flow)
@@ -54,8 +35,8 @@ impl<W: Fn(&FlowSummary) -> bool> Listing for Flows<W> {
     fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
         writeln!(
             out,
-            "{:<8} {:<10} {:<20} {:<10} {:<12} NAME",
-            "ID", "STATE", "SUBMITTED", "TOOK", "BY"
+            "{:<8} {:<10} {:<20} {:<10} {:<11} {:<7} {:<12} NAME",
+            "ID", "STATE", "SUBMITTED", "TOOK", "ENDED", "NOT-OK", "BY"
         )
     }
 
@@ -82,9 +63,15 @@ fn summary(
         1 => style.warning(" (1 task on an absent player)").to_string(),
         n => style.warning(&format!(" ({n} tasks on absent players)")).to_string(),
     };
+    let of = |counts: &Counts| {
+        let not_ok = NOT_OK.iter().map(|state| counts.get(*state)).sum::<u32>();
+        (format!("{}/{}", counts.finished(), counts.total()), not_ok.to_string())
+    };
+    // A conductor of the previous release does not count them.
+    let (ended, not_ok) = flow.counts.as_ref().map_or_else(|| ("-".into(), "-".into()), of);
     writeln!(
         out,
-        "{:<8} {:<10} {:<20} {took:<10} {:<12} {name}{absent}",
+        "{:<8} {:<10} {:<20} {took:<10} {ended:<11} {not_ok:<7} {:<12} {name}{absent}",
         flow.id,
         style.flow(flow.state),
         when_about(flow.submitted_at),

@@ -7,11 +7,13 @@ use std::{
 
 use orchestra_certs::{Peer, roles};
 use orchestra_model::{
+    HostSet,
     failures::FailureFold,
+    flow_filter::FlowFilter,
     ledger::CellStatus,
     names::{DeploymentName, JobName, ScoreName},
     score::Holdings,
-    status::{FlowStatus, PlayerStatus, TaskStatus},
+    status::{FlowStatus, FlowSummary, PlayerStatus, TaskStatus},
 };
 use orchestra_proto::v1::{self, audience_server::Audience};
 use tokio_stream::Stream;
@@ -336,11 +338,21 @@ impl Audience for Service {
     ) -> Result<Response<Pages<v1::FlowPage>>, Status> {
         let request = request.into_inner();
         let limit = if request.limit == 0 { 20 } else { request.limit as usize };
+        let wanted = FlowFilter::try_from(request).unwrap();
         let tables = self.tables();
-        let flows = tables.flows.values().rev().map(|flow| &flow.summary);
-        let flows = flows.filter(|flow| !request.alive || !flow.state.is_final()).take(limit);
-        let flows = flows.map(Into::into).collect();
-        Ok(pages(vec![Ok(v1::FlowPage { flows })]))
+        let has_job = |flow: &FlowStatus| {
+            flow.slots.iter().flatten().any(|job| {
+                let targets = HostSet::parse_plain(&job.targets).unwrap();
+                wanted.score.as_ref().is_none_or(|score| *score == job.score)
+                    && wanted.host.as_ref().is_none_or(|host| targets.contains(host))
+            })
+        };
+        let flows = tables.flows.values().rev();
+        let flows = flows.filter(|flow| wanted.takes(&flow.summary) && has_job(flow));
+        let counted =
+            |flow: &FlowStatus| FlowSummary { counts: Some(flow.counts()), ..flow.summary.clone() };
+        let flows = flows.take(limit).map(|flow| (&counted(flow)).into()).collect();
+        Ok(pages(vec![Ok(v1::FlowPage { flows, filtered: !tables.is_old })]))
     }
 
     async fn watch(

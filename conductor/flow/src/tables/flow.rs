@@ -308,6 +308,7 @@ impl Flow {
             submitted_at: self.submitted_at,
             ended_at: self.ended_at,
             absent: 0,
+            counts: None,
         }
     }
 

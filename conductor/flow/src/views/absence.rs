@@ -5,7 +5,7 @@
 //! are those of the deadlines (`rules/deadline`).
 
 use orchestra_model::{
-    FlowId, HostName, HostSet, JobId, TaskState, Timestamp, WaitReason,
+    HostName, HostSet, JobId, TaskState, Timestamp, WaitReason,
     record::Impact,
     status::{Absence, AbsentTasks, Due, JobAbsence},
 };
@@ -92,11 +92,6 @@ impl Engine {
         }
         let absence = JobAbsence { in_flight: in_flight.told(), waiting: waiting.told() };
         Some(absence).filter(|absence| !absence.is_empty())
-    }
-
-    /// How many tasks of a living flow were sent to players that are not attached.
-    pub fn absent_in(&self, flow: FlowId) -> u32 {
-        self.flows.get(flow).map_or(0, |flow| flow.jobs().map(Job::away).sum())
     }
 
     /// The oldest few jobs whose orders are out to a player; and, if the player is away, when the

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use orchestra_model::{
     Asker, FlowId, JobId, TaskState, Timestamp, WaitReason,
-    status::{FlowStatus, FlowSummary, JobStatus, TaskStatus},
+    status::{Counts, FlowProgress, FlowStatus, FlowSummary, JobStatus, TaskStatus},
 };
 
 use crate::{
@@ -22,8 +22,9 @@ impl Engine {
     pub fn flow_status(&self, id: FlowId) -> Option<FlowStatus> {
         let flow = self.flows.get(id)?;
         let slot = |jobs: &Vec<Job>| jobs.iter().map(|job| self.job_status(job)).collect();
+        let FlowProgress { absent, counts } = progress(flow);
         Some(FlowStatus {
-            summary: FlowSummary { absent: self.absent_in(id), ..flow.summary() },
+            summary: FlowSummary { absent, counts: Some(counts), ..flow.summary() },
             cancelled_by: flow.cancelled_by().cloned(),
             paused_by: flow.paused_by().cloned(),
             retry_of: flow.retry_of(),
@@ -31,6 +32,11 @@ impl Engine {
             stale_store: self.stale.is_some(),
             slots: flow.slots().iter().map(slot).collect(),
         })
+    }
+
+    /// How far a living flow has come; `None` if it is not alive.
+    pub fn flow_progress(&self, id: FlowId) -> Option<FlowProgress> {
+        self.flows.get(id).map(progress)
     }
 
     fn job_status(&self, job: &Job) -> JobStatus {
@@ -167,4 +173,13 @@ impl Engine {
     pub fn audience_of(&self, id: FlowId) -> Option<&Asker> {
         self.flows.get(id).map(Flow::audience)
     }
+}
+
+fn progress(flow: &Flow) -> FlowProgress {
+    let mut progress = FlowProgress { absent: 0, counts: Counts::default() };
+    for job in flow.jobs() {
+        progress.absent += job.away();
+        progress.counts.add(job.counts());
+    }
+    progress
 }
