@@ -24,7 +24,9 @@ fn a_block_shows_what_goes_on_and_is_gone_at_the_end() {
     let mut present = running();
     present.slots[0][0].counts = failed().slots[0][0].counts;
     let fake = Fake::with(present.clone(), with_last_lines(failed_tasks()));
-    let terminal = Terminal::start(fake.command("orc", &["wait", "42"]), (80, 24));
+    let Some(terminal) = Terminal::start(fake.command("orc", &["wait", "42"]), (80, 24)) else {
+        return;
+    };
     let screen = terminal.shows("failed: exit 3: Connection refused");
     let lines: Vec<&str> = screen.lines().map(str::trim_end).collect();
     assert!(lines[0].starts_with("42 deploy-42 running "), "{screen}");
@@ -63,7 +65,9 @@ fn what_remains_is_a_summary() {
     let tale = [told_status(&running()), told_status(&failed())];
     fake.tables().watches.push_back(tale.map(Ok).into());
     let submitting = fake.command("submitjob", &["install-package", "-w", "db[1-10]", "-W"]);
-    let terminal = Terminal::start(submitting, (80, 24));
+    let Some(terminal) = Terminal::start(submitting, (80, 24)) else {
+        return;
+    };
     let screen = terminal.shows("  42.1.1 db9 (1) unreachable");
     assert_eq!(
         screen,
@@ -79,7 +83,9 @@ fn what_remains_is_a_summary() {
 fn a_flow_is_watched_and_then_told() {
     let ok = flow(FlowState::Ok, JobState::Ok, &[(TaskState::Ok, 3)]);
     let fake = Fake::with(ok, Vec::new());
-    let terminal = Terminal::start(fake.command("getstatus", &["--watch"]), (80, 24));
+    let Some(terminal) = Terminal::start(fake.command("getstatus", &["--watch"]), (80, 24)) else {
+        return;
+    };
     let screen = terminal.shows("on db[1-3]: ok, 3 ok");
     assert!(screen.starts_with("42 deploy-42 ok after 3m12s, submitted by alice"), "{screen}");
     assert_eq!(terminal.finish(), 0);
@@ -94,7 +100,9 @@ fn a_dumb_terminal_gets_lines() {
     let fake = Fake::with(failed(), failed_tasks());
     let mut command = fake.command("sh", &[]);
     command.args(["-c", "TERM=dumb exec \"$0\" wait 42", env!("CARGO_BIN_EXE_orc")]);
-    let terminal = Terminal::start(command, (80, 24));
+    let Some(terminal) = Terminal::start(command, (80, 24)) else {
+        return;
+    };
     let screen = terminal.shows("42 deploy-42 failed after 3m12s");
     assert!(screen.starts_with("42.1.1 pkg1 partial: 7 ok"), "{screen}");
     assert_eq!(terminal.finish(), 2);

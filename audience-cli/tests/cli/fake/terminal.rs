@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Read as _,
+    io::{self, Read as _, Write as _},
     os::fd::OwnedFd,
     process::{Child, Command},
     sync::{Arc, Condvar, Mutex},
@@ -10,6 +10,7 @@ use std::{
 };
 
 use rustix::{
+    io::Errno,
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
     termios::{Winsize, tcsetwinsize},
@@ -25,14 +26,30 @@ pub(crate) struct Terminal {
     screen: Arc<(Mutex<vt100::Parser>, Condvar)>,
 }
 
+/// Both ends of a terminal: ours, and the program's. Where this machine has none, as in a chroot without
+/// `/dev/pts`, says so aloud.
+fn open_pair() -> Option<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let ours = openpt(flags).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    match ioctl_tiocgptpeer(&ours, flags) {
+        Ok(theirs) => Some((ours, theirs)),
+        Err(Errno::NODEV) => {
+            let mut told = io::stderr().lock();
+            writeln!(told, "skipped: this machine has no terminals: nothing is at /dev/pts")
+                .unwrap();
+            None
+        }
+        Err(error) => panic!("opening a terminal: {error}"),
+    }
+}
+
 impl Terminal {
-    /// Starts a program on a terminal of this size, in columns and rows.
-    pub(crate) fn start(mut command: Command, (width, height): (u16, u16)) -> Self {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
+    /// Starts a program on a terminal of this size, in columns and rows, where this machine has terminals.
+    pub(crate) fn start(mut command: Command, (width, height): (u16, u16)) -> Option<Self> {
+        let (ours, theirs) = open_pair()?;
         tcsetwinsize(&ours, size(width, height)).unwrap();
-        let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
         let output = || theirs.try_clone().unwrap();
         command.stdin(output()).stdout(output()).stderr(output());
@@ -51,7 +68,7 @@ impl Terminal {
                 shown.1.notify_all();
             }
         });
-        Self { ours, child, screen }
+        Some(Self { ours, child, screen })
     }
 
     /// Waits until the screen shows this, and returns all of it.
