@@ -18,7 +18,8 @@
 //! - A book is only ever replaced as a whole. If it is gone, or makes no sense, what was read last
 //!   counts, so a lease can only end.
 //! - It reads no clock but `CLOCK_BOOTTIME`, which nobody sets and which counts through suspend.
-//! - It ends by itself once no unit needs a lease.
+//! - It ends by itself once no unit needs a lease, and also once its sitter is gone and nothing of what
+//!   it guards is left: whoever comes next makes another.
 //!
 //! What it cannot do: end a run while the whole machine stands still, as a suspended one does. When
 //! the machine goes on, it takes a moment until the run is killed.
@@ -89,11 +90,12 @@ impl Guard {
         }
         let overdue = |page: &&Page| page.gone <= now.0;
         let left = self.book.pages.iter().filter(overdue).filter(|page| page.kill()).count();
-        if !is_read {
+        let is_kept = is_read && self.book.has_sitter();
+        if !is_kept {
             // Nobody extends these leases any more.
             self.book.pages.retain(|page| page.gone > now.0 || page.is_left());
         }
-        let is_needed = is_read && self.book.is_needed;
+        let is_needed = is_kept && self.book.is_needed;
         if !is_needed && self.book.pages.is_empty() {
             return None;
         }

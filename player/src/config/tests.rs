@@ -117,11 +117,14 @@ fn known_keys(text: &str) -> usize {
 #[test]
 fn the_packaged_example_is_valid() {
     let example = include_str!("../../../packaging/etc/player.toml");
-    let config = parse(example).unwrap();
+    let missing = ["conductors", "conductor_name", "domain", "tls: ca", "tls: cert", "tls: key"];
+    assert_eq!(keys(example), missing, "nothing of it is live");
+    let config = parse(&orchestra_harness::uncommented(example)).unwrap();
     let defaults = parse(LEAST).unwrap();
     assert_eq!(config.max_tasks, defaults.max_tasks);
     assert_eq!(config.agent_user, defaults.agent_user);
     assert_eq!(config.output_max, defaults.output_max);
+    assert_eq!(config.log_budget, defaults.log_budget);
 }
 
 #[test]

@@ -11,10 +11,10 @@ use orchestra_model::{
 };
 use orchestra_units::UnitKey;
 
-use crate::sitter::{Leaf, Trail};
+use crate::sitter::{Leaf, Trail, procfs::Stat};
 
 /// Magic and version. A sitter that finds another one takes the leases in it for unknown.
-const FORMAT: &[u8] = b"ORCGUARD\x01";
+const FORMAT: &[u8] = b"ORCGUARD\x02";
 /// Longest path or mark, in bytes.
 const BYTES: usize = 4_096;
 /// Most marks of a unit.
@@ -27,6 +27,8 @@ pub(crate) struct Book {
     pub(crate) boot: [u8; 16],
     /// Whether some unit needs a lease, even if none has one.
     pub(crate) is_needed: bool,
+    /// The sitter whose book it is, and when that started (clock ticks since boot).
+    pub(crate) sitter: Option<(i32, u64)>,
     /// The process that guards it, and when that started (clock ticks since boot).
     pub(crate) guard: Option<(i32, u64)>,
     pub(crate) pages: Vec<Page>,
@@ -85,10 +87,18 @@ impl Page {
 }
 
 impl Book {
+    /// Whether the sitter lives whose book it is.
+    pub(super) fn has_sitter(&self) -> bool {
+        self.sitter.is_some_and(|(pid, start_ticks)| {
+            Stat::of(pid).is_some_and(|stat| !stat.zombie && stat.start_ticks == start_ticks)
+        })
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = FORMAT.to_vec();
         out.extend(self.boot);
         out.push(self.is_needed.into());
+        push_process(&mut out, self.sitter);
         push_process(&mut out, self.guard);
         out.extend((self.pages.len() as u32).to_le_bytes());
         for page in &self.pages {
@@ -112,11 +122,11 @@ impl Book {
     /// Reads what [`Book::encode`] wrote; `None` if it is of another release, or makes no sense.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Book> {
         let mut reader = ByteReader::new(bytes.strip_prefix(FORMAT)?);
-        let (boot, is_needed, guard) =
-            (reader.array()?, reader.bool()?, read_process(&mut reader)?);
+        let (boot, is_needed) = (reader.array()?, reader.bool()?);
+        let (sitter, guard) = (read_process(&mut reader)?, read_process(&mut reader)?);
         let count = reader.u32().filter(|count| *count as usize <= limits::UNITS)?;
         let pages: Option<Vec<Page>> = (0..count).map(|_| read_page(&mut reader)).collect();
-        reader.is_empty().then_some(Book { boot, is_needed, guard, pages: pages? })
+        reader.is_empty().then_some(Book { boot, is_needed, sitter, guard, pages: pages? })
     }
 }
 

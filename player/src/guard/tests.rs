@@ -11,7 +11,7 @@ use super::{
     BOOK, Guard, LOOK,
     book::{Book, Page},
 };
-use crate::sitter::clock::BootMillis;
+use crate::sitter::{clock::BootMillis, procfs::Stat};
 
 const BOOT: [u8; 16] = [3; 16];
 
@@ -27,8 +27,14 @@ fn page(gone: u64) -> Page {
     }
 }
 
+/// This process, and when it started: a sitter that lives.
+fn ours() -> (i32, u64) {
+    let pid = std::process::id().cast_signed();
+    (pid, Stat::of(pid).unwrap().start_ticks)
+}
+
 fn book(pages: Vec<Page>) -> Book {
-    Book { boot: BOOT, is_needed: !pages.is_empty(), guard: None, pages }
+    Book { boot: BOOT, is_needed: !pages.is_empty(), sitter: Some(ours()), guard: None, pages }
 }
 
 struct Rig {
@@ -82,6 +88,19 @@ fn it_ends_when_nobody_needs_it() {
     assert_eq!(rig.look(1_000), Some(1_000 + LOOK));
     rig.write(&book(Vec::new()).encode());
     assert_eq!(rig.look(2_000), None);
+}
+
+#[test]
+fn it_ends_when_its_sitter_is_gone_and_nothing_is_left() {
+    let (pid, start_ticks) = ours();
+    // The number of another process that had it before.
+    let gone = Some((pid, start_ticks + 1));
+    let mut rig = Rig::new();
+    rig.write(&Book { sitter: gone, ..book(vec![page(10_000)]) }.encode());
+    assert_eq!(rig.look(9_500), Some(10_000), "a lease is kept to its end");
+    assert_eq!(rig.look(10_000), None);
+    rig.write(&Book { sitter: gone, is_needed: true, ..book(Vec::new()) }.encode());
+    assert_eq!(rig.look(10_000), None, "whatever its book says of later");
 }
 
 #[test]

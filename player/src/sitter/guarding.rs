@@ -14,7 +14,7 @@ use std::{ffi::CString, io};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{Mode, OFlags},
-    process::{Signal, pidfd_send_signal},
+    process::{Signal, getpid, pidfd_send_signal},
 };
 
 use super::{
@@ -35,6 +35,8 @@ const LIVED: u64 = 60_000;
 /// The guard of this player's units.
 pub(super) struct Guarding {
     token: Token,
+    /// This sitter, and when it started (clock ticks since boot).
+    sitter: Option<(i32, u64)>,
     state: State,
     /// Failures in a row.
     failures: u32,
@@ -59,7 +61,14 @@ impl Guarding {
     /// Returns that there is no guard yet. A guard that an earlier sitter made is waited for by this
     /// token.
     pub(super) fn new(token: Token) -> Self {
-        Self { token, state: State::Down(BootMillis::default()), failures: 0 }
+        let own = getpid().as_raw_nonzero().get();
+        let sitter = Stat::of(own).map(|stat| (own, stat.start_ticks));
+        Self { token, sitter, state: State::Down(BootMillis::default()), failures: 0 }
+    }
+
+    /// The number of the sitter's process, and when that started (clock ticks since boot).
+    pub(super) fn sitter(&self) -> Option<(i32, u64)> {
+        self.sitter
     }
 
     /// The number of the guard's process, and when that started (clock ticks since boot).

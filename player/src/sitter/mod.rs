@@ -70,7 +70,7 @@ mod memory_file;
 mod pipe;
 pub(crate) mod poll;
 mod probers;
-mod procfs;
+pub(crate) mod procfs;
 mod response;
 mod scores;
 mod settle;

@@ -242,7 +242,8 @@ impl Sitter {
             })
         };
         let pages = self.keeping.leasing.held.iter().filter_map(page).collect();
-        Book { boot: self.boot.0, is_needed, guard: self.guarding.process(), pages }
+        let (sitter, guard) = (self.guarding.sitter(), self.guarding.process());
+        Book { boot: self.boot.0, is_needed, sitter, guard, pages }
     }
 
     /// Returns where the next run of a unit will have its leaf.
