@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts bench-peers bench-units sim sim-mutants
+.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts bench-peers bench-units sim sim-mutants deb tarball
 
 help:
 	@echo 'make demo        build, then run a flow over 116 players on this machine'
@@ -16,6 +16,8 @@ help:
 	@echo 'make bench-parts what store, host sets and wire can do'
 	@echo 'make bench-units what it costs to keep units running, beside other supervisors'
 	@echo 'make bench-peers what other tools take for the same work, those that are installed'
+	@echo 'make deb         Debian packages of conductor, player and tools, in target/packages'
+	@echo 'make tarball     the same as one archive'
 	@echo 'make clean-demo  remove what demos have left'
 
 # The release build, then the flow of demo/roadrunner.yaml over 116 real players.
@@ -35,7 +37,7 @@ lint: fmt clippy doc deny
 
 fmt:
 	$(CARGO) fmt --all --check
-	@for score in scores/[a-z]*[!f] scores/.lib/*.sh demo/*.sh .ci/run; do sh -n "$$score" || exit 1; done
+	@for score in scores/[a-z]*[!f] scores/.lib/*.sh demo/*.sh packaging/build.sh packaging/debian/*.p* .ci/run; do sh -n "$$score" || exit 1; done
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -111,3 +113,8 @@ sim:
 # Whether the simulation catches what it should.
 sim-mutants:
 	$(CARGO) run --locked -p orchestra-tests --example sim-mutants -- $(MUTANTS)
+
+# What is installed on hosts: docs/install.md.
+deb tarball:
+	$(CARGO) build --release --locked --bins -p conductor -p player -p audience-cli -p orchestra-ca
+	packaging/build.sh $@ '$(TARGET)/release' '$(TARGET)/packages'

@@ -14,7 +14,7 @@ use crate::{
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verbs {
-    /// Print completions of the three programs for a shell
+    /// Print completions of the three programs, or of one, for a shell
     Completions(Completions),
     /// Write man pages of the three programs into a directory
     Man(Man),
@@ -29,6 +29,9 @@ pub(crate) struct Completions {
     /// bash, zsh, fish, elvish or powershell
     #[arg(value_enum, value_name = "SHELL", hide_possible_values = true)]
     shell: Shell,
+    /// submitjob, getstatus or orc, for a file of its own, as zsh wants it; all three if not given
+    #[arg(value_parser = ["submitjob", "getstatus", "orc"], hide_possible_values = true)]
+    program: Option<String>,
 }
 
 /// `orc man`.
@@ -54,7 +57,8 @@ impl Verbs {
 impl Completions {
     fn run(self) -> Result<u8, Failure> {
         let mut text = Vec::new();
-        for mut program in programs() {
+        let is_meant = |name: &str| self.program.as_deref().is_none_or(|one| one == name);
+        for mut program in programs().into_iter().filter(|it| is_meant(it.get_name())) {
             let name = program.get_name().to_owned();
             clap_complete::generate(self.shell, &mut program, name, &mut text);
         }

@@ -182,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn the_packaged_sample_is_valid_and_nothing_of_it_is_live() {
+        let sample = include_str!("../../packaging/etc/conductor.toml");
+        assert!(parse(sample).unwrap_err().to_string().contains("listen is missing"));
+        let config = parse(&orchestra_harness::uncommented(sample)).unwrap();
+        let defaults = parse(GOOD).unwrap();
+        assert_eq!(config.limits, defaults.limits);
+        assert_eq!(config.retention, defaults.retention);
+    }
+
+    #[test]
     fn every_unknown_key_is_told_with_its_table() {
         let text = format!("bogus = 1\n{GOOD}\nceert = \"x\"\n[limits]\nmax = 3\n");
         let message = parse(&text).unwrap_err().to_string();

@@ -112,6 +112,10 @@ fn completions_work_in_a_real_bash_and_pages_are_written() {
         assert!(ran.code == 0 && ran.stdout.contains(begins), "{shell}");
         assert!(ran.stdout.contains("wait-timeout"), "{shell}");
     }
+    // A file of zsh's begins with the name of its program, and is for that one.
+    let of_orc = fake.run("orc completions zsh orc").stdout;
+    assert!(of_orc.starts_with("#compdef orc\n") && !of_orc.contains("#compdef submitjob"));
+    fake.run("orc completions zsh conductor").fails(64, &["conductor"]);
     let home = fake.home();
     assert_eq!(fake.run(&format!("orc man {}", home.display())).code, 0);
     let page = std::fs::read_to_string(home.join("orc-explain.1")).unwrap();

@@ -79,6 +79,13 @@ impl Config {
     }
 }
 
+/// A packaged sample of a configuration, with every key that stands in a comment: `#key = value`.
+pub fn uncommented(sample: &str) -> String {
+    let is_key = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    let line = |line| str::strip_prefix(line, "#").filter(is_key).unwrap_or(line);
+    sample.lines().map(line).fold(String::new(), |text, line| text + line + "\n")
+}
+
 /// A value in TOML. Text, paths, numbers and lists of these are written there as `Debug` writes them,
 /// as long as their characters are printable.
 fn toml(value: impl Debug) -> String {
