@@ -115,6 +115,7 @@ pub(crate) fn flow_status(
     Ok(Some(FlowStatus {
         summary: FlowSummary { counts: Some(counts), ..summary(&record) },
         cancelled_by: record.cancelled_by,
+        cancel_reason: record.cancel_reason,
         paused_by: record.paused_by,
         retry_of: record.retry_of,
         stalled: Vec::new(),

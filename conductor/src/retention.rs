@@ -144,6 +144,7 @@ mod tests {
             submitted_at: Timestamp(1),
             ended_at: ended_at.map(Timestamp),
             cancelled_by: None,
+            cancel_reason: None,
             paused_by: None,
             retry_of: None,
             request_mac: None,

@@ -79,6 +79,7 @@ impl From<&FlowStatus> for v1::FlowStatus {
         Self {
             summary: Some((&flow.summary).into()),
             cancelled_by: text(flow.cancelled_by.as_ref()),
+            cancel_reason: text(flow.cancel_reason.as_ref()),
             slots: flow.slots.iter().map(slot).collect(),
             stale_store: flow.stale_store,
             paused_by: text(flow.paused_by.as_ref()),
@@ -98,6 +99,7 @@ impl TryFrom<v1::FlowStatus> for FlowStatus {
         Ok(FlowStatus {
             summary: flow.summary.in_field("FlowStatus.summary")?.try_into()?,
             cancelled_by: audience(&flow.cancelled_by, "FlowStatus.cancelled_by")?,
+            cancel_reason: Some(flow.cancel_reason).filter(|why| !why.is_empty()).map(Into::into),
             paused_by: audience(&flow.paused_by, "FlowStatus.paused_by")?,
             retry_of: Some(FlowId(flow.retry_of)).filter(|flow| *flow > FlowId(0)),
             stalled: flow.stalled.into_iter().map(Into::into).collect(),

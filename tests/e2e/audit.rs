@@ -22,7 +22,7 @@ fn every_verb_is_on_record_with_who_asked_and_what_came_of_it() {
     fleet.start_players();
     fleet.orc(&["undrain", "p2"]).exits(0);
     fleet.orc(&["conductor", "reload"]).exits(0);
-    fleet.orc(&["cancel", &id]).exits(0);
+    fleet.orc(&["cancel", &id, "--reason", "wrong version"]).exits(0);
     let lines = |flags: &[&str]| {
         let flags = [&["audit", "--json"], flags].concat();
         let audit: Value = fleet.orc(&flags).exits(0).json()["audit"].clone();
@@ -49,4 +49,9 @@ fn every_verb_is_on_record_with_who_asked_and_what_came_of_it() {
     assert_eq!(lines(&["-n", "2"]), all[5..]);
     assert_eq!(lines(&["--since", "1h"]), all);
     fleet.orc(&["audit", "--verb", "drain"]).exits(0).says("alice drain p2").says("(new disk)");
+    fleet.orc(&["audit", "--verb", "cancel"]).exits(0).says("(wrong version)");
+    let ended = fleet.orc(&["wait", &id]);
+    assert_eq!(ended.code, 5, "{ended:?}");
+    fleet.getstatus(&[&id]).says("cancelled by alice (wrong version)");
+    fleet.orc(&["explain", &id]).says("alice cancelled it (wrong version)");
 }

@@ -205,7 +205,7 @@ impl Audience {
 
     /// Cancels a flow; returns when that is durable.
     pub(crate) async fn cancel(&mut self, id: FlowId) -> Result<()> {
-        let request = v1::CancelRequest { flow: Some(flow_ref(id)), abandon: false };
+        let request = v1::CancelRequest { flow: Some(flow_ref(id)), ..Default::default() };
         self.0.cancel(request).await.during("cancelling a flow")?;
         Ok(())
     }

@@ -233,6 +233,7 @@ impl<'a> Writer<'a> {
             submitted_at: self.now,
             ended_at: None,
             cancelled_by: None,
+            cancel_reason: None,
             paused_by: None,
             retry_of: None,
             request_mac: None,

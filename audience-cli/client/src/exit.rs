@@ -201,6 +201,7 @@ mod tests {
                 counts: None,
             },
             cancelled_by: None,
+            cancel_reason: None,
             paused_by: None,
             retry_of: None,
             stalled: Vec::new(),

@@ -156,14 +156,16 @@ impl Client {
         })
     }
 
-    /// Cancels a flow. Returns its number, and its state after that.
+    /// Cancels a flow. A reason may be empty. Returns its number, and its state after that.
     pub async fn cancel(
         &mut self,
         flow: Option<FlowId>,
+        reason: &str,
         abandon: bool,
     ) -> Result<(FlowId, FlowState), Failure> {
         let what = format!("cancelling flow {}", shown(flow));
-        let request = v1::CancelRequest { flow: Some(flow_ref(flow)), abandon };
+        let request =
+            v1::CancelRequest { flow: Some(flow_ref(flow)), abandon, reason: reason.to_owned() };
         let answer = answered(&what, self.rpc.cancel(request)).await?;
         Ok((FlowId(answer.flow), state(&what, &answer.state)?))
     }

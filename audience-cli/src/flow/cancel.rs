@@ -9,12 +9,13 @@ use crate::{
     program::Program,
     verb::Verb,
     view::{Style, absence},
+    words::reason,
 };
 
 /// `orc cancel`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  orc cancel last\n  orc cancel --by alice --score restart-apache"
+    after_help = "Examples:\n  orc cancel last --reason 'wrong version'\n  orc cancel --by alice --score restart-apache"
 )]
 pub(crate) struct Cancel {
     #[command(flatten)]
@@ -22,6 +23,9 @@ pub(crate) struct Cancel {
     /// Call tasks lost now that were sent to players which are not attached
     #[arg(long)]
     abandon: bool,
+    /// Why; others will read it
+    #[arg(long, value_name = "WHY", value_parser = reason)]
+    reason: Option<String>,
 }
 
 impl Verb for Cancel {
@@ -32,9 +36,10 @@ impl Verb for Cancel {
         program.ask(async |client, console| {
             let flows = chosen.flows(client, console).await?;
             let style = console.narration();
+            let why = self.reason.as_deref().unwrap_or_default();
             let mut awaited_players = Vec::new();
             let cancel = async |client: &mut Client, flow| {
-                let (id, state) = client.cancel(flow, self.abandon).await?;
+                let (id, state) = client.cancel(flow, why, self.abandon).await?;
                 if state == FlowState::Cancelling {
                     awaited_players.extend(awaited(client, id, style).await);
                 }

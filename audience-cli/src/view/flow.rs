@@ -55,6 +55,9 @@ pub(crate) fn flow(
     }
     if let Some(by) = &flow.cancelled_by {
         write!(out, ", cancelled by {by}")?;
+        if let Some(reason) = &flow.cancel_reason {
+            write!(out, " ({})", one_line(reason))?;
+        }
     }
     if let Some(of) = flow.retry_of {
         write!(out, ", runs what flow {of} left")?;

@@ -86,6 +86,7 @@ pub(crate) fn running() -> FlowStatus {
             counts: None,
         },
         cancelled_by: None,
+        cancel_reason: None,
         paused_by: None,
         retry_of: None,
         stalled: Vec::new(),

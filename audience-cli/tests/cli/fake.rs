@@ -76,7 +76,7 @@ pub(crate) struct Tables {
     pub(crate) explains: Vec<v1::ExplainRequest>,
     pub(crate) promotes: Vec<v1::PromoteRequest>,
     pub(crate) retries: Vec<v1::RetryRequest>,
-    /// Why players were drained and hosts released.
+    /// Why flows were cancelled, players drained and hosts released.
     pub(crate) reasons: Vec<String>,
     /// The flow that a retry goes on as.
     pub(crate) retried: u64,

@@ -53,6 +53,9 @@ fn flows_that_are_cancelled_may_be_chosen_by_conditions() {
     for conditions in ["--all", "--by alice", "--host db3 --score install-package --all"] {
         fake.run(&format!("orc cancel {conditions}")).is(0, "44 cancelling\n43 cancelling\n", "");
     }
+    fake.run("orc cancel 43 --reason wrong").is(0, "43 cancelling\n", "");
+    assert_eq!(fake.tables().reasons, ["wrong"]);
+    fake.run("orc cancel 43 --reason=").fails(64, &["others will read it"]);
     fake.run("orc cancel --host db77").is(0, "", "no flow that has not ended is like that\n");
     let answer = fake.run("orc cancel --by nobody --json").json();
     assert_eq!(answer["flows"], json!([]));

@@ -35,6 +35,7 @@ pub(crate) fn flow(state: FlowState, job: JobState, counts: &[(TaskState, u32)])
             counts: None,
         },
         cancelled_by: None,
+        cancel_reason: None,
         paused_by: None,
         retry_of: None,
         stalled: Vec::new(),

@@ -135,6 +135,7 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
             submitted_at: Timestamp(0),
             ended_at: None,
             cancelled_by: None,
+            cancel_reason: None,
             paused_by: None,
             retry_of: None,
             request_mac: None,

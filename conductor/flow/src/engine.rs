@@ -95,8 +95,8 @@ impl Engine {
         self.now = self.now.max(now);
         match input {
             Input::FlowSubmitted { reply, submission } => self.submit(reply, *submission),
-            Input::CancelRequested { reply, flow, by, abandon } => {
-                self.cancel(reply, flow, &by, abandon);
+            Input::CancelRequested { reply, flow, by, reason, abandon } => {
+                self.cancel(reply, flow, &by, reason, abandon);
             }
             Input::PauseRequested { reply, flow, by } => self.pause(reply, flow, by),
             Input::ResumeRequested { reply, flow } => self.unpause(reply, flow),

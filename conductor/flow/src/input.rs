@@ -27,6 +27,8 @@ pub enum Input {
         reply: ReplyTo<answer::Cancelled>,
         flow: FlowId,
         by: Asker,
+        /// Why, for people.
+        reason: Option<Arc<str>>,
         /// Whether tasks in flight on players that are away become `lost` now, instead of at their
         /// deadline.
         abandon: bool,

@@ -197,6 +197,7 @@ fn concurrency_rounds_down_and_success_and_canary_up_at_every_edge() {
                 reply: ReplyTo::new(ReplyId(0)),
                 flow: id.flow,
                 by: world::audience(),
+                reason: None,
                 abandon: false,
             });
             for (name, key) in bare.running_of(id) {

@@ -62,25 +62,30 @@ impl Desk {
         Ok(changed)
     }
 
-    /// Cancels a flow. With `abandon`, its tasks on absent players are given up. A flow that has
-    /// ended stays unchanged.
+    /// Cancels a flow. A reason may be empty. With `abandon`, its tasks on absent players are given
+    /// up. A flow that has ended stays unchanged.
     pub(crate) async fn cancel(
         &self,
         flow: WhichFlow,
+        reason: &str,
         abandon: bool,
         by: AudienceName,
     ) -> Result<answer::Cancelled, Declined> {
         let flow = self.flow_id(flow, &by).await?;
+        let reason = if reason.is_empty() { None } else { Some(read_reason(reason)?) };
         let verb = if abandon { Verb::Abandon } else { Verb::Cancel };
-        let (asked, who) = (Asked::by(&by, verb), by.clone());
-        let make = move |reply| Input::CancelRequested { reply, flow, by: by.into(), abandon };
+        let (asked, who) = (Asked { reason: reason.clone(), ..Asked::by(&by, verb) }, by.clone());
+        let why = reason.clone();
+        let make =
+            move |reply| Input::CancelRequested { reply, flow, by: by.into(), reason, abandon };
         let state = match self.try_change(asked, make).await? {
             Ok(answer::Cancelled { state, .. }) => state,
             // The flow is not alive: it has ended, or never existed.
             Err(Rejection::UnknownFlow(_)) => self.status_of(flow).await?.summary.state,
             Err(rejection) => return Err(rejected(&rejection)),
         };
-        tracing::info!(%flow, audience = %who, %state, abandon, "cancel requested");
+        let why = why.as_deref().unwrap_or_default();
+        tracing::info!(%flow, audience = %who, %state, abandon, reason = why, "cancel requested");
         Ok(answer::Cancelled { flow, state })
     }
 

@@ -200,7 +200,7 @@ impl Driver {
             Effect::Cancel(flow, by) => {
                 // The flow's events tell what came of it.
                 let _ = self.ask_engine(|reply: ReplyTo<answer::Cancelled>| {
-                    FlowInput::CancelRequested { reply, flow, by, abandon: false }
+                    FlowInput::CancelRequested { reply, flow, by, reason: None, abandon: false }
                 });
             }
             Effect::RecountCells => self.services.recount = true,

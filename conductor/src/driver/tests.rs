@@ -172,7 +172,8 @@ impl Bench {
 
     async fn cancel(&self, flow: FlowId) -> Result<FlowState, Declined> {
         let by = Asker::from_word("alice").unwrap();
-        let make = move |reply| Input::CancelRequested { reply, flow, by, abandon: false };
+        let make =
+            move |reply| Input::CancelRequested { reply, flow, by, reason: None, abandon: false };
         match self.change(Verb::Cancel, make).await? {
             Answer::Cancelled(answer::Cancelled { state, .. }) => Ok(state),
             other => panic!("{other:?}"),
@@ -416,6 +417,7 @@ async fn a_store_that_failed_ends_the_driver() {
         reply: ReplyTo::new(reply),
         flow: FlowId(1),
         by,
+        reason: None,
         abandon: false,
     };
     let cancel = Request::Change { asked: alice(Verb::Cancel), make: Box::new(make), reply };
@@ -584,7 +586,13 @@ async fn who_did_what_is_on_disk_with_what_was_done() {
     // One submission is known already and one is rejected, so nothing was done.
     assert_eq!(bench.submit(1, "db2").await.unwrap(), flow);
     let by = Asker::from_word("alice").unwrap();
-    let make = |reply| Input::CancelRequested { reply, flow: FlowId(99), by, abandon: false };
+    let make = |reply| Input::CancelRequested {
+        reply,
+        flow: FlowId(99),
+        by,
+        reason: None,
+        abandon: false,
+    };
     let rejected = bench.change(Verb::Cancel, make).await.unwrap();
     assert!(matches!(rejected, Answer::Rejected(_)), "{rejected:?}");
     bench.cancel(flow).await.unwrap();

@@ -228,8 +228,8 @@ impl Audience for AudienceCalls {
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
         let by = audience(&request)?;
-        let v1::CancelRequest { flow, abandon } = request.into_inner();
-        let cancelled = self.0.cancel(requests::flow(flow)?, abandon, by).await?;
+        let v1::CancelRequest { flow, abandon, reason } = request.into_inner();
+        let cancelled = self.0.cancel(requests::flow(flow)?, &reason, abandon, by).await?;
         Ok(Response::new(v1::CancelResponse {
             flow: cancelled.flow.0,
             state: cancelled.state.to_string(),

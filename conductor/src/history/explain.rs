@@ -58,6 +58,9 @@ fn tell_flow(flow: &FlowRecord, jobs: &[JobRecord]) -> Advice {
     let mut text = format!("the flow ended {}: {ok} of {} jobs ok", flow.state, jobs.len());
     if let Some(by) = &flow.cancelled_by {
         text.push_str(&format!("; {by} cancelled it"));
+        if let Some(reason) = &flow.cancel_reason {
+            text.push_str(&format!(" ({reason})"));
+        }
     }
     let text = Advice::from(text);
     if ok == jobs.len() {

@@ -149,6 +149,7 @@ fn flow() -> FlowRecord {
         submitted_at: Timestamp(1_700_000_000_000),
         ended_at: None,
         cancelled_by: None,
+        cancel_reason: None,
         paused_by: None,
         retry_of: None,
         request_mac: None,

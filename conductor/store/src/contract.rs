@@ -155,6 +155,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         state: FlowState::Cancelled,
         ended_at: Some(Timestamp(u64::from(u32::MAX) * 1_000)),
         cancelled_by: Some(Asker::from_word("bob.example.com").unwrap()),
+        cancel_reason: Some("wrong version".into()),
         paused_by: Some(Asker::from_word("carol").unwrap()),
         retry_of: Some(FlowId(41)),
         request_mac: Some(Mac([9; 16])),

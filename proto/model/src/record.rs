@@ -181,6 +181,8 @@ pub struct FlowRecord {
     pub ended_at: Option<Timestamp>,
     /// Who cancelled it.
     pub cancelled_by: Option<Asker>,
+    /// Why, as they said.
+    pub cancel_reason: Option<Arc<str>>,
     /// Who paused it, until it is resumed.
     pub paused_by: Option<Asker>,
     /// The ended flow whose unfinished tasks it runs again.

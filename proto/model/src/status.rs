@@ -125,6 +125,8 @@ pub struct FlowStatus {
     pub summary: FlowSummary,
     /// Who cancelled it.
     pub cancelled_by: Option<Asker>,
+    /// Why, as they said.
+    pub cancel_reason: Option<Arc<str>>,
     /// Who paused it.
     pub paused_by: Option<Asker>,
     /// The ended flow whose unfinished tasks it runs again.

@@ -53,7 +53,13 @@ impl World {
                 let abandon = chance.percent(40);
                 if let Some(flow) = self.some_flow(chance) {
                     let note = if abandon { Note::Abandon(flow) } else { Note::Other };
-                    self.ask(note, |reply| Input::CancelRequested { reply, flow, by, abandon });
+                    self.ask(note, |reply| Input::CancelRequested {
+                        reply,
+                        flow,
+                        by,
+                        reason: None,
+                        abandon,
+                    });
                 }
             }
             Deed::Pause => {
@@ -332,6 +338,7 @@ impl World {
                 reply,
                 flow,
                 by,
+                reason: None,
                 abandon: true,
             });
         }

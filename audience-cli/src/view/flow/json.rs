@@ -56,6 +56,7 @@ pub(crate) struct FlowHead<'a> {
     #[serde(flatten)]
     summary: Flow<'a>,
     cancelled_by: Option<&'a str>,
+    cancel_reason: Option<&'a str>,
     paused_by: Option<&'a str>,
     retry_of: Option<u64>,
     stalled: Vec<String>,
@@ -67,6 +68,7 @@ impl<'a> From<&'a FlowStatus> for FlowHead<'a> {
         Self {
             summary: (&flow.summary).into(),
             cancelled_by: flow.cancelled_by.as_ref().map(Asker::as_str),
+            cancel_reason: flow.cancel_reason.as_deref(),
             paused_by: flow.paused_by.as_ref().map(Asker::as_str),
             retry_of: flow.retry_of.map(|of| of.0),
             stalled: flow.stalled.iter().map(ToString::to_string).collect(),

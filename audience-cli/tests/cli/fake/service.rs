@@ -380,6 +380,9 @@ impl Audience for Service {
     ) -> Result<Response<v1::CancelResponse>, Status> {
         let request = request.into_inner();
         let flow = self.find(request.flow)?;
+        if !request.reason.is_empty() {
+            self.tables().reasons.push(request.reason);
+        }
         let state = match flow.summary.state {
             _ if request.abandon => "cancelled".to_owned(),
             state if state.is_final() => state.to_string(),

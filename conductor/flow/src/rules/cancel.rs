@@ -1,5 +1,7 @@
 //! Cancelling a flow: it is written first, then said to players until each has answered.
 
+use std::sync::Arc;
+
 use orchestra_model::{Asker, FlowId, FlowState, JobId, TaskState};
 
 use crate::{
@@ -17,13 +19,14 @@ impl Engine {
         reply: ReplyTo<answer::Cancelled>,
         id: FlowId,
         by: &Asker,
+        reason: Option<Arc<str>>,
         abandon: bool,
     ) {
         let Some(flow) = self.flows.get_mut(id) else {
             return self.reject(reply, Rejection::UnknownFlow(id));
         };
         if flow.cancelled_by().is_none() {
-            flow.cancel(by.clone());
+            flow.cancel(by.clone(), reason);
             // The record of the cancel comes before those of what follows from it, because a
             // restart derives the latter from the former.
             self.update_flow(id);

@@ -123,6 +123,7 @@ impl Engine {
             submitted_at: self.now,
             ended_at: None,
             cancelled_by: None,
+            cancel_reason: None,
             paused_by: None,
             retry_of,
             request_mac: mac,

@@ -25,6 +25,7 @@ pub(crate) struct Flow {
     submitted_at: Timestamp,
     ended_at: Option<Timestamp>,
     cancelled_by: Option<Asker>,
+    cancel_reason: Option<Arc<str>>,
     paused_by: Option<Asker>,
     retry_of: Option<FlowId>,
     request_mac: Option<Mac>,
@@ -90,6 +91,7 @@ impl Flow {
             submitted_at: record.submitted_at,
             ended_at: record.ended_at,
             cancelled_by: record.cancelled_by,
+            cancel_reason: record.cancel_reason,
             paused_by: record.paused_by,
             retry_of: record.retry_of,
             request_mac: record.request_mac,
@@ -119,6 +121,11 @@ impl Flow {
 
     pub(crate) fn cancelled_by(&self) -> Option<&Asker> {
         self.cancelled_by.as_ref()
+    }
+
+    /// Why it was cancelled, if somebody said.
+    pub(crate) fn cancel_reason(&self) -> Option<&Arc<str>> {
+        self.cancel_reason.as_ref()
     }
 
     pub(crate) fn paused_by(&self) -> Option<&Asker> {
@@ -163,8 +170,9 @@ impl Flow {
         (self.audience, self.request)
     }
 
-    pub(crate) fn cancel(&mut self, by: Asker) {
+    pub(crate) fn cancel(&mut self, by: Asker, reason: Option<Arc<str>>) {
         self.cancelled_by = Some(by);
+        self.cancel_reason = reason;
     }
 
     /// Notes who paused the flow; `None` notes that nobody does any more. Returns whether that
@@ -288,6 +296,7 @@ impl Flow {
             submitted_at: self.submitted_at,
             ended_at: self.ended_at,
             cancelled_by: self.cancelled_by.clone(),
+            cancel_reason: self.cancel_reason.clone(),
             paused_by: self.paused_by.clone(),
             retry_of: self.retry_of,
             request_mac: self.request_mac,

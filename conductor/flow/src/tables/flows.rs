@@ -284,6 +284,7 @@ mod tests {
             submitted_at: Timestamp(0),
             ended_at: None,
             cancelled_by: None,
+            cancel_reason: None,
             paused_by: None,
             retry_of: None,
             request_mac: None,

@@ -26,6 +26,7 @@ impl Engine {
         Some(FlowStatus {
             summary: FlowSummary { absent, counts: Some(counts), ..flow.summary() },
             cancelled_by: flow.cancelled_by().cloned(),
+            cancel_reason: flow.cancel_reason().cloned(),
             paused_by: flow.paused_by().cloned(),
             retry_of: flow.retry_of(),
             stalled: self.why_stalled(flow),

@@ -25,8 +25,9 @@ fn what_runs_is_killed_and_what_waits_is_cancelled() {
     assert_eq!(world.state(id), FlowState::Cancelled);
     assert_eq!(world.states(id, 1, 1), "cancelled cancelled");
     assert_eq!(world.job_state(id, 2, 1), JobState::Cancelled);
-    let cancelled_by = world.disk.flow(id).unwrap().cancelled_by.clone();
-    assert_eq!(cancelled_by, Some(audience()));
+    let record = world.disk.flow(id).unwrap();
+    assert_eq!(record.cancelled_by, Some(audience()));
+    assert_eq!(record.cancel_reason.as_deref(), Some("it was wrong"));
 }
 
 #[test]
@@ -148,6 +149,7 @@ fn a_cancel_survives_a_restart_at_any_point_of_its_batch() {
                 reply: ReplyTo::new(ReplyId(9)),
                 flow: id,
                 by: audience(),
+                reason: None,
                 abandon: false,
             },
         );

@@ -24,14 +24,12 @@ impl World {
     }
 
     pub fn cancel(&mut self, flow: FlowId) -> Answer {
-        let by = audience();
-        self.ask(Input::CancelRequested { reply: ReplyTo::new(REPLY), flow, by, abandon: false })
+        self.ask(cancel(flow, false))
     }
 
     /// Cancels a flow, and waits for nobody who is away.
     pub fn abandon(&mut self, flow: FlowId) -> Answer {
-        let by = audience();
-        self.ask(Input::CancelRequested { reply: ReplyTo::new(REPLY), flow, by, abandon: true })
+        self.ask(cancel(flow, true))
     }
 
     /// Pauses without looking at the answer, which waits for what is to be written.
@@ -174,4 +172,9 @@ impl World {
         let down = self.engine.holders().filter(|holder| holder.down.is_some());
         down.map(|holder| holder.host).collect::<orchestra_model::HostSet>().to_string()
     }
+}
+
+fn cancel(flow: FlowId, abandon: bool) -> Input {
+    let reason = Some("it was wrong".into());
+    Input::CancelRequested { reply: ReplyTo::new(REPLY), flow, by: audience(), reason, abandon }
 }

@@ -29,6 +29,7 @@ pub fn flow_record(id: u64) -> FlowRecord {
         submitted_at: Timestamp(1_700_000_000_000 + id),
         ended_at: None,
         cancelled_by: None,
+        cancel_reason: None,
         paused_by: None,
         retry_of: None,
         request_mac: None,

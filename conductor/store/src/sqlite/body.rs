@@ -118,6 +118,8 @@ pub(super) struct FlowBody {
     request_mac: Option<Vec<u8>>,
     #[prost(bool, tag = "14")]
     by_keeper: bool,
+    #[prost(string, optional, tag = "15")]
+    cancel_reason: Option<String>,
 }
 
 impl From<&FlowRecord> for FlowBody {
@@ -134,6 +136,7 @@ impl From<&FlowRecord> for FlowBody {
             retry_of: record.retry_of.map(|flow| flow.0),
             request_mac: record.request_mac.map(|mac| mac.0.to_vec()),
             by_keeper: record.by_keeper,
+            cancel_reason: record.cancel_reason.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -150,6 +153,7 @@ impl FlowBody {
             submitted_at: Timestamp(self.submitted_at),
             ended_at: self.ended_at.map(Timestamp),
             cancelled_by: self.cancelled_by.as_deref().map(Asker::from_word).transpose()?,
+            cancel_reason: self.cancel_reason.map(Into::into),
             paused_by: self.paused_by.as_deref().map(Asker::from_word).transpose()?,
             retry_of: self.retry_of.map(FlowId),
             request_mac: (self.request_mac.as_deref())

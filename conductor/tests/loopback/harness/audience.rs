@@ -156,7 +156,7 @@ impl Audience {
     }
 
     pub(crate) async fn cancel(&self, flow: u64) -> Result<v1::CancelResponse, Status> {
-        let request = v1::CancelRequest { flow: id(flow), abandon: false };
+        let request = v1::CancelRequest { flow: id(flow), ..Default::default() };
         let mut client = self.client.clone();
         soon("an answer to a cancel", client.cancel(request)).await.map(Response::into_inner)
     }

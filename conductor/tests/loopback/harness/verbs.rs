@@ -28,7 +28,11 @@ impl Audience {
 
     pub(crate) async fn abandon(&self, flow: u64) -> Result<String, Status> {
         let mut client = self.client.clone();
-        let answer = client.cancel(v1::CancelRequest { flow: id(flow), abandon: true });
+        let answer = client.cancel(v1::CancelRequest {
+            flow: id(flow),
+            abandon: true,
+            ..Default::default()
+        });
         soon("an answer to a cancel", answer).await.map(|answer| answer.into_inner().state)
     }
 
