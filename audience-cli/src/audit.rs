@@ -65,10 +65,7 @@ pub(crate) fn since(text: &str) -> Result<u64, String> {
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         return Ok(now.saturating_sub(ago.0));
     }
-    let time: jiff::Timestamp = text
-        .parse()
-        .map_err(|_| "expected a duration like 2h, or a time like 2026-11-21T08:00:00Z")?;
-    u64::try_from(time.as_millisecond()).map_err(|_| "it is before 1970".to_owned())
+    view::read_moment(text).map_err(|error| format!("{error}, or a duration like 2h"))
 }
 
 #[cfg(test)]

@@ -23,4 +23,4 @@ pub(crate) mod vitals;
 
 pub(crate) use output::{Listing, Output};
 pub(crate) use style::colour_at_start;
-pub(crate) use style::{Page, Style, elapsed, one_line, when, when_about};
+pub(crate) use style::{Page, Style, ago, elapsed, one_line, read_moment, when, when_about};

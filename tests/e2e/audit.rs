@@ -50,8 +50,7 @@ fn every_verb_is_on_record_with_who_asked_and_what_came_of_it() {
     assert_eq!(lines(&["--since", "1h"]), all);
     fleet.orc(&["audit", "--verb", "drain"]).exits(0).says("alice drain p2").says("(new disk)");
     fleet.orc(&["audit", "--verb", "cancel"]).exits(0).says("(wrong version)");
-    let ended = fleet.orc(&["wait", &id]);
-    assert_eq!(ended.code, 5, "{ended:?}");
+    fleet.orc(&["wait", &id]).exits(5);
     fleet.getstatus(&[&id]).says("cancelled by alice (wrong version)");
     fleet.orc(&["explain", &id]).says("alice cancelled it (wrong version)");
 }

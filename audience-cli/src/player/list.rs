@@ -5,7 +5,7 @@ use orchestra_model::status::PlayerStatus;
 
 use crate::{
     error::Failure,
-    program::Program,
+    program::{Program, now},
     verb::Verb,
     view::player::{FoldedPlayers, Players},
 };
@@ -43,7 +43,7 @@ impl Verb for List {
                 console.stream(&mut FoldedPlayers { pages, wanted }).await?;
                 return Ok(Exit::Ok);
             }
-            console.list(Players::those(|player| self.wants(player)), pages).await?;
+            console.list(Players::those(|player| self.wants(player), now()), pages).await?;
             Ok(Exit::Ok)
         })
     }

@@ -5,7 +5,7 @@ use std::io;
 use orchestra_model::audit::{AuditRecord, Object};
 use serde::Serialize;
 
-use super::{Listing, Page, Style, one_line, when};
+use super::{Listing, Page, Style, one_line, when, when_about};
 
 /// Audit lines, newest first.
 pub(crate) struct Lines;
@@ -39,7 +39,7 @@ impl Listing for Lines {
     fn text(&self, line: &AuditRecord, out: &mut dyn Page, _style: Style) -> io::Result<()> {
         let AuditRecord { number, at, by, verb, on, reason, answer } = line;
         let on = one_line(&on.to_string());
-        write!(out, "{number} {} {by} {verb} {on}: {}", when(*at), one_line(answer))?;
+        write!(out, "{number} {} {by} {verb} {on}: {}", when_about(*at), one_line(answer))?;
         match reason {
             Some(reason) => writeln!(out, " ({})", one_line(reason)),
             None => writeln!(out),

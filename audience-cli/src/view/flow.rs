@@ -24,7 +24,7 @@ pub(crate) use list::Flows;
 
 use super::{
     absence,
-    style::{Style, elapsed, one_line, when_about},
+    style::{Style, ago, elapsed, one_line, when_about},
 };
 
 /// Longest host set that is shown in a job's line, in characters.
@@ -51,7 +51,7 @@ pub(crate) fn flow(
     write!(out, " at {}", when_about(submitted))?;
     if summary.ended_at.is_none() {
         // It is not recorded since when it is in this state.
-        write!(out, ", {} ago", elapsed(now.since(submitted)))?;
+        write!(out, ", {}", ago(now, submitted))?;
     }
     if let Some(by) = &flow.cancelled_by {
         write!(out, ", cancelled by {by}")?;

@@ -6,12 +6,14 @@ use std::{
 };
 
 use orchestra_client::{Drained, ListPage, Pages, ReleasedPlayers};
-use orchestra_model::{hostset::HostSet, names::HostName, record::Drain, status::PlayerStatus};
+use orchestra_model::{
+    hostset::HostSet, names::HostName, record::Drain, status::PlayerStatus, time::Timestamp,
+};
 use serde::Serialize;
 
 use super::{
     Listing, Output, Page, absence, json,
-    style::{Style, one_line, when, when_about},
+    style::{Style, ago, one_line, when, when_about},
 };
 use crate::{
     console::{Answer, Screen, Streamed, unwritten},
@@ -21,6 +23,7 @@ use crate::{
 /// Players, and counts of their states.
 pub(crate) struct Players<W> {
     wanted: W,
+    now: Timestamp,
     all: usize,
     attached: usize,
     drained: usize,
@@ -29,8 +32,8 @@ pub(crate) struct Players<W> {
 
 impl<W: Fn(&PlayerStatus) -> bool> Players<W> {
     /// Returns a list of the `wanted` players. All players are counted.
-    pub(crate) fn those(wanted: W) -> Self {
-        Self { wanted, all: 0, attached: 0, drained: 0, quarantined: 0 }
+    pub(crate) fn those(wanted: W, now: Timestamp) -> Self {
+        Self { wanted, now, all: 0, attached: 0, drained: 0, quarantined: 0 }
     }
 }
 
@@ -52,7 +55,7 @@ impl<W: Fn(&PlayerStatus) -> bool> Listing for Players<W> {
     }
 
     fn text(&self, player: &PlayerStatus, out: &mut dyn Page, style: Style) -> io::Result<()> {
-        line(out, player, style)
+        line(out, player, self.now, style)
     }
 
     fn remark(&self, _told: usize) -> Option<String> {
@@ -75,7 +78,7 @@ where
     P: ListPage<Item = PlayerStatus>,
 {
     async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
-        let mut counted = Players::those(&self.wanted);
+        let mut counted = Players::those(&self.wanted, Timestamp::default());
         let mut by_state: BTreeMap<(bool, String), Vec<HostName>> = BTreeMap::new();
         while let Some(player) = self.pages.next_item().await? {
             if counted.wants(&player) {
@@ -215,11 +218,17 @@ struct Released {
 }
 
 /// Writes a player as a line.
-fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io::Result<()> {
+fn line(
+    out: &mut dyn io::Write,
+    player: &PlayerStatus,
+    now: Timestamp,
+    style: Style,
+) -> io::Result<()> {
+    let since = |at| format!("since {} ({})", when_about(at), ago(now, at));
     let state = match (player.attached, player.since) {
-        (true, Some(since)) => format!("attached since {}", when_about(since)),
+        (true, Some(at)) => format!("attached {}", since(at)),
         (true, None) => "attached".to_owned(),
-        (false, Some(since)) => format!("absent since {}", when_about(since)),
+        (false, Some(at)) => format!("absent {}", since(at)),
         (false, None) => "never seen".to_owned(),
     };
     let labels: Vec<String> =
@@ -240,8 +249,8 @@ fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io::Res
     let labels = if labels.is_empty() { String::new() } else { format!(" [{}]", labels.join(" ")) };
     let state = if player.attached { state } else { style.warning(&state).to_string() };
     let drained = player.drained.as_ref().map_or_else(String::new, |drain| {
-        let Drain { by, reason, since } = drain;
-        let text = format!("drained by {by} since {}: {}", when_about(*since), one_line(reason));
+        let Drain { by, reason, since: at } = drain;
+        let text = format!("drained by {by} {}: {}", since(*at), one_line(reason));
         format!(", {}", style.warning(&text))
     });
     let quarantined = player.quarantined.as_ref().map_or_else(String::new, |why| {
@@ -355,10 +364,11 @@ pub(super) mod tests {
     #[test]
     fn a_player_is_a_line() {
         let mut out = Vec::new();
-        line(&mut out, &player("fe1", &[]), Style::default()).unwrap();
+        let now = Timestamp(1_763_712_000_000 + 11_100_000);
+        line(&mut out, &player("fe1", &[]), now, Style::default()).unwrap();
         let absent =
             PlayerStatus { attached: false, since: None, in_flight: 0, ..player("fe2", &[]) };
-        line(&mut out, &absent, Style::default()).unwrap();
+        line(&mut out, &absent, now, Style::default()).unwrap();
         let lost = Due { at: Timestamp(1_763_713_800_000), left: Millis::minutes(25) };
         let job = |flow| JobId { flow: FlowId(flow), slot: 1, job: 1 };
         let busy = PlayerStatus {
@@ -368,20 +378,20 @@ pub(super) mod tests {
             lost: Some(lost),
             ..player("fe4", &[])
         };
-        line(&mut out, &busy, Style::default()).unwrap();
+        line(&mut out, &busy, now, Style::default()).unwrap();
         let by = Asker::from_word("alice").unwrap();
         let drain = Drain { by, reason: "new\ndisk".into(), since: Timestamp(1_763_712_000_000) };
         let drained = PlayerStatus { drained: Some(drain), ..player("fe3", &[]) };
-        line(&mut out, &drained, Style::default()).unwrap();
+        line(&mut out, &drained, now, Style::default()).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "fe1                      attached since 2025-11-21T08:00:00Z 1/4 tasks, version 0.1.0 \
+            "fe1                      attached since 2025-11-21T08:00:00Z (3h5m ago) 1/4 tasks, version 0.1.0 \
              [app=web]\n\
              fe2                      never seen [app=web]\n\
-             fe4                      absent since 2025-11-21T08:00:00Z, 2 tasks in flight \
+             fe4                      absent since 2025-11-21T08:00:00Z (3h5m ago), 2 tasks in flight \
              (42.1.1, 43.1.1), the first lost at 2025-11-21T08:30:00Z (in 25m) [app=web]\n\
-             fe3                      attached since 2025-11-21T08:00:00Z 1/4 tasks, version 0.1.0 \
-             [app=web], drained by alice since 2025-11-21T08:00:00Z: new\\ndisk\n"
+             fe3                      attached since 2025-11-21T08:00:00Z (3h5m ago) 1/4 tasks, version 0.1.0 \
+             [app=web], drained by alice since 2025-11-21T08:00:00Z (3h5m ago): new\\ndisk\n"
         );
     }
 }

@@ -2,6 +2,10 @@
 
 use std::{fmt, io};
 
+use jiff::{
+    civil::DateTime,
+    tz::{Offset, TimeZone},
+};
 use orchestra_client::ServiceState;
 use orchestra_model::{
     foreign,
@@ -175,16 +179,70 @@ impl fmt::Display for Painted<'_> {
     }
 }
 
-/// A moment as RFC 3339 in UTC, with milliseconds where it has some.
+/// A moment for programs: RFC 3339 in UTC, with milliseconds where it has some.
 pub(crate) fn when(moment: Timestamp) -> String {
     let ms = i64::try_from(moment.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(ms)
         .map_or_else(|_| format!("{}ms", moment.0), |at| at.to_string())
 }
 
-/// A moment for people: the same to the second.
+/// A moment for people, to the second: RFC 3339 in the zone of this machine (`TZ`), which can be pasted
+/// where a time is asked for.
 pub(crate) fn when_about(moment: Timestamp) -> String {
-    when(Timestamp(moment.0 / 1_000 * 1_000))
+    // What tests expect is the same on every machine.
+    let zone = if cfg!(test) { TimeZone::UTC } else { TimeZone::system() };
+    when_in(&zone, moment)
+}
+
+fn when_in(zone: &TimeZone, moment: Timestamp) -> String {
+    let seconds = i64::try_from(moment.0 / 1_000).unwrap_or(i64::MAX);
+    let Ok(at) = jiff::Timestamp::from_second(seconds) else {
+        return format!("{}ms", moment.0);
+    };
+    if is_utc(zone, at) {
+        return at.to_string();
+    }
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+/// Whether a zone is no place's: its offset is nothing, the whole year. What names no place is UTC by one
+/// of its names, a file without a name, or no zone at all.
+fn is_utc(zone: &TimeZone, at: jiff::Timestamp) -> bool {
+    let is_a_place = |name: &str| name.contains('/') && !name.starts_with("Etc/");
+    zone.to_offset(at) == Offset::UTC && !zone.iana_name().is_some_and(is_a_place)
+}
+
+/// Reads a moment as a person writes it: RFC 3339, or a date, with or without a time, in the zone of
+/// this machine. Milliseconds since the epoch.
+pub(crate) fn read_moment(text: &str) -> Result<u64, String> {
+    read_moment_in(&TimeZone::system(), text)
+}
+
+fn read_moment_in(zone: &TimeZone, text: &str) -> Result<u64, String> {
+    let there = || text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok();
+    let moment = match text.parse::<jiff::Timestamp>() {
+        Ok(moment) => moment,
+        Err(_) => there().ok_or("expected a time like 2026-11-21T08:00:00Z or 2026-11-21")?.into(),
+    };
+    u64::try_from(moment.as_millisecond()).map_err(|_| "it is before 1970".to_owned())
+}
+
+/// How long ago something was, for people: its two largest units, and days alone from a week on.
+pub(crate) fn ago(now: Timestamp, moment: Timestamp) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    /// From here on the smaller unit tells nothing.
+    const LONG: u64 = 7 * 86_400;
+    let seconds = now.since(moment).0 / 1_000;
+    let largest = UNITS.iter().position(|(_, length)| seconds >= *length);
+    let largest = largest.unwrap_or(UNITS.len() - 1);
+    let (unit, length) = UNITS[largest];
+    let (mut text, rest) = (format!("{}{unit}", seconds / length), seconds % length);
+    let smaller = UNITS.get(largest + 1).filter(|_| seconds < LONG);
+    if let Some((unit, length)) = smaller.filter(|(_, length)| rest >= *length) {
+        text.push_str(&format!("{}{unit}", rest / length));
+    }
+    text.push_str(" ago");
+    text
 }
 
 /// A length of time as a person would tell it: tenths below a minute, then whole seconds.
@@ -215,10 +273,49 @@ mod tests {
     }
 
     #[test]
+    fn people_read_and_write_the_time_of_their_zone() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let (winter, summer) = (Timestamp(1_763_712_000_920), Timestamp(1_751_364_000_000));
+        assert_eq!(when_in(&zone, winter), "2025-11-21T09:00:00+01:00");
+        assert_eq!(when_in(&zone, summer), "2025-07-01T12:00:00+02:00");
+        for text in ["2025-11-21T09:00:00+01:00", "2025-11-21T08:00:00Z", "2025-11-21T09:00"] {
+            assert_eq!(read_moment_in(&zone, text), Ok(1_763_712_000_000), "{text}");
+        }
+        assert_eq!(read_moment_in(&zone, "2025-11-21"), Ok(1_763_712_000_000 - 9 * 3_600_000));
+        for bad in ["yesterday", "", "1969-12-31T00:00:00Z", "5", "2025-13-01"] {
+            assert!(read_moment_in(&zone, bad).is_err(), "{bad}");
+        }
+        // A place tells its offset also while that is nothing.
+        let greenwich = TimeZone::posix("GMT0BST,M3.5.0/1,M10.5.0").unwrap();
+        assert_eq!(when_in(&greenwich, summer), "2025-07-01T11:00:00+01:00");
+    }
+
+    #[test]
+    fn how_long_ago_something_was_has_two_units() {
+        let now = Timestamp(900_000_000);
+        for (seconds, text) in [
+            (0, "0s ago"),
+            (59, "59s ago"),
+            (60, "1m ago"),
+            (100, "1m40s ago"),
+            (3_600, "1h ago"),
+            (3_659, "1h ago"),
+            (7_260, "2h1m ago"),
+            (183_600, "2d3h ago"),
+            (700_000, "8d ago"),
+        ] {
+            assert_eq!(ago(now, Timestamp(now.0 - seconds * 1_000)), text);
+        }
+        // Of a clock that is ahead.
+        assert_eq!(ago(now, Timestamp(now.0 + 5_000)), "0s ago");
+    }
+
+    #[test]
     fn times_are_utc_and_lengths_are_short() {
         assert_eq!(when(Timestamp(1_763_712_000_000)), "2025-11-21T08:00:00Z");
         assert_eq!(when(Timestamp(1_763_712_000_120)), "2025-11-21T08:00:00.12Z");
         assert_eq!(when_about(Timestamp(1_763_712_000_920)), "2025-11-21T08:00:00Z");
+        assert_eq!(when(Timestamp(u64::MAX)), format!("{}ms", u64::MAX));
         for (ms, text) in [(999, "999ms"), (12_345, "12.3s"), (192_500, "3m12s"), (0, "0ms")] {
             assert_eq!(elapsed(Millis(ms)), text);
         }

@@ -115,6 +115,15 @@ impl Ran {
         assert_eq!((self.code, &*self.stdout, &*self.stderr), (code, stdout, stderr));
     }
 
+    /// Without how long ago something was, ` (3h ago)`, which differs from day to day.
+    pub(crate) fn without_ages(mut self) -> Self {
+        while let Some(end) = self.stdout.find(" ago)") {
+            let begin = self.stdout[..end].rfind(" (").unwrap();
+            self.stdout.replace_range(begin..end + " ago)".len(), "");
+        }
+        self
+    }
+
     /// Asserts on the exit code and that standard error says all of these.
     #[track_caller]
     pub(crate) fn fails(&self, code: i32, said: &[&str]) {
@@ -244,7 +253,7 @@ pub(crate) fn bare(program: &str, args: &[&str], home: &Path) -> Command {
         other => panic!("no program {other}"),
     };
     let mut command = Command::new(path);
-    command.args(args).env_clear().env("HOME", home).stdin(Stdio::null());
+    command.args(args).env_clear().env("TZ", "UTC").env("HOME", home).stdin(Stdio::null());
     command
 }
 

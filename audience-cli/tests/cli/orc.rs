@@ -82,7 +82,7 @@ fn players_and_scores_are_listed() {
         "{folded:?}"
     );
     assert_eq!(fake.run("orc players -l").stdout.lines().count(), 3);
-    fake.run("orc players --absent").is(
+    fake.run("orc players --absent").without_ages().is(
         0,
         "fe2                      absent since 2025-11-21T08:00:00Z\n",
         "2 of 3 players are attached\n",
@@ -151,7 +151,7 @@ fn players_are_drained_with_a_reason() {
     let drain = Drain { by, reason: "new disk".into(), since: Timestamp(1_763_712_000_000) };
     let drained = PlayerStatus { drained: Some(drain), ..player("fe1", true, 0xab) };
     fake.tables().players = vec![drained, player("fe2", true, 0xab)];
-    fake.run("orc players --drained").is(
+    fake.run("orc players --drained").without_ages().is(
         0,
         "fe1                      attached since 2025-11-21T08:00:00Z 0/4 tasks, version 0.1.0, \
          drained by alice since 2025-11-21T08:00:00Z: new disk\n",
@@ -324,7 +324,7 @@ fn players_are_released_from_quarantine() {
     let why = Some("it claims, without proof, order 77 of 3".to_owned());
     let liar = PlayerStatus { quarantined: why, ..player("fe1", true, 0xab) };
     fake.tables().players = vec![liar, player("fe2", true, 0xab)];
-    fake.run("orc players --quarantined").is(
+    fake.run("orc players --quarantined").without_ages().is(
         0,
         "fe1                      attached since 2025-11-21T08:00:00Z 0/4 tasks, version 0.1.0, \
          quarantined: it claims, without proof, order 77 of 3\n",

@@ -10,7 +10,7 @@ use orchestra_model::{
 use serde_json::json;
 
 use crate::{
-    fake::{Fake, finished},
+    fake::{Fake, finished, ran},
     values::{failed, failed_tasks, flow, numbered, running, stalled, task},
 };
 
@@ -153,12 +153,16 @@ fn without_an_id_the_newest_flows_are_told() {
     fake.run("getstatus").is(0, "", "no flows\n");
     fake.run("getstatus --json").is(0, "{\"schema\":1,\"flows\":[]}\n", "");
     fake.add(failed(), Vec::new());
-    fake.run("getstatus").is(
-        0,
-        "ID       STATE      SUBMITTED            TOOK       ENDED       NOT-OK  BY           NAME\n\
-         42       failed     2025-11-21T08:00:00Z 3m12s      10/10       3       alice        deploy-42\n",
-        "",
-    );
+    let listed = fake.run("getstatus");
+    let words = |line: usize| listed.stdout.lines().nth(line).unwrap().split_whitespace();
+    assert_eq!(words(0).collect::<String>(), "IDSTATESUBMITTEDTOOKENDEDNOT-OKBYNAME", "{listed:?}");
+    let told: Vec<&str> = words(1).collect();
+    assert_eq!(told[..3], ["42", "failed", "2025-11-21T08:00:00Z"], "{listed:?}");
+    assert_eq!(told[4..], ["ago", "3m12s", "10/10", "3", "alice", "deploy-42"], "{listed:?}");
+    // People read the time of their zone, programs UTC.
+    let mut there = fake.command("getstatus", &[]);
+    let there = ran(there.env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3"));
+    assert!(there.stdout.contains(" 2025-11-21T09:00:00+01:00 "), "{there:?}");
     fake.add(numbered(running(), 43), Vec::new());
     let flows = fake.run("getstatus --json").json()["flows"].clone();
     assert_eq!((&flows[0]["id"], &flows[1]["id"]), (&json!(43), &json!(42)));

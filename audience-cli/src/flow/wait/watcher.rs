@@ -203,7 +203,7 @@ impl Watcher {
             _ = self.interrupts.recv() => String::new(),
         };
         if matches!(line.trim(), "y" | "Y" | "yes") {
-            let (flow, state) = client.cancel(Some(flow), false).await?;
+            let (flow, state) = client.cancel(Some(flow), "", false).await?;
             console.narrate(format_args!("{flow} {state}"));
         } else {
             console.narrate("not cancelled");

@@ -10,7 +10,7 @@ use orchestra_model::{
 use serde::Serialize;
 
 use super::json;
-use crate::view::{Listing, Page, Style, elapsed, when_about};
+use crate::view::{Listing, Page, Style, ago, elapsed, when_about};
 
 /// Flows, a line each, newest first.
 pub(crate) struct Flows {
@@ -33,10 +33,12 @@ impl Listing for Flows {
     }
 
     fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
+        // As wide as a time is here.
+        let room = when_about(self.now).len();
         writeln!(
             out,
-            "{:<8} {:<10} {:<20} {:<10} {:<11} {:<7} {:<12} NAME",
-            "ID", "STATE", "SUBMITTED", "TOOK", "ENDED", "NOT-OK", "BY"
+            "{:<8} {:<10} {:<room$} {:<10} {:<10} {:<11} {:<7} {:<12} NAME",
+            "ID", "STATE", "SUBMITTED", "", "TOOK", "ENDED", "NOT-OK", "BY"
         )
     }
 
@@ -71,10 +73,11 @@ fn summary(
     let (ended, not_ok) = flow.counts.as_ref().map_or_else(|| ("-".into(), "-".into()), of);
     writeln!(
         out,
-        "{:<8} {:<10} {:<20} {took:<10} {ended:<11} {not_ok:<7} {:<12} {name}{absent}",
+        "{:<8} {:<10} {} {:<10} {took:<10} {ended:<11} {not_ok:<7} {:<12} {name}{absent}",
         flow.id,
         style.flow(flow.state),
         when_about(flow.submitted_at),
+        ago(now, flow.submitted_at),
         flow.actor()
     )
 }
