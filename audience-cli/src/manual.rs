@@ -1,4 +1,7 @@
-//! Completions and man pages, from the definitions by which the programs read their command lines.
+//! Help, completions and man pages, from the definitions by which the programs read their command lines.
+
+mod help;
+pub(crate) mod short;
 
 use std::path::PathBuf;
 
@@ -14,6 +17,8 @@ use crate::{
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verbs {
+    /// Tell of exit codes, host sets or JSON, or of a verb
+    Help(help::Help),
     /// Print completions of the three programs, or of one, for a shell
     Completions(Completions),
     /// Write man pages of the three programs into a directory
@@ -48,6 +53,7 @@ pub(crate) struct Man {
 impl Verbs {
     pub(crate) fn run(self) -> Result<u8, Failure> {
         match self {
+            Verbs::Help(verb) => verb.run(),
             Verbs::Completions(verb) => verb.run(),
             Verbs::Man(verb) => verb.run(),
         }
@@ -83,4 +89,19 @@ impl Man {
 
 fn programs() -> [Command; 3] {
     [SubmitArgs::command(), StatusArgs::command(), OrcArgs::command()]
+}
+
+/// Breaks a text into lines of at most `room` columns, each indented by so many.
+fn wrapped(text: &str, indent: usize, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut().filter(|line| line.len() + 1 + word.len() <= room) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(format!("{:indent$}{word}", "")),
+        }
+    }
+    lines
 }

@@ -1,14 +1,19 @@
 //! Entry points of the three programs: the environment comes in here, the exit code goes out.
 
-use std::{env, io, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 use orchestra_client::{Exit, config::Environment};
 
 use crate::{
     console::{Colour, Console, tell},
     error::{Failure, Render as _},
     flow::{status::StatusArgs, submit::SubmitArgs},
+    manual::short,
     orc::OrcArgs,
     view::{Style, json},
 };
@@ -42,14 +47,23 @@ fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -
             misused(&error.to_string());
             Exit::Usage.code()
         }
-        // Help or version, asked for.
-        Err(error) => match error.print() {
+        Err(error) => match asked_for::<A>(&error) {
             Ok(()) => Exit::Ok.code(),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok.code(),
             Err(_) => Exit::Broken.code(),
         },
     };
     ExitCode::from(code)
+}
+
+/// Prints help or version, which were asked for.
+fn asked_for<A: Parser>(asked: &clap::Error) -> io::Result<()> {
+    let words = || env::args().skip(1);
+    if asked.kind() == ErrorKind::DisplayHelp && short::is_asked(words()) {
+        let help = short::help(short::named(&A::command(), words()));
+        return io::stdout().write_all(help.as_bytes());
+    }
+    asked.print()
 }
 
 /// Answers a program that asked for a document with a command line that does not parse. Of the parser's

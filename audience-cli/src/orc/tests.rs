@@ -2,7 +2,10 @@ use clap::{CommandFactory as _, Parser as _};
 use orchestra_client::Exit;
 
 use super::*;
-use crate::flow::{status::StatusArgs, submit::SubmitArgs};
+use crate::{
+    flow::{status::StatusArgs, submit::SubmitArgs},
+    manual::short,
+};
 
 #[test]
 fn the_definitions_are_sound() {
@@ -30,6 +33,21 @@ fn reasons_are_given_and_bounded() {
 }
 
 #[test]
+fn short_help_has_ten_lines() {
+    let mut commands = vec![SubmitArgs::command(), StatusArgs::command(), OrcArgs::command()];
+    for command in &mut commands {
+        command.build();
+    }
+    while let Some(command) = commands.pop() {
+        commands.extend(command.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned());
+        let help = short::help(command);
+        assert!(help.lines().count() <= 10, "{} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        assert!(help.contains("Usage: "), "{help}");
+    }
+}
+
+#[test]
 fn help_fits_a_screen_and_ends_with_two_examples() {
     let mut commands = vec![SubmitArgs::command(), StatusArgs::command(), OrcArgs::command()];
     while let Some(mut command) = commands.pop() {
@@ -47,4 +65,42 @@ fn help_fits_a_screen_and_ends_with_two_examples() {
         let examples = help.split("Examples:\n").nth(1).map_or(0, |text| text.lines().count());
         assert_eq!(examples, 2, "{help}");
     }
+}
+
+/// The manual's page of what is typed elsewhere.
+const CHEAT_SHEET: &str = include_str!("../../../docs/cheatsheet.md");
+
+/// Splits a command line into words as a shell does that is given nothing but words in quotes.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for c in line.chars() {
+        match (c, words.last_mut()) {
+            ('\'', _) => quoted = !quoted,
+            (' ', _) if !quoted => words.push(String::new()),
+            (c, Some(word)) => word.push(c),
+            (_, None) => {}
+        }
+    }
+    assert!(!quoted, "{line}");
+    words
+}
+
+#[test]
+fn every_command_of_the_cheat_sheet_is_one() {
+    let mut commands = 0;
+    for row in CHEAT_SHEET.lines().filter(|line| line.starts_with("| ")) {
+        let ours = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default();
+        for line in ours.split('`').skip(1).step_by(2) {
+            let words = words(line);
+            let parsed = match words[0].as_str() {
+                "submitjob" => SubmitArgs::try_parse_from(&words).map(drop),
+                "getstatus" => StatusArgs::try_parse_from(&words).map(drop),
+                "orc" => OrcArgs::try_parse_from(&words).map(drop),
+                other => panic!("{other}: {row}"),
+            };
+            parsed.unwrap_or_else(|error| panic!("{line}: {error}"));
+            commands += 1;
+        }
+    }
+    assert!(commands >= 40, "the sheet was read as {commands} commands");
 }

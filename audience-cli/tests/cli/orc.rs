@@ -360,6 +360,20 @@ fn help_and_version_are_answers() {
         assert!(version.stdout.starts_with(program), "{version:?}");
     }
     ran(&mut bare("orc", &["nonsense"], home.path())).fails(64, &["nonsense"]);
+    let short = ran(&mut bare("orc", &["cancel", "42", "-h"], home.path()));
+    short.is(
+        0,
+        "Cancel flows\n\nUsage: orc cancel [OPTIONS] [ID]...\n\n  \
+           orc cancel last --reason 'wrong version'\n  \
+           orc cancel --by alice --score restart-apache\n\n\
+         orc cancel --help has all of it, and orc help host-sets, exit-codes, json.\n",
+        "",
+    );
+    let long = ran(&mut bare("orc", &["help", "cancel"], home.path()));
+    assert_eq!(long.stdout, ran(&mut bare("orc", &["cancel", "--help"], home.path())).stdout);
+    let codes = ran(&mut bare("orc", &["help", "exit-codes"], home.path()));
+    assert!(codes.stdout.contains("\n   4  unreachable   not ok, and only because"), "{codes:?}");
+    ran(&mut bare("orc", &["help", "nonsense"], home.path())).fails(64, &["hint: orc help"]);
 }
 
 #[test]
