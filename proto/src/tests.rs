@@ -406,6 +406,7 @@ fn what_is_told_of_a_service_is_read_back() {
         instance: Instance { ordinal: Ordinal(1), placement: Placement(12) },
         attached: report.is_some(),
         unready: report.is_none().then_some(Unready::Untold),
+        drifted: report.is_some().then_some(true),
         replaceable: report.is_none().then_some(Replaceable::At(Timestamp(7))),
         usage: report.as_ref().map(|report| UnitUsage {
             service: report.service.clone(),
@@ -465,6 +466,7 @@ fn what_is_told_of_a_service_is_read_back() {
             forgotten: Vec::new(),
             events: vec![event(None), event(Some(FlowState::Failed))],
         },
+        score_hash: Some(ScoreHash([4; 32])),
         instances: vec![instance(Some(unit_report(UnitState::Ready, None))), instance(None)],
         unplaced: hosts("db2"),
         waiting: vec![Waiting {
@@ -496,6 +498,7 @@ fn what_is_told_of_a_service_is_read_back() {
             events: Vec::new(),
             ..whole.record.clone()
         },
+        score_hash: None,
         instances: Vec::new(),
         waiting: Vec::new(),
         unplaced: HostSet::default(),
@@ -517,6 +520,7 @@ fn unit_report(state: UnitState, last_end: Option<RunEnd>) -> UnitReport {
         state,
         since: Timestamp(8),
         run: RunNumber(4),
+        score_hash: (state == UnitState::Ready).then_some(ScoreHash([5; 32])),
         restarts: 3,
         last_end,
         trouble: None,
@@ -589,9 +593,11 @@ fn unit_job(wanted: Wanted, sign: &ReadySign) -> UnitJob {
             at_most_one: (*sign != ReadySign::Started).then(|| AtMostOne {
                 lease: (*sign == ReadySign::Notify).then(|| Millis::seconds(10)),
             }),
+            require_same_score: *sign == ReadySign::Notify,
         },
         healthy_for: Millis(8),
         deadline: Millis(9),
+        score_hash: (*sign == ReadySign::Notify).then_some(ScoreHash([6; 32])),
         instances: [Instance { ordinal: Ordinal(1), placement: Placement(12) }].into(),
     }
 }

@@ -313,6 +313,7 @@ impl Sitter {
             state: UnitState::Ready,
             since: self.common.wall_clock(Instant::now()),
             run: RunNumber(1),
+            score_hash: None,
             restarts: 0,
             last_end: None,
             trouble: None,

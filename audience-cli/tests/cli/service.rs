@@ -6,6 +6,7 @@ use orchestra_model::{
     ids::FlowId,
     names::ServiceName,
     params::Params,
+    score::ScoreHash,
     service::{
         Cause, Goal, Instance, InstanceStatus, Judged, LivingChange, MilliCores, Ordinal,
         Placement, RunEnd, RunNumber, ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus,
@@ -60,6 +61,7 @@ fn instance(n: u32) -> InstanceStatus {
             state: UnitState::Ready,
             since: AT,
             run: RunNumber(1),
+            score_hash: Some(ScoreHash([0xab; 32])),
             restarts: 0,
             last_end: None,
             trouble: None,
@@ -67,6 +69,7 @@ fn instance(n: u32) -> InstanceStatus {
             flapping: false,
         }),
         unready: None,
+        drifted: Some(false),
         usage: None,
         replaceable: None,
     }
@@ -141,6 +144,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
                 event(Timestamp(AT.0 + 60_000), alice(), Some(FlowState::Ok)),
             ],
         },
+        score_hash: Some(ScoreHash([0xab; 32])),
         instances: (1..=count).map(instance).collect(),
         unplaced: HostSet::default(),
         waiting: Vec::new(),

@@ -95,6 +95,7 @@ fn wish(n: u32, count: u32, need: u64, require: bool) -> Result<Wish, Box<dyn st
     Ok(Wish {
         service: ServiceName::new(&format!("service{n}"))?,
         scores: vec![ScoreName::new("serve")?],
+        same_scores: Vec::new(),
         rule: PlaceRule { layout: layout.clone(), require, spread: Spread::Zone },
         layout,
         need: Need { memory: ByteSize(need << 20), cpu: 0 },

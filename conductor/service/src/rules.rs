@@ -2,6 +2,7 @@
 
 pub(crate) mod advance;
 mod asked;
+mod drift;
 mod files;
 mod flows;
 mod health;

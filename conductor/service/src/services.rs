@@ -142,10 +142,9 @@ impl Services {
             Input::FleetLoaded { hosts } => self.fleet_loaded(hosts),
             Input::FilesLoaded { files, take_over } => self.files_loaded(files, take_over),
             Input::PlayerAttached { host, units, offers, room } => {
-                let offers = units.is_some().then_some(&offers);
-                self.ground.attached(&host, offers, room);
+                self.ground.attached(&host, units.is_some().then_some(&offers), room);
                 self.roomier.insert(host.clone());
-                self.player_attached(&host, units);
+                self.player_attached(&host, units, offers);
                 self.settle_if_whole();
             }
             Input::PlayerDetached { host } => self.player_detached(&host),

@@ -8,6 +8,7 @@ use std::{
 use orchestra_model::{
     HostName, HostSet, ServiceName, Timestamp,
     names::LabelValue,
+    score::Offers,
     service::{
         Cause, Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, RunNumber,
         ServiceRecord, ServiceSpec, ServiceVersion, UnitReport, UnitState, Unready, VersionRecord,
@@ -92,10 +93,12 @@ pub(crate) struct Failures {
 }
 
 /// What is known of a player that is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Presence {
     /// Whether its release keeps units.
     pub(crate) keeps_units: bool,
+    /// The scores that it told when it attached.
+    pub(crate) offers: Offers,
 }
 
 impl Placed {

@@ -29,6 +29,7 @@ impl Services {
                 attached,
                 report: placed.report.clone(),
                 unready: service.unready(host, attached),
+                drifted: service.drifted(host),
                 // The engine does not know vitals.
                 usage: None,
                 replaceable: (!attached && service.at_most_one().is_some())
@@ -40,6 +41,7 @@ impl Services {
         };
         Some(ServiceStatus {
             record: service.record.clone(),
+            score_hash: service.score_hash(),
             instances: service.placements.iter().map(instance).collect(),
             unplaced: HostSet::from_names(service.record.hosts.iter().filter(is_unplaced).cloned()),
             waiting: self.waiting(name),

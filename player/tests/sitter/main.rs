@@ -56,7 +56,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 26] = [
+const ALL: [(&str, &[Test]); 27] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -76,6 +76,7 @@ const ALL: [(&str, &[Test]); 26] = [
     ("lurking", lurking::TESTS),
     ("units::health", units::health::TESTS),
     ("units::checks", units::checks::TESTS),
+    ("units::drift", units::drift::TESTS),
     ("units::signals", units::signals::TESTS),
     ("units::process", units::process::TESTS),
     ("units::matrix", units::matrix::TESTS),

@@ -172,7 +172,7 @@ fn what_is_left_behind_keeps_no_score() {
 }
 
 /// What is told after another scan.
-fn rescan(world: &World) -> PlayerSnapshot {
+pub(crate) fn rescan(world: &World) -> PlayerSnapshot {
     world.signal(Signal::HUP);
     eventually("a wish for a new session", || {
         matches!(world.hear(), ToAgent::Reattach { .. }).then_some(())

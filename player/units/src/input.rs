@@ -6,6 +6,7 @@ use orchestra_model::{
     ByteSize, Millis, Params, Timestamp,
     delivery::{AttemptKey, OrderNumber},
     process::ProcessMark,
+    score::ScoreHash,
     service::{Exhausted, Placement, RunEnd, UnitOrder},
 };
 
@@ -171,7 +172,11 @@ pub enum ProbeOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunEvent {
     /// Its process exists.
-    Spawned(ProcessMark),
+    Spawned {
+        process: ProcessMark,
+        /// What it executes.
+        score: ScoreHash,
+    },
     /// It is certain that its process was not made, and that nothing is left of it.
     NotSpawned {
         why: String,

@@ -153,6 +153,7 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
         stop: orchestra_model::service::StopRule::default(),
         begun: 5,
         process: Some(process(run_id(1), BOOT, 5)),
+        score: Some(SCORE),
         up: Some(6),
         ready: Some(7),
         unhealthy: Some(Unhealthy { since: 8, why: "HTTP 503".to_owned() }),

@@ -41,7 +41,8 @@ fn told_of_linked(rig: &mut Rig, event: RunEvent) -> Vec<Effect> {
 
 fn spawned_linked(rig: &mut Rig) {
     let run = rig.units.state().units()[&linked()].status.last;
-    told_of_linked(rig, RunEvent::Spawned(process(run, rig.boot, rig.boot_ms)));
+    let process = process(run, rig.boot, rig.boot_ms);
+    told_of_linked(rig, RunEvent::Spawned { process, score: SCORE });
 }
 
 fn linked_ends(rig: &mut Rig, end: RunEnd) -> Vec<Effect> {

@@ -8,6 +8,7 @@ use std::alloc::System;
 use orchestra_model::{
     Asker, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
+    score::ScoreHash,
     service::{Instance, Ordinal, Placement, ServiceVersion, UnitOrder, Upkeep, Wanted},
 };
 use orchestra_units::{
@@ -31,6 +32,7 @@ fn order(n: u64) -> Ordered {
         instance: Instance { ordinal: Ordinal(1), placement: Placement(1) },
         wanted: Wanted::Running,
         score: ScoreName::new("run-web").unwrap(),
+        score_hash: Some(ScoreHash([6; 32])),
         audience: Asker::from_word("alice").unwrap(),
         params: Params::from_pairs([("port", "8080"), ("release", "7.2")]).unwrap(),
         upkeep: Upkeep::default(),
@@ -54,7 +56,11 @@ fn perform(units: &mut Units) {
                     started_at: NOW.wall,
                     boot_ms: NOW.boot_ms,
                 };
-                Input::Run { unit, run, event: RunEvent::Spawned(process) }
+                Input::Run {
+                    unit,
+                    run,
+                    event: RunEvent::Spawned { process, score: ScoreHash([6; 32]) },
+                }
             }
             Effect::EndWatch { key, order, .. } => Input::WatchSettled { key, order },
             _ => continue,

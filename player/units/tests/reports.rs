@@ -78,7 +78,8 @@ fn a_report_is_given_when_what_it_says_is_durable() {
     let mut rig = Rig::new();
     rig.order(running(1));
     let run = rig.unit().status.last;
-    let spawned = RunEvent::Spawned(process(run, rig.boot, rig.boot_ms));
+    let process = process(run, rig.boot, rig.boot_ms);
+    let spawned = RunEvent::Spawned { process, score: SCORE };
     rig.take(orchestra_units::Input::Run { unit: key(), run, event: spawned });
     assert_eq!(rig.effects(), []);
     rig.commit();

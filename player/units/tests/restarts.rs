@@ -63,8 +63,9 @@ fn a_run_whose_number_is_not_spoken_for_on_disk_waits_for_the_disk() {
     let mut rig = Rig::new();
     rig.order(running(1));
     let run = rig.unit().status.last;
-    let mark = process(run, rig.boot, rig.boot_ms);
-    for event in [RunEvent::Spawned(mark), RunEvent::MainEnded(CRASH), RunEvent::Emptied] {
+    let process = process(run, rig.boot, rig.boot_ms);
+    let spawned = RunEvent::Spawned { process, score: SCORE };
+    for event in [spawned, RunEvent::MainEnded(CRASH), RunEvent::Emptied] {
         rig.take(Input::Run { unit: key(), run, event });
     }
     assert_eq!(rig.effects(), []);

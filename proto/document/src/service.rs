@@ -48,6 +48,7 @@
 //!   max_failures: 0              # N or N%
 //!   auto_revert: true
 //! at_most_one: {lease: 2m}       # none; or true: no lease, replaced on proof alone
+//! require_same_score: true       # false: the next run uses what is installed
 //! auto_start: true
 //! ```
 //!

@@ -321,6 +321,7 @@ mod tests {
             upkeep: Upkeep::default(),
             healthy_for: Millis::seconds(10),
             deadline: Millis::minutes(10),
+            score_hash: None,
             instances: Arc::default(),
         });
         let of_units = JobSpec { unit: Some(unit), ..job("a") };

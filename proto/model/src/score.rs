@@ -21,6 +21,13 @@ pub use pattern::{InvalidPattern, check_pattern};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScoreHash(pub [u8; 32]);
 
+impl ScoreHash {
+    /// Its first twelve digits: enough for people to tell versions of a score apart.
+    pub fn short(&self) -> String {
+        self.to_string().chars().take(12).collect()
+    }
+}
+
 impl fmt::Display for ScoreHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -47,6 +47,7 @@ impl From<&ServicePlan> for v1::ServicePlan {
             paused_by: plan.paused_by.as_ref().map(ToString::to_string).unwrap_or_default(),
             steps: plan.steps.iter().map(Into::into).collect(),
             waiting: plan.waiting.iter().map(Into::into).collect(),
+            other_score: plan.other_score.to_string(),
         }
     }
 }
@@ -64,6 +65,7 @@ impl TryFrom<v1::ServicePlan> for ServicePlan {
             paused_by: by.transpose().in_field("ServicePlan.paused_by")?,
             steps: plan.steps.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             waiting: plan.waiting.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            other_score: super::status::hosts(&plan.other_score, "ServicePlan.other_score")?,
         })
     }
 }

@@ -12,6 +12,7 @@ use orchestra_model::{
     time::Timestamp,
 };
 
+use super::unit::{hash_from_wire, hash_to_wire};
 use crate::{
     invalid::{InField, Invalid},
     v1,
@@ -85,6 +86,7 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             strangers: status.strangers.to_string(),
             trouble: text(status.trouble.as_ref()),
             suspicion: record.judged.suspicion.as_ref().map(Into::into),
+            score_hash: hash_to_wire(status.score_hash),
         }
     }
 }
@@ -187,6 +189,7 @@ impl From<&InstanceStatus> for v1::InstanceStatus {
             unready: text(status.unready.as_ref()),
             usage: status.usage.as_ref().map(Into::into),
             replaceable: status.replaceable.map(Into::into),
+            drifted: status.drifted,
         }
     }
 }
@@ -240,6 +243,7 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                 forgotten: Vec::new(),
                 events: status.events.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             },
+            score_hash: hash_from_wire(&status.score_hash, "ServiceStatus.score_hash")?,
             instances: status.instances.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             unplaced: hosts(&status.unplaced, "ServiceStatus.unplaced")?,
             waiting: status.waiting.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
@@ -289,6 +293,7 @@ impl TryFrom<&v1::InstanceStatus> for InstanceStatus {
             unready,
             usage: status.usage.as_ref().map(TryInto::try_into).transpose()?,
             replaceable: status.replaceable.as_ref().map(TryInto::try_into).transpose()?,
+            drifted: status.drifted,
         })
     }
 }

@@ -1,8 +1,10 @@
 //! What conductor and sitter say to each other of units.
 
+use bytes::Bytes;
 use orchestra_model::{
     delivery::OrderNumber,
     names::ServiceName,
+    score::ScoreHash,
     service::{
         Exhausted, Instance, MilliCores, Ordinal, Placement, ProcessRule, ReadyRule, ReadySign,
         ReloadRule, Resources, RestartRule, RestartWhen, RunEnd, RunNumber, ServiceVersion,
@@ -49,6 +51,7 @@ pub(crate) fn unit_order_to_wire(unit: &UnitJob) -> v1::UnitJob {
         upkeep: Some((&unit.upkeep).into()),
         healthy_for_ms: unit.healthy_for.0,
         deadline_ms: unit.deadline.0,
+        score_hash: hash_to_wire(unit.score_hash),
         ordinals: Vec::new(),
         placements: Vec::new(),
     }
@@ -80,8 +83,25 @@ pub(crate) fn unit_job_from_wire(unit: &v1::UnitJob) -> Result<UnitJob, Invalid>
         upkeep: unit.upkeep.as_ref().in_field("UnitJob.upkeep")?.try_into()?,
         healthy_for: bounded(unit.healthy_for_ms, "UnitJob.healthy_for_ms")?,
         deadline: bounded(unit.deadline_ms, "UnitJob.deadline_ms")?,
+        score_hash: hash_from_wire(&unit.score_hash, "UnitJob.score_hash")?,
         instances: unit.ordinals.iter().zip(&unit.placements).map(instance).collect(),
     })
+}
+
+/// Spells the hash of a score; nothing where it is not known.
+pub(super) fn hash_to_wire(hash: Option<ScoreHash>) -> Bytes {
+    hash.map(|hash| Bytes::copy_from_slice(&hash.0)).unwrap_or_default()
+}
+
+/// Reads the hash of a score.
+pub(super) fn hash_from_wire(
+    bytes: &[u8],
+    field: &'static str,
+) -> Result<Option<ScoreHash>, Invalid> {
+    match bytes {
+        [] => Ok(None),
+        bytes => Ok(Some(ScoreHash(bytes.try_into().in_field(field)?))),
+    }
 }
 
 pub(super) fn bounded(ms: u64, field: &'static str) -> Result<Millis, Invalid> {
@@ -102,6 +122,7 @@ impl From<&Upkeep> for v1::Upkeep {
             ports,
             process,
             at_most_one,
+            require_same_score,
         } = upkeep;
         Self {
             restart: Some(v1::RestartRule {
@@ -134,6 +155,7 @@ impl From<&Upkeep> for v1::Upkeep {
             ports: ports_to_wire(ports),
             process: (*process != ProcessRule::default()).then(|| process.into()),
             at_most_one: at_most_one.map(Into::into),
+            require_same_score: *require_same_score,
         }
     }
 }
@@ -186,6 +208,7 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
                 .as_ref()
                 .map_or(Ok(ProcessRule::default()), TryInto::try_into)?,
             at_most_one: upkeep.at_most_one.as_ref().map(TryInto::try_into).transpose()?,
+            require_same_score: upkeep.require_same_score,
         };
         upkeep.check().in_field("Upkeep")?;
         Ok(upkeep)
@@ -234,6 +257,7 @@ impl From<&UnitReport> for v1::UnitReport {
             trouble: report.trouble.clone().unwrap_or_default(),
             turns: report.turns,
             flapping: report.flapping,
+            score_hash: hash_to_wire(report.score_hash),
         }
     }
 }
@@ -258,6 +282,7 @@ impl TryFrom<&v1::UnitReport> for UnitReport {
             trouble: Some(report.trouble.clone()).filter(|why| !why.is_empty()),
             turns: report.turns,
             flapping: report.flapping,
+            score_hash: hash_from_wire(&report.score_hash, "UnitReport.score_hash")?,
         })
     }
 }

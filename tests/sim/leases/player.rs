@@ -4,6 +4,7 @@ use orchestra_model::{
     Asker, FlowId, JobId, Params, ScoreName, Timestamp,
     delivery::{AttemptKey, OrderNumber, SpoolId},
     process::{BootId, ProcessMark},
+    score::ScoreHash,
     service::{Instance, Leases, Placement, RunEnd, UnitJob, UnitOrder, UnitReport},
 };
 use orchestra_units::{
@@ -103,6 +104,7 @@ impl Player {
             instance,
             wanted: job.wanted,
             score: ScoreName::new("run-web").unwrap(),
+            score_hash: job.score_hash,
             audience: Asker::from_word("alice").unwrap(),
             params: Params::default(),
             upkeep: job.upkeep.clone(),
@@ -198,7 +200,14 @@ impl Player {
                     started_at: Timestamp(t),
                     boot_ms: self.clock.at(t),
                 };
-                self.handle(t, Input::Run { unit, run, event: RunEvent::Spawned(process) });
+                self.handle(
+                    t,
+                    Input::Run {
+                        unit,
+                        run,
+                        event: RunEvent::Spawned { process, score: ScoreHash([6; 32]) },
+                    },
+                );
             }
             Effect::Find { unit, run, .. } => {
                 let event = match self.process {

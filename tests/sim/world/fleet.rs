@@ -201,6 +201,7 @@ fn ask_of_units(chance: &mut Chance, job: &mut JobSpec, hosts: &HostSet) {
         upkeep: Upkeep::default(),
         healthy_for: Millis::seconds(10),
         deadline: Millis::seconds(60),
+        score_hash: None,
         instances: (1..).map(Ordinal).zip(hosts).map(instance).collect(),
     }));
     if job.scope == Scope::One {

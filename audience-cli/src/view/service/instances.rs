@@ -29,6 +29,7 @@ struct Kind {
     /// Why it is unhealthy.
     trouble: String,
     flapping: bool,
+    drifted: bool,
     /// What has to happen before it is replaced.
     waits: String,
 }
@@ -47,6 +48,7 @@ impl Kind {
             end: end.map(kind_of_end).unwrap_or_default(),
             trouble: trouble.map(one_line).unwrap_or_default(),
             flapping: report.is_some_and(|report| report.flapping),
+            drifted: instance.drifted == Some(true),
             waits: instance.replaceable.map(waits).unwrap_or_default(),
         }
     }
@@ -92,6 +94,9 @@ fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: S
     }
     if kind.flapping {
         text += &style.warning(", flapping").to_string();
+    }
+    if kind.drifted {
+        text += &style.warning(", drifted").to_string();
     }
     if !kind.attached {
         text += &style.warning(", not attached").to_string();

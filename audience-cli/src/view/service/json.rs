@@ -21,12 +21,16 @@ pub(crate) struct Summary<'a> {
     name: &'a str,
     version: u64,
     score: &'a str,
+    /// What its version's score holds; `null`: that is not known.
+    score_hash: Option<String>,
     goal: &'static str,
     state: &'static str,
     /// On how many of its hosts it is ready.
     ready: usize,
     /// On how many it is wanted.
     wanted: usize,
+    /// On how many a run executes another score than its version's.
+    drifted: usize,
     /// The newest version that was ready everywhere.
     stable: Option<u64>,
     owner: &'a str,
@@ -89,10 +93,12 @@ impl<'a> From<&'a ServiceStatus> for Summary<'a> {
             name: record.name.as_str(),
             version: record.version.0,
             score: record.score.as_str(),
+            score_hash: status.score_hash.map(|hash| hash.to_string()),
             goal: record.goal.as_str(),
             state: ServiceState::of(status).as_str(),
             ready: ready_hosts(status),
             wanted: wanted_hosts(status),
+            drifted: status.drifted().len(),
             stable: record.stable.map(|version| version.0),
             owner: record.owner.as_str(),
             file: record.file.as_ref().map(OfFile::from),
@@ -209,6 +215,10 @@ struct OfInstance<'a> {
     turns: Option<u32>,
     /// Whether it flaps: it turns so often that nobody is to rely on it.
     flapping: Option<bool>,
+    /// What its present run executes; `null`: it has none, or that is not known.
+    score_hash: Option<String>,
+    /// Whether that is another score than its version's; `null`: one of the two is not known.
+    drifted: Option<bool>,
     /// Why it counts as down; `null` if it does not.
     unready: Option<&'static str>,
     /// `null`: it has no run, or its player has told nothing of it.
@@ -236,6 +246,8 @@ impl<'a> OfInstance<'a> {
             trouble: report.and_then(|report| report.trouble.as_deref()),
             turns: report.map(|report| report.turns),
             flapping: report.map(|report| report.flapping),
+            score_hash: report.and_then(|it| it.score_hash).map(|hash| hash.to_string()),
+            drifted: status.drifted,
             unready: status.unready.map(orchestra_model::service::Unready::as_str),
             usage: status.usage.as_ref().map(OfUsage::from),
             replaceable: status.replaceable.map(|replaceable| match replaceable {

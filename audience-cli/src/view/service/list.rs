@@ -51,9 +51,13 @@ impl Listing for Services {
         let file = gone.map_or_else(String::new, |file| {
             style.warning(&format!(" (file gone: {})", one_line(&file.name))).to_string()
         });
+        let drifted = match service.drifted().len() {
+            0 => String::new(),
+            hosts => style.warning(&format!(" (drifted: {hosts})")).to_string(),
+        };
         writeln!(
             out,
-            "{:<24} {:>7} {:<8} {ready:>11} {:<10} {flow}{file}",
+            "{:<24} {:>7} {:<8} {ready:>11} {:<10} {flow}{drifted}{file}",
             record.name,
             record.version.0,
             record.goal,

@@ -62,6 +62,7 @@ impl Output for Planned<'_> {
             steps: self.plan.steps.iter().map(OfStep::from).collect(),
             waiting: self.plan.waiting.iter().map(OfWaiting::from).collect(),
             in_waves: self.waves(),
+            other_score: self.plan.other_score.to_string(),
         }
     }
 
@@ -86,6 +87,11 @@ impl Output for Planned<'_> {
         self.plan.steps.iter().try_for_each(|it| writeln!(out, "{}", line(it, widest)))?;
         let mut waiting = self.plan.waiting.iter();
         waiting.try_for_each(|it| writeln!(out, "{}", style.warning(&it.to_string())))?;
+        if !self.plan.other_score.is_empty() {
+            let text = format!("another score: {}", self.plan.other_score.counted());
+            let text = style.warning(&text);
+            writeln!(out, "{text}: what is installed there is not what most of its hosts hold")?;
+        }
         match self.waves() {
             waves if waves.is_empty() => Ok(()),
             waves => writeln!(out, "in waves: {}", Wave::text(&waves)),
@@ -161,6 +167,8 @@ struct OfPlan<'a> {
     /// Instances for which no player would have room.
     waiting: Vec<OfWaiting<'a>>,
     in_waves: Vec<Wave>,
+    /// Those of its hosts that hold another score than the version's.
+    other_score: String,
 }
 
 #[derive(Serialize)]

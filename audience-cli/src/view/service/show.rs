@@ -80,6 +80,14 @@ fn wrong(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result
         let text = style.warning(&text);
         writeln!(out, "{text}; to try again: orc service resume {name}")?;
     }
+    let drifted = status.drifted();
+    if !drifted.is_empty() {
+        let text = style.warning(&format!("drifted: {}", drifted.counted())).to_string();
+        let wanted =
+            status.score_hash.map_or_else(String::new, |hash| format!(" ({})", hash.short()));
+        let what = format!("another {} runs there than its version's{wanted}", status.record.score);
+        writeln!(out, "{text}: {what}; to take what is installed: orc service restart {name}")?;
+    }
     if !status.strangers.is_empty() {
         let text = format!(
             "strangers, units that this store never ordered: {}",

@@ -50,6 +50,7 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
             step("stranger", "db6", 0, false),
         ],
         waiting: vec![waiting()],
+        other_score: "db[1,9]".to_owned(),
     };
     plan(&fake, " --take-over").is(
         0,
@@ -66,6 +67,7 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
          stranger  db6 (1), left alone: orc service list --strangers\n\
          2 of zone east wait for room: of 10 players 4 are of another zone or lack a label, 6 have \
          not 1GiB left\n\
+         another score: db[1,9] (2): what is installed there is not what most of its hosts hold\n\
          in waves: 1 not ready, then 4, 1 at once, and 1 that leave\n",
         "nothing was done\n",
     );
@@ -74,6 +76,7 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
     let told = plan(&fake, " --json").json()["plan"].clone();
     assert_eq!((&told["before"], &told["after"]), (&json!(6), &json!(7)));
     assert_eq!(told["changed"], json!(["update.parallel"]));
+    assert_eq!(told["other_score"], "db[1,9]");
     assert_eq!(
         told["steps"][2],
         json!({"step": "update", "hosts": "db4", "count": 1, "from": 5, "first": true})

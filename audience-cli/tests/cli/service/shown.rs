@@ -3,6 +3,7 @@
 use orchestra_model::{
     ByteSize,
     names::ServiceName,
+    score::ScoreHash,
     service::{
         Cause, Change, Exhausted, FileStanding, Goal, InstanceStatus, Replaceable, RunEnd,
         ServiceFile, UnitState, Unready,
@@ -52,6 +53,7 @@ fn services_are_listed_by_one_word_each() {
     assert_eq!(
         services[0],
         json!({"name": "changing", "version": 7, "score": "serve-web", "goal": "running",
+               "score_hash": "ab".repeat(32), "drifted": 0,
                "state": "changing", "ready": 9, "wanted": 10, "stable": 7, "owner": "alice", "file": null,
                "hosts": "db[1-10]", "paused_by": null, "flow": 43, "trouble": null, "waiting": [],
                "suspicion": null})
@@ -225,6 +227,7 @@ fn programs_are_told_all_of_it() {
                "restarts": 11, "last_end": {"how": "exited", "exit": 3, "signal": null,
                "detail": null, "memory_limit_bytes": null, "memory_peak_bytes": null},
                "trouble": null, "turns": 0, "flapping": false,
+               "score_hash": "ab".repeat(32), "drifted": false,
                "unready": "gave-up", "usage": null, "replaceable": null})
     );
     assert_eq!(
@@ -233,6 +236,27 @@ fn programs_are_told_all_of_it() {
                "flow": 42, "ended": "ok", "note": null})
     );
     assert_eq!((&service["state"], &service["living"]), (&json!("stuck"), &json!(null)));
+}
+
+#[test]
+fn runs_of_another_score_are_told_and_what_to_do() {
+    let fake = Fake::start();
+    let mut status = ready(3);
+    for n in [0, 2] {
+        status.instances[n].drifted = Some(true);
+        status.instances[n].report.as_mut().unwrap().score_hash = Some(ScoreHash([0xcd; 32]));
+    }
+    fake.tables().services = vec![status];
+    let text = fake.run("orc service show web").stdout;
+    let drifted = "drifted: db[1,3] (2): another serve-web runs there than its version's \
+                   (abababababab); to take what is installed: orc service restart web\n";
+    assert!(text.contains(drifted), "{text}");
+    assert!(text.contains("  db[1,3] (2) ready, drifted, version 7"), "{text}");
+    let listed = fake.run("orc service list").stdout;
+    assert!(listed.ends_with(" - (drifted: 2)\n"), "{listed}");
+    let told = fake.run("orc service show web --json").json()["service"].clone();
+    assert_eq!((&told["drifted"], &told["score_hash"]), (&json!(2), &json!("ab".repeat(32))));
+    assert_eq!(told["instances"][0]["drifted"], json!(true));
 }
 
 #[test]

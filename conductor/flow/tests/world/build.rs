@@ -147,6 +147,7 @@ impl JobExt for JobSpec {
             upkeep: Upkeep::default(),
             healthy_for: Millis::seconds(10),
             deadline: Millis::seconds(60),
+            score_hash: None,
             instances: (1..).map(Ordinal).zip(&hosts(&self.targets)).map(instance).collect(),
         };
         Self { unit: Some(Arc::new(unit)), ..self }

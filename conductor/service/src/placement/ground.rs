@@ -8,7 +8,7 @@ use std::{
 use orchestra_model::{
     HostName, ScoreName, ServiceName,
     names::LabelValue,
-    score::Offers,
+    score::{Offers, ScoreHash},
     service::{Labels, Layout, Need, PlaceRule, PlayerFacts, Room, Spread, Waiting, ZONE_LABEL},
 };
 
@@ -20,11 +20,20 @@ pub struct Wish {
     pub service: ServiceName,
     /// The scores that a player has to offer.
     pub scores: Vec<ScoreName>,
+    /// What it has to hold of some of them.
+    pub same_scores: Vec<SameScore>,
     pub rule: PlaceRule,
     /// How many instances there are to be; the rule's own layout does not count.
     pub layout: Layout,
     /// What one instance needs.
     pub need: Need,
+}
+
+/// What a player has to hold as a score, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SameScore {
+    pub score: ScoreName,
+    pub hash: ScoreHash,
 }
 
 /// Players, by what they have to offer to instances.
@@ -105,6 +114,7 @@ pub(super) struct Plot {
 struct Told {
     keeps_units: bool,
     scores: Arc<[ScoreName]>,
+    offers: Offers,
     room: Room,
 }
 
@@ -187,10 +197,11 @@ impl Ground {
     /// Takes that a player attached. `offers` is `None` if its release keeps no units; `room` is
     /// what it says of itself.
     pub fn attached(&mut self, host: &HostName, offers: Option<&Offers>, room: Room) {
-        let enabled = offers.into_iter().flat_map(|offers| offers.iter());
-        let enabled = enabled.filter(|offer| offer.spec.is_ok());
+        let keeps_units = offers.is_some();
+        let offers = offers.cloned().unwrap_or_default();
+        let enabled = offers.iter().filter(|offer| offer.spec.is_ok());
         let scores = enabled.map(|offer| offer.name.clone()).collect();
-        let told = Told { keeps_units: offers.is_some(), scores, room };
+        let told = Told { keeps_units, scores, offers, room };
         self.change(host, true, |plot| plot.told = Some(told));
     }
 
@@ -255,10 +266,9 @@ impl Ground {
     /// Returns whether a player could get an instance now.
     pub fn has_room(&self, host: &HostName, wish: &Wish) -> bool {
         self.plot(host).is_some_and(|plot| {
-            let scores = plot.told.as_ref().map(|told| &told.scores);
             plot.is_open()
                 && wish.suits(&plot.facts.labels)
-                && scores.is_some_and(|scores| wish.is_offered(scores))
+                && plot.told.as_ref().is_some_and(|told| told.suits(wish))
                 && plot.has_room(wish, hash::of_service(&wish.service))
         })
     }
@@ -281,7 +291,7 @@ impl Ground {
                 None => &mut why.absent,
                 _ if plot.drained => &mut why.drained,
                 Some(told) if !told.keeps_units => &mut why.too_old,
-                Some(told) if !wish.is_offered(&told.scores) => &mut why.without_score,
+                Some(told) if !told.suits(&wish) => &mut why.without_score,
                 // What has room would have been chosen.
                 Some(_) => &mut why.full,
             };
@@ -369,12 +379,13 @@ impl Plot {
         self.facts.room.least(told)
     }
 
-    /// Whether it has no instance of the service, whose name has this hash, and as much left as one
-    /// needs.
+    /// Whether it has no instance of the service, whose name has this hash, holds the very scores that
+    /// are asked for, and has as much left as one needs.
     pub(super) fn has_room(&self, wish: &Wish, service: u64) -> bool {
         let is_taken =
             self.services & hash::bit(service) > 0 && self.taken.contains_key(&wish.service);
-        !is_taken && self.used.plus(wish.need).fits(self.room())
+        let holds = self.told.as_ref().is_some_and(|told| told.holds(&wish.same_scores));
+        !is_taken && holds && self.used.plus(wish.need).fits(self.room())
     }
 
     /// A bit of each service in `taken`.
@@ -395,6 +406,18 @@ impl Plot {
             reserved: memory.unwrap_or(0).max(cpu.unwrap_or(0)),
             instances: u32::try_from(self.taken.len()).unwrap_or(u32::MAX),
         }
+    }
+}
+
+impl Told {
+    /// Whether all scores of a wish are offered, as it asks for them.
+    fn suits(&self, wish: &Wish) -> bool {
+        wish.is_offered(&self.scores) && self.holds(&wish.same_scores)
+    }
+
+    fn holds(&self, same: &[SameScore]) -> bool {
+        let hash_of = |score| self.offers.get(score).and_then(|offer| offer.hash);
+        same.iter().all(|it| hash_of(&it.score) == Some(it.hash))
     }
 }
 

@@ -106,6 +106,7 @@ impl Services {
 
     /// Returns a flow for these hosts, and places their units.
     fn flow_of(&mut self, name: &ServiceName, groups: Groups) -> Option<UnitFlow> {
+        self.note_score(name);
         let service = self.services.get_mut(name)?;
         service.begins = service.cause(&groups);
         service.healing = groups.unhealthy.iter().cloned().collect();
@@ -314,6 +315,7 @@ impl Service {
             upkeep,
             healthy_for: update.healthy_for,
             deadline: update.deadline,
+            score_hash: self.score_hash(),
             instances: instances.collect(),
         };
         let mut job = JobSpec::new(name, self.record.score.clone(), hosts.to_string());

@@ -196,6 +196,8 @@ impl Services {
             by: by.clone(),
             at: self.now,
             reverted: false,
+            score_hash: None,
+            drift_told: false,
         };
         let kept = KeptVersion { record: record.clone(), spec: Arc::new(spec) };
         service.versions.insert(version, kept);

@@ -103,7 +103,9 @@ impl Services {
     pub(crate) fn wish(&self, name: &ServiceName) -> Option<Wish> {
         let service = self.services.get(name)?;
         let layout = service.record.layout.clone()?;
-        self.wish_of(service.spec()?, layout).filter(|_| service.record.goal != Goal::Removed)
+        let wish = self.wish_of(service.spec()?, layout)?;
+        let same_scores = self.same_scores(name);
+        Some(Wish { same_scores, ..wish }).filter(|_| service.record.goal != Goal::Removed)
     }
 
     /// Returns what a spec asks of players; `None` if it is not placed. What is linked to the service
@@ -117,7 +119,8 @@ impl Services {
             scores.push(linked.record.score.clone());
             need = need.plus(linked.need());
         }
-        Some(Wish { service: spec.name.clone(), scores, rule, layout, need })
+        let (service, same_scores) = (spec.name.clone(), Vec::new());
+        Some(Wish { service, scores, same_scores, rule, layout, need })
     }
 
     /// Returns those hosts of a service where it may stay under a spec by which it is placed.
@@ -164,6 +167,9 @@ impl Services {
     /// those that are too many. Returns whether anything has changed.
     pub(crate) fn fill(&mut self, name: &ServiceName) -> bool {
         self.short.remove(name);
+        if self.is_settled() {
+            self.note_score(name);
+        }
         let Some(wish) = self.wish(name) else { return false };
         let Some(service) = self.services.get(name) else { return false };
         let runs = service.record.goal == Goal::Running;

@@ -144,6 +144,7 @@ impl Services {
             upkeep: Upkeep::default(),
             healthy_for: UpdateRule::default().healthy_for,
             deadline: UpdateRule::default().deadline,
+            score_hash: None,
             instances,
         };
         let title = orchestra_model::JobName::new(cause.as_str()).ok()?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use orchestra_model::{
     HostName, HostSet, ServiceName, Timestamp,
     record::{Op, Record},
+    score::Offers,
     service::{Ordinal, UnitReport, UnitState},
 };
 
@@ -16,9 +17,14 @@ use crate::{
 impl Services {
     /// Takes the units of a player that attached. The list is complete: a unit that is not in it
     /// does not exist.
-    pub(crate) fn player_attached(&mut self, host: &HostName, units: Option<Vec<UnitReport>>) {
+    pub(crate) fn player_attached(
+        &mut self,
+        host: &HostName,
+        units: Option<Vec<UnitReport>>,
+        offers: Offers,
+    ) {
         let keeps_units = units.is_some();
-        self.present.insert(host.clone(), Presence { keeps_units });
+        self.present.insert(host.clone(), Presence { keeps_units, offers });
         self.strangers.remove(host);
         let known: Vec<ServiceName> =
             self.by_host.get(host).into_iter().flatten().cloned().collect();
@@ -46,6 +52,7 @@ impl Services {
             }
         }
         for name in &wanted {
+            self.tell_drift(name, host);
             self.recheck(name, host);
             self.recheck_leaving(name, host);
         }
@@ -84,6 +91,7 @@ impl Services {
         self.take_in(host, report, self.now);
         self.displace_if_gone(&name, host);
         self.place_anew_if_gone(&name, host);
+        self.tell_drift(&name, host);
         self.recheck(&name, host);
         self.recheck_leaving(&name, host);
         self.tell_unwell(host);

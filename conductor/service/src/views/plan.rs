@@ -40,6 +40,7 @@ impl Services {
         let is_news = trial.want(by, ask)?;
         trial.follow_link(&name);
         trial.fill(&name);
+        trial.note_score(&name);
         trial.recheck_all(&name);
         let Some(service) = trial.services.get(&name) else {
             return Err(Rejection::UnknownService(name));
@@ -54,6 +55,7 @@ impl Services {
             paused_by: service.record.paused_by.clone(),
             steps: trial.steps(&name, service),
             waiting: trial.waiting(&name),
+            other_score: trial.other_score(service),
         };
         let after = after.filter(|_| !unchanged);
         Ok((before.into_iter().chain(after).collect(), plan))

@@ -167,7 +167,9 @@ fn wish(chance: &mut Chance) -> Wish {
     let spread = Spread::ALL[usize::try_from(chance.below(3)).unwrap()];
     let rule = PlaceRule { layout: layout.clone(), require, spread };
     let scores = vec![ScoreName::new("run").unwrap()];
-    Wish { service: service(chance.below(4)), scores, rule, layout, need: need(chance) }
+    let same_scores = Vec::new();
+    let (service, need) = (service(chance.below(4)), need(chance));
+    Wish { service, scores, same_scores, rule, layout, need }
 }
 
 /// Chooses, and looks at each choice in its turn.

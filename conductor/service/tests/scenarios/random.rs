@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     HostName, HostSet, Millis, ServiceName,
+    score::ScoreHash,
     service::{Cause, Goal, HostStep, Placement, RunEnd, ServiceVersion, UnitState, Wanted},
 };
 use orchestra_service::{Ask, Input, UnitFlow};
@@ -48,6 +49,8 @@ struct Seen {
     /// Whose each placement is.
     placements: BTreeMap<Placement, HostName>,
     versions: ServiceVersion,
+    /// What each version's score was, once it was known.
+    scores: BTreeMap<ServiceVersion, ScoreHash>,
     papers: Papers,
 }
 
@@ -65,6 +68,29 @@ impl Seen {
         }
         look_at_linked(world);
         look_at_unwell(world);
+        self.look_at_scores(world);
+    }
+
+    /// What a version's score is changes only if somebody asks for new runs everywhere, and of each a
+    /// run with another one is told once.
+    fn look_at_scores(&mut self, world: &World) {
+        for kept in world.kept() {
+            let before = self.scores.get(&kept.version).copied();
+            let may_change = before.is_none() || world.restarts_all;
+            assert!(may_change || kept.score_hash == before, "{kept:?} was {before:?}");
+            self.scores.extend(kept.score_hash.map(|hash| (kept.version, hash)));
+        }
+        let status = world.status();
+        for instance in &status.instances {
+            let Some(report) = &instance.report else { continue };
+            let kept = world.kept().find(|kept| kept.version == report.version);
+            let wanted = kept.and_then(|kept| kept.score_hash);
+            let drifted = wanted.zip(report.score_hash).map(|(wanted, runs)| wanted != runs);
+            assert_eq!(instance.drifted, drifted, "{instance:?}");
+            let is_wanted = report.version == status.record.version && instance.attached;
+            let is_told = kept.is_some_and(|kept| kept.drift_told);
+            assert!(!is_wanted || drifted != Some(true) || is_told, "{instance:?}");
+        }
     }
 }
 
@@ -97,7 +123,9 @@ fn look_at_unwell(world: &World) {
 
 fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut Papers) {
     let host = chance.host();
-    match chance.below(28) {
+    let pending = world.engine.status(&web()).and_then(|it| it.record.pending);
+    world.restarts_all = pending.is_some_and(|it| it.cause == Cause::Restart && it.hosts.is_none());
+    match chance.below(29) {
         0 | 1 => world.attach(&host),
         2 => world.detach(&host),
         3 => {
@@ -148,7 +176,11 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
                 4 => Ask::Resume(web()),
                 5 => Ask::Reload { service: web(), hosts: None },
                 6 => Ask::Signal { service: web(), hosts: Some(chance.hosts()), signal: 10 },
-                _ => Ask::Restart { service: web(), hosts: Some(chance.hosts()) },
+                _ => {
+                    let hosts = (chance.below(3) > 0).then(|| chance.hosts());
+                    world.restarts_all = hosts.is_none();
+                    Ask::Restart { service: web(), hosts }
+                }
             };
             let _ = world.ask(ask);
         }
@@ -210,6 +242,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
             };
             let _ = world.ask(ask);
         }
+        27 => world.install(&host, u8::try_from(chance.below(3)).unwrap()),
         // Whatever is in the way, flows come to an end.
         15 => drop(world.settle()),
         _ => {

@@ -12,7 +12,7 @@ use orchestra_model::{
     delivery::{OrderNumber, Term},
     names::{LabelKey, LabelValue},
     record::{Op, Record},
-    score::{Offers, ScoreOffer, ScoreSpec},
+    score::{Offers, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
         AtMostOne, Cause, FileOutcome, HealthRule, Instance, InstanceStatus, Labels, Layout,
         OnUnhealthy, Ordinal, PlaceRule, Placement, PlacementRecord, PlayerFacts, Probe, Room,
@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
     /// Hosts where a version (or any) does not become ready.
     pub(crate) bad: BTreeSet<(HostName, u64)>,
+    /// What is installed as the score of `web`, where it is not 0.
+    pub(crate) installed: BTreeMap<HostName, u8>,
     /// Hosts where no run stays healthy.
     pub(crate) hanging: BTreeSet<HostName>,
     drained: BTreeSet<HostName>,
@@ -66,6 +68,8 @@ pub(crate) struct World {
     pub(crate) taken: Vec<FileOutcome>,
     /// Everything that was persisted.
     pub(crate) writes: usize,
+    /// Whether somebody asked for new runs on all hosts, and the flow may be made yet.
+    pub(crate) restarts_all: bool,
 }
 
 /// What a store keeps.
@@ -109,6 +113,7 @@ impl World {
             cancelled: BTreeSet::new(),
             unwell: BTreeMap::new(),
             bad: BTreeSet::new(),
+            installed: BTreeMap::new(),
             hanging: BTreeSet::new(),
             drained: BTreeSet::new(),
             refusing: BTreeSet::new(),
@@ -121,6 +126,7 @@ impl World {
             tried_at: 0,
             taken: Vec::new(),
             writes: 0,
+            restarts_all: false,
         };
         world.perform();
         world
@@ -332,7 +338,33 @@ impl World {
             false => Ok(ScoreSpec::default()),
         };
         let name = ScoreName::new("run-web").unwrap();
-        Offers::from(vec![ScoreOffer { name, hash: None, spec }])
+        Offers::from(vec![ScoreOffer { name, hash: Some(self.score_of(host)), spec }])
+    }
+
+    /// What is installed on a host as the score of `web`.
+    fn score_of(&self, host: &HostName) -> ScoreHash {
+        score(self.installed.get(host).copied().unwrap_or(0))
+    }
+
+    /// Installs another score on hosts. Their players tell it when they attach anew.
+    pub(crate) fn install(&mut self, hosts: &str, score: u8) {
+        for host in &HostSet::parse_plain(hosts).unwrap() {
+            self.installed.insert(host.clone(), score);
+            if self.attached.contains(host) {
+                self.detach(host.as_str());
+                self.attach(host.as_str());
+            }
+        }
+    }
+
+    /// A version of `web`, as it is on disk.
+    pub(crate) fn version(&self, version: u64) -> &VersionRecord {
+        &self.disk.versions[&(web(), ServiceVersion(version))]
+    }
+
+    /// The versions of `web` that are on disk.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &VersionRecord> {
+        self.disk.versions.values().filter(|version| version.service == web())
     }
 
     /// Reads a players file: hosts, each with labels behind it.
@@ -389,6 +421,7 @@ impl World {
             state: UnitState::Ready,
             since: Timestamp(1),
             run: RunNumber(1),
+            score_hash: None,
             restarts: 0,
             last_end: None,
             trouble: None,
@@ -407,7 +440,11 @@ impl World {
     /// A unit changes by itself.
     pub(crate) fn turn(&mut self, host: &str, state: UnitState, last_end: Option<RunEnd>) {
         let host = h(host);
+        let installed = self.score_of(&host);
         let unit = self.units.get_mut(&host).unwrap().get_mut(&web()).unwrap();
+        // A run that there was not is a new one.
+        let runs = unit.score_hash.unwrap_or(installed);
+        unit.score_hash = state.has_run().then_some(runs);
         if unit.state != state {
             unit.since = Timestamp(self.now);
         }
@@ -523,6 +560,7 @@ impl World {
             }
             _ => (UnitState::Ready, TaskState::Ok),
         };
+        let installed = self.score_of(host);
         let units = self.units.entry(host.clone()).or_default();
         if units.get(&service).is_some_and(|known| known.instance.placement > instance.placement) {
             // Its sitter fences what is earlier than what it knows: that is the case of strangers alone.
@@ -552,6 +590,8 @@ impl World {
             let is_new = self.runs.insert((service.clone(), instance.placement, run));
             assert!(is_new, "run {run} of placement {} came twice", instance.placement);
         }
+        let goes_on = goes_on.map(|before| before.score_hash);
+        let score_hash = goes_on.unwrap_or(Some(installed));
         let report = UnitReport {
             service: service.clone(),
             version: unit.version,
@@ -560,6 +600,7 @@ impl World {
             state,
             since: Timestamp(self.now),
             run,
+            score_hash: score_hash.filter(|_| state.has_run()),
             restarts: 0,
             last_end: is_bad.then_some(RunEnd::Exited(1)),
             trouble: None,
@@ -623,6 +664,11 @@ impl World {
         let units = self.units.iter().filter_map(|(host, units)| Some((host, units.get(&web())?)));
         units.map(|(host, unit)| (host.to_string(), unit.version.0, unit.state)).collect()
     }
+}
+
+/// The content of a score, by number.
+pub(crate) fn score(n: u8) -> ScoreHash {
+    ScoreHash([n; 32])
 }
 
 pub(crate) fn h(name: &str) -> HostName {

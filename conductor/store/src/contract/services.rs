@@ -4,6 +4,7 @@ use orchestra_model::{
     Asker, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
     names::LabelValue,
     record::{Op, Record},
+    score::ScoreHash,
     service::{
         Cause, Change, FileStanding, Forgotten, Goal, Instance, Judged, Layout, LivingChange,
         Ordinal, Placement, PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord,
@@ -93,6 +94,8 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         by: alice.clone(),
         at: Timestamp(5),
         reverted,
+        score_hash: reverted.then_some(ScoreHash([7; 32])),
+        drift_told: reverted,
     };
     let placed = |host: &str, n, told| PlacementRecord {
         service: web.clone(),

@@ -65,7 +65,7 @@ impl Image {
     }
 
     /// Returns the hash of the bytes.
-    pub(super) fn hash(&self) -> ScoreHash {
+    pub(crate) fn hash(&self) -> ScoreHash {
         self.hash
     }
 

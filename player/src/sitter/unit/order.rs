@@ -12,8 +12,8 @@ use orchestra_model::{
     delivery::{AttemptEnd, AttemptKey, JobPart, OrderNumber, Outcome, Output, Refusal, Term},
     process::ProcessMark,
     proof::Mac,
-    score::{Interface, ScoreSpec},
-    service::{Instance, OfInstance, UnitJob, UnitOrder},
+    score::{Interface, ScoreHash, ScoreSpec},
+    service::{Instance, OfInstance, UnitJob, UnitOrder, Upkeep},
 };
 use orchestra_spool::{Input, Plan};
 use orchestra_units::{Input as UnitInput, Ordered, Rejection, UnitKey, WatchEnd};
@@ -103,6 +103,7 @@ impl Sitter {
                 let params = job.upkeep.ports.fill_params(&part.params, instance.ordinal, &player);
                 let params = params.map_err(|why| Refusal::Parameters(why.to_string()))?;
                 let (score, runner) = self.score_of_unit(&part.score, &params)?;
+                check_same_score(&job.upkeep, job.score_hash, &score)?;
                 let is_open = |key: &ParamKey| is_no_secret(&score.spec, key);
                 let (ordinal, player, of) = (instance.ordinal, &player, &params);
                 let of_instance = OfInstance { ordinal, player, params: of, is_open: &is_open };
@@ -122,6 +123,7 @@ impl Sitter {
             instance,
             wanted: job.wanted,
             score: part.score.clone(),
+            score_hash: job.score_hash,
             audience: part.audience.clone(),
             params: params.clone(),
             upkeep,
@@ -249,6 +251,29 @@ impl Sitter {
             self.keeping.engine.handle(now(), settled);
         }
         !settled.is_empty()
+    }
+}
+
+/// Checks that a score is the version's, if the service asks for that.
+pub(super) fn check_same_score(
+    upkeep: &Upkeep,
+    wanted: Option<ScoreHash>,
+    score: &Score,
+) -> Result<(), Refusal> {
+    if !upkeep.require_same_score {
+        return Ok(());
+    }
+    let held = score.image.hash();
+    match wanted {
+        Some(wanted) if wanted == held => Ok(()),
+        Some(wanted) => Err(Refusal::ScoreDisabled(format!(
+            "require_same_score: it is {}, and the version's is {}",
+            held.short(),
+            wanted.short()
+        ))),
+        None => Err(Refusal::ScoreDisabled(
+            "require_same_score: which one is the version's is not known".to_owned(),
+        )),
     }
 }
 

@@ -12,6 +12,7 @@ use orchestra_units::{RunEvent, RunId, UnitKey};
 use rustix::fd::{AsFd, OwnedFd};
 
 use super::{
+    order::check_same_score,
     place::name_of,
     run::{Heard, Run},
     state_dir,
@@ -72,7 +73,12 @@ struct Prepared {
 impl Sitter {
     /// Has a run started as soon as its user's launcher has room, or tells why it cannot be.
     pub(super) fn will_spawn(&mut self, unit: UnitKey, run: RunId, order: Arc<UnitOrder>) {
-        match self.score_of_unit(&order.score, &order.params) {
+        let found = self.score_of_unit(&order.score, &order.params);
+        let found = found.and_then(|(score, runner)| {
+            check_same_score(&order.upkeep, order.score_hash, &score)?;
+            Ok((score, runner))
+        });
+        match found {
             Ok((score, runner)) => {
                 let waiting = Waiting { unit, run, order, score, runner };
                 self.keeping.waiting.push_back(waiting);
@@ -247,10 +253,11 @@ impl Sitter {
                 let mark: ProcessMark = mark_of(&born, self.boot, BootMillis::now());
                 let ended = born.ended;
                 let main = Main::born(born);
+                let score = expected.image.hash();
                 let (unit, id, pid) = (expected.unit.clone(), expected.id, main.pid);
                 tracing::info!(%unit, run = %id.number, pid, "started a run");
                 let token = self.watch_run(expected.run(Some(main)));
-                self.keeping.tell(&unit, id, RunEvent::Spawned(mark));
+                self.keeping.tell(&unit, id, RunEvent::Spawned { process: mark, score });
                 self.look_at_memory(token);
                 if let Some(wait_status) = ended {
                     if let Some(run) = self.keeping.runs.get_mut(&token)

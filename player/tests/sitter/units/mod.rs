@@ -5,6 +5,7 @@ use std::fs;
 use orchestra_model::{
     Asker, JobName, Millis, Params, ScoreName, ServiceName,
     delivery::{AttemptKey, JobPart, Outcome},
+    score::ScoreHash,
     service::{RestartRule, ServiceVersion, UnitJob, Upkeep, Wanted},
 };
 use orchestra_proto::v1;
@@ -14,6 +15,7 @@ use crate::world::{World, eventually, lives};
 
 pub(crate) mod cerebro;
 pub(crate) mod checks;
+pub(crate) mod drift;
 pub(crate) mod given;
 pub(crate) mod health;
 pub(crate) mod leases;
@@ -37,6 +39,8 @@ pub(crate) const RECORD: &str = "echo $ORC_PLACEMENT $ORC_RUN $$ $PPID $ORC_VERS
 pub(crate) struct Asked {
     pub(crate) service: ServiceName,
     pub(crate) score: &'static str,
+    /// What the version's score is.
+    pub(crate) score_hash: Option<ScoreHash>,
     pub(crate) version: u64,
     pub(crate) placement: u64,
     pub(crate) wanted: Wanted,
@@ -51,6 +55,7 @@ impl Default for Asked {
         Self {
             service: ServiceName::new("web").unwrap(),
             score: "web",
+            score_hash: None,
             version: 1,
             placement: 7,
             wanted: Wanted::Running,
@@ -86,6 +91,7 @@ pub(super) fn ask_again(world: &World, asked: &Asked, key: AttemptKey) {
         upkeep: asked.upkeep.clone(),
         healthy_for: asked.healthy_for,
         deadline: asked.deadline,
+        score_hash: asked.score_hash,
         instances: [].into(),
     };
     let part = JobPart {

@@ -9,6 +9,7 @@ use orchestra_model::{
     journal::{ByteReader, InvalidEntry, JournalEntry, push_bytes, push_key},
     limits,
     process::BootId,
+    score::ScoreHash,
 };
 
 use super::{
@@ -133,6 +134,16 @@ fn push_unit(out: &mut Vec<u8>, unit: &UnitKey) {
 fn read_unit(reader: &mut ByteReader<'_>) -> Option<UnitKey> {
     let store = StoreId(reader.array()?);
     Some(UnitKey { store, service: ServiceName::new(reader.text(limits::NAME_BYTES)?).ok()? })
+}
+
+/// Appends the hash of a score, after whether it is known.
+pub(super) fn push_hash(out: &mut Vec<u8>, hash: Option<ScoreHash>) {
+    out.push(hash.is_some().into());
+    hash.iter().for_each(|hash| out.extend(hash.0));
+}
+
+pub(super) fn read_hash(reader: &mut ByteReader<'_>) -> Option<Option<ScoreHash>> {
+    Some(if reader.bool()? { Some(ScoreHash(reader.array()?)) } else { None })
 }
 
 /// A moment or number within [`bounds::REACHABLE`].

@@ -12,7 +12,7 @@ use orchestra_model::{
 };
 
 use super::{
-    codec::read_moment,
+    codec::{push_hash, read_hash, read_moment},
     health::{push_health, push_probe, read_health, read_probe},
     process::{self, push_ports, read_ports},
 };
@@ -34,6 +34,7 @@ pub(super) fn push_order(out: &mut Vec<u8>, order: &UnitOrder) {
         out.extend(signal.to_le_bytes());
     }
     push_bytes(out, order.score.as_str().as_bytes());
+    push_hash(out, order.score_hash);
     push_bytes(out, order.audience.as_str().as_bytes());
     push_params(out, &order.params);
     push_upkeep(out, &order.upkeep);
@@ -59,6 +60,7 @@ pub(super) fn read_order(reader: &mut ByteReader<'_>) -> Option<UnitOrder> {
             _ => return None,
         },
         score: ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?,
+        score_hash: read_hash(reader)?,
         audience: Asker::from_word(reader.text(limits::NAME_BYTES)?).ok()?,
         params: read_params(reader)?,
         upkeep: read_upkeep(reader)?,
@@ -121,6 +123,7 @@ fn push_upkeep(out: &mut Vec<u8>, upkeep: &Upkeep) {
     push_ports(out, &upkeep.ports);
     process::push_process(out, &upkeep.process);
     push_at_most_one(out, upkeep.at_most_one);
+    out.push(upkeep.require_same_score.into());
 }
 
 fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
@@ -160,6 +163,7 @@ fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
     };
     let (ports, process) = (read_ports(reader)?, process::read_process(reader)?);
     let at_most_one = read_at_most_one(reader)?;
+    let require_same_score = reader.bool()?;
     Some(Upkeep {
         restart,
         ready,
@@ -171,6 +175,7 @@ fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
         ports,
         process,
         at_most_one,
+        require_same_score,
     })
 }
 

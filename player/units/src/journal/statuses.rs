@@ -7,7 +7,7 @@ use orchestra_model::{
 };
 
 use super::{
-    codec::read_moment,
+    codec::{push_hash, read_hash, read_moment},
     orders::{push_stop, read_stop},
 };
 use crate::{
@@ -91,6 +91,7 @@ fn push_run(out: &mut Vec<u8>, run: &Run) {
     out.extend(run.begun.to_le_bytes());
     out.push(run.process.is_some().into());
     run.process.iter().for_each(|process| push_process(out, process));
+    push_hash(out, run.score);
     let watchdog = run.watchdog.map(|silence| silence.0);
     for moment in [run.up, run.ready, run.extended, watchdog, run.stopping, run.signalled] {
         out.push(moment.is_some().into());
@@ -114,6 +115,7 @@ fn read_run(reader: &mut ByteReader<'_>) -> Option<Run> {
     let beside = if reader.bool()? { Some(reader.order()?) } else { None };
     let (stop, begun) = (read_stop(reader)?, read_moment(reader)?);
     let process = if reader.bool()? { Some(reader.process()?) } else { None };
+    let score = read_hash(reader)?;
     let mut moment =
         || -> Option<Option<u64>> { Some(if reader.bool()? { Some(reader.u64()?) } else { None }) };
     let (up, ready, extended) = (moment()?, moment()?, moment()?);
@@ -131,6 +133,7 @@ fn read_run(reader: &mut ByteReader<'_>) -> Option<Run> {
         stop,
         begun,
         process,
+        score,
         up,
         ready,
         unhealthy,

@@ -217,6 +217,7 @@ fn bare(order: &UnitOrder) -> UnitOrder {
         instance: order.instance,
         wanted: order.wanted,
         score: order.score.clone(),
+        score_hash: order.score_hash,
         audience: order.audience.clone(),
         params: Params::default(),
         upkeep: order.upkeep.clone(),

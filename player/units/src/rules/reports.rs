@@ -63,6 +63,7 @@ impl Units {
             state,
             since: status.since,
             run: if of_placement { status.last.number } else { RunNumber(0) },
+            score_hash: status.run().and_then(|run| run.score),
             restarts: status.restarts,
             last_end: status.last_end.clone(),
             trouble: status.trouble().map(str::to_owned),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use orchestra_model::{
     Millis,
     process::ProcessMark,
+    score::ScoreHash,
     service::{Exhausted, ReadySign, RunEnd, Wanted},
 };
 
@@ -29,7 +30,7 @@ impl Units {
     pub(super) fn note_event(&mut self, key: &UnitKey, event: RunEvent) {
         let at = self.at;
         match event {
-            RunEvent::Spawned(process) => self.note_spawned(key, process),
+            RunEvent::Spawned { process, score } => self.note_spawned(key, process, score),
             RunEvent::NotSpawned { why, passing } => self.note_not_spawned(key, why, passing),
             RunEvent::Found => {
                 let tended = self.tend(key);
@@ -77,7 +78,7 @@ impl Units {
         }
     }
 
-    fn note_spawned(&mut self, key: &UnitKey, process: ProcessMark) {
+    fn note_spawned(&mut self, key: &UnitKey, process: ProcessMark, score: ScoreHash) {
         let at = self.at;
         let Some(unit) = self.state.units().get(key) else { return };
         let by_itself = unit.asked.upkeep.ready.sign == ReadySign::Started;
@@ -93,6 +94,7 @@ impl Units {
         status.ahead = !is_linked;
         if let Some(run) = status.run_mut() {
             run.process = Some(process);
+            run.score = Some(score);
             run.up = Some(at);
             if by_itself {
                 run.ready = Some(at);

@@ -7,6 +7,7 @@ use orchestra_model::{
     delivery::{AttemptKey, OrderNumber, StoreId},
     journal::{Contradiction, require},
     process::ProcessMark,
+    score::ScoreHash,
     service::{Placement, RunEnd, RunNumber, StopRule, UnitOrder, UnitState},
 };
 
@@ -119,6 +120,8 @@ pub struct Run {
     pub begun: u64,
     /// Its first process. After a crash `None` means that there may be one, which is hunted.
     pub process: Option<ProcessMark>,
+    /// What that executes, once it exists.
+    pub score: Option<ScoreHash>,
     /// When its process was made.
     pub up: Option<u64>,
     /// When it showed the sign that it is ready, or was last healthy again after it was not.
@@ -170,6 +173,7 @@ impl Run {
             stop,
             begun,
             process: None,
+            score: None,
             up: None,
             ready: None,
             unhealthy: None,

@@ -6,6 +6,7 @@
 use orchestra_model::{
     Asker, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
+    score::ScoreHash,
     service::{
         HealthRule, Instance, Ordinal, Placement, Probe, ReadyRule, ReadySign, RestartRule, RunEnd,
         RunNumber, ServiceVersion, StopRule, Target, UnitOrder, UnitReport, UnitState, Upkeep,
@@ -18,6 +19,8 @@ use orchestra_units::{
 };
 
 pub(crate) const STORE: StoreId = StoreId([1; 16]);
+/// What is installed as the score of units.
+pub(crate) const SCORE: ScoreHash = ScoreHash([6; 32]);
 pub(crate) const BOOT: BootId = BootId([4; 16]);
 pub(crate) const CAPACITY: Capacity = Capacity { units: 8, memory: Some(ByteSize(4 << 30)) };
 
@@ -101,7 +104,7 @@ impl Rig {
 
     pub(crate) fn spawned(&mut self) -> Vec<Effect> {
         let process = process(self.unit().status.last, self.boot, self.boot_ms);
-        self.told(RunEvent::Spawned(process))
+        self.told(RunEvent::Spawned { process, score: SCORE })
     }
 
     /// The run's process exits, and nothing of it is left.
@@ -199,6 +202,7 @@ pub(crate) fn order(n: u64, wanted: Wanted) -> Ordered {
         instance: Instance { ordinal: Ordinal(3), placement: Placement(1) },
         wanted,
         score: ScoreName::new("run-web").unwrap(),
+        score_hash: Some(SCORE),
         audience: Asker::from_word("alice").unwrap(),
         params: Params::from_pairs([("port", "80")]).unwrap(),
         upkeep: Upkeep::default(),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use orchestra_model::{
     ByteSize, Millis, Params,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
+    score::ScoreHash,
     service::{Exhausted, Placement, RunEnd, RunNumber, UnitOrder, UnitReport, UnitState},
 };
 use orchestra_units::{
@@ -369,8 +370,10 @@ impl World {
             let why = "something is missing".to_owned();
             return self.tell(unit, run, RunEvent::NotSpawned { why, passing });
         }
-        let mark = self.host.spawn(&unit, run);
-        self.tell(unit, run, RunEvent::Spawned(mark));
+        let process = self.host.spawn(&unit, run);
+        // Somebody installs another one now and then.
+        let score = ScoreHash([self.dice.below(3) as u8; 32]);
+        self.tell(unit, run, RunEvent::Spawned { process, score });
     }
 
     /// Whoever asks has an answer, or none; at times it comes twice.

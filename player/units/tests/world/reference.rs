@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     delivery::AttemptKey,
+    score::ScoreHash,
     service::{Placement, ReadySign, RunEnd, UnitOrder, Wanted},
 };
 use orchestra_units::{Capacity, Ordered, ProbeNumber, RunEvent, RunId, UnitKey, Units, WatchEnd};
@@ -22,6 +23,7 @@ pub(crate) struct RefRun {
     /// The order of the unit that it is linked to, which it began beside.
     pub(crate) beside: Option<u64>,
     pub(crate) up: Option<u64>,
+    pub(crate) score: Option<ScoreHash>,
     pub(crate) ready: Option<u64>,
     pub(crate) stopping: Option<u64>,
     pub(crate) extended: u64,
@@ -228,7 +230,8 @@ impl Reference {
         let ran_out = unit.is_leased() && unit.lease.is_none_or(|(_, until, _)| until <= at);
         let Some(it) = unit.run.as_mut().filter(|it| it.id == run) else { return };
         match event {
-            RunEvent::Spawned(_) => {
+            RunEvent::Spawned { score, .. } => {
+                it.score = Some(*score);
                 unit.ahead = unit.order.unit.upkeep.linked_to.is_none();
                 (it.up, it.found, it.well) = (Some(at), true, at);
                 if by_itself {

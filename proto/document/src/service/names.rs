@@ -30,7 +30,6 @@ pub(super) const SERVICE: &[Foreign] = &[
     Later("absent"),
     Later("max_age"),
     Later("keep_secrets"),
-    Later("require_same_score"),
     Instead("services", SEVERAL),
     // Ours, one level further in or out.
     Renamed("name", "service"),

@@ -102,6 +102,9 @@ impl Serialize for Canonical<'_> {
             Some(AtMostOne { lease: None }) => map.serialize_entry("at_most_one", &true)?,
             None => {}
         }
+        if upkeep.require_same_score {
+            map.serialize_entry("require_same_score", &true)?;
+        }
         if let Some(ReloadRule { signal }) = upkeep.reload {
             map.serialize_entry("reload", &Reload { signal: signal::name(signal) })?;
         }

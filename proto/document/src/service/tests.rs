@@ -78,6 +78,7 @@ fn full() -> ServiceSpec {
                 state_dir: true,
             },
             at_most_one: Some(AtMostOne { lease: Some(Millis::minutes(2)) }),
+            require_same_score: true,
         },
         judgement: Judgement {
             on_unhealthy: OnUnhealthy::Restart,
@@ -103,6 +104,7 @@ oom_score_adj: 200
 umask: "027"
 state_dir: true
 at_most_one: {lease: 2m}
+require_same_score: true
 reload: {signal: SIGUSR2}
 stop: {signal: SIGINT, grace: 1m}
 resources: {memory: 512MiB, reserve: 256MiB, cpu: 1.5, processes: 200, enforced: false}

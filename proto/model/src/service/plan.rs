@@ -70,4 +70,6 @@ pub struct ServicePlan {
     pub steps: Vec<PlannedHosts>,
     /// Instances for which no player has room.
     pub waiting: Vec<Waiting>,
+    /// Those of its hosts that hold another score than the version's.
+    pub other_score: HostSet,
 }

@@ -7,6 +7,7 @@ use crate::{
     audit::Asker,
     ids::FlowId,
     names::{HostName, ScoreName, ServiceName},
+    score::ScoreHash,
     service::{Instance, Judged, Layout, Placement, ServiceFile, ServiceVersion},
     state::{FlowState, kebab_enum},
     time::Timestamp,
@@ -129,6 +130,8 @@ kebab_enum!(
         StopStranger = "stop-stranger",
         /// Units were unhealthy, and their service says that they are restarted then.
         Unhealthy = "unhealthy",
+        /// A unit runs another score than its version's. No flow is made for that.
+        Drift = "drift",
         /// Hosts were not as wanted, without that somebody asked for something: they are new, came
         /// back, lost their spool or their parameters, or are no longer where it is wanted.
         Repair = "repair",
@@ -205,6 +208,11 @@ pub struct VersionRecord {
     pub at: Timestamp,
     /// It failed, and the conductor went back to an earlier one.
     pub reverted: bool,
+    /// What its score is: what most of its hosts held when the first flow for it was made, or when
+    /// somebody last asked for new runs on all of them. `None`: no flow was made, or none held it.
+    pub score_hash: Option<ScoreHash>,
+    /// Whether it was told, since that was noted, that a unit of it runs another score.
+    pub drift_told: bool,
 }
 
 impl fmt::Debug for VersionRecord {

@@ -4,6 +4,7 @@ use crate::{
     HostSet,
     ids::FlowId,
     names::HostName,
+    score::ScoreHash,
     service::{Instance, Replaceable, ServiceRecord, UnitReport, Unready, Waiting},
     vitals::UnitUsage,
 };
@@ -13,6 +14,8 @@ use crate::{
 pub struct ServiceStatus {
     /// What is kept of it.
     pub record: ServiceRecord,
+    /// What the score of its version is; `None`: that is not known.
+    pub score_hash: Option<ScoreHash>,
     /// Its instances, in the order of their hosts.
     pub instances: Vec<InstanceStatus>,
     /// Hosts where it is wanted and no instance was placed yet.
@@ -42,6 +45,9 @@ pub struct InstanceStatus {
     pub report: Option<UnitReport>,
     /// Why it counts as down, if it does.
     pub unready: Option<Unready>,
+    /// Whether its present run executes another score than its version's; `None`: it has no run, or one
+    /// of the two is not known.
+    pub drifted: Option<bool>,
     /// What it uses of its host, as far as its player has told.
     pub usage: Option<UnitUsage>,
     /// Whether it may be replaced, while its player is away; `None`: its player is there, or its service
@@ -58,6 +64,12 @@ impl ServiceStatus {
             instance.attached && state == Some(UnitState::Ready)
         };
         self.instances.iter().filter(is_ready).count()
+    }
+
+    /// The hosts where a run executes another score than its version's.
+    pub fn drifted(&self) -> HostSet {
+        let drifted = self.instances.iter().filter(|instance| instance.drifted == Some(true));
+        HostSet::from_names(drifted.map(|instance| instance.host.clone()))
     }
 
     /// The flow that changes it, while that lives.

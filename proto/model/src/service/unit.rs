@@ -7,6 +7,7 @@ use crate::{
     delivery::OrderNumber,
     names::{ScoreName, ServiceName},
     params::Params,
+    score::ScoreHash,
     service::{Ordinal, Placement, RunNumber, ServiceVersion, Upkeep},
     size::ByteSize,
     state::kebab_enum,
@@ -29,6 +30,8 @@ pub struct UnitJob {
     pub healthy_for: Millis,
     /// How long after its acceptance the task is timed out.
     pub deadline: Millis,
+    /// What the version's score is; `None`: that is not known.
+    pub score_hash: Option<ScoreHash>,
     /// The instance on each host of the job, in the order of its host set.
     pub instances: Arc<[Instance]>,
 }
@@ -91,6 +94,8 @@ pub struct UnitOrder {
     pub wanted: Wanted,
     /// What runs: `ORC_SCORE`.
     pub score: ScoreName,
+    /// See [`UnitJob::score_hash`].
+    pub score_hash: Option<ScoreHash>,
     /// Who asked: `ORC_AUDIENCE`.
     pub audience: Asker,
     /// Its parameters: `ORC_<key>`.
@@ -232,6 +237,8 @@ pub struct UnitReport {
     pub since: Timestamp,
     /// Its present run, or its last one.
     pub run: RunNumber,
+    /// What its present run executes; `None`: it has no run, or its player is of an earlier release.
+    pub score_hash: Option<ScoreHash>,
     /// How often it was restarted by its rule since a person asked for something of it.
     pub restarts: u32,
     /// How its last run ended, if one has.

@@ -32,6 +32,8 @@ pub struct Upkeep {
     pub process: ProcessRule,
     /// That no instance is ever alive twice, and how that is seen to; `None`: it may be.
     pub at_most_one: Option<AtMostOne>,
+    /// Whether no run may begin whose score is another than the version's.
+    pub require_same_score: bool,
 }
 
 /// How a run is told of other parameters: they lie in a file for its user (`ORC_PARAMS_FILE`), which is
@@ -173,6 +175,7 @@ impl Upkeep {
             ports,
             process,
             at_most_one,
+            require_same_score: _,
         } = self;
         if restart.window == Millis(0) && restart.attempts.is_some() {
             return wrong("restart.window", "it is 0, so that no number of restarts is too many");

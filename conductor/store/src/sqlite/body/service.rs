@@ -3,6 +3,7 @@
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
     names::LabelValue,
+    score::ScoreHash,
     service::{
         Cause, Change, FileStanding, Forgotten, Goal, Instance, Judged, Layout, LivingChange,
         Ordinal, Placement, PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord,
@@ -379,6 +380,11 @@ pub(in super::super) struct VersionBody {
     at: u64,
     #[prost(bool, tag = "4")]
     reverted: bool,
+    /// 32 bytes; absent where it is not known.
+    #[prost(bytes = "vec", optional, tag = "90")]
+    score_hash: Option<Vec<u8>>,
+    #[prost(bool, tag = "91")]
+    drift_told: bool,
 }
 
 impl From<&VersionRecord> for VersionBody {
@@ -388,8 +394,15 @@ impl From<&VersionRecord> for VersionBody {
             by: record.by.to_string(),
             at: record.at.0,
             reverted: record.reverted,
+            score_hash: record.score_hash.map(|hash| hash.0.to_vec()),
+            drift_told: record.drift_told,
         }
     }
+}
+
+fn hash(bytes: &[u8]) -> Result<ScoreHash, Unreadable> {
+    let bytes = bytes.try_into().map_err(|_| Unreadable::Corrupt("the hash of a score".into()))?;
+    Ok(ScoreHash(bytes))
 }
 
 impl VersionBody {
@@ -405,6 +418,8 @@ impl VersionBody {
             by: Asker::from_word(&self.by)?,
             at: Timestamp(self.at),
             reverted: self.reverted,
+            score_hash: self.score_hash.as_deref().map(hash).transpose()?,
+            drift_told: self.drift_told,
         })
     }
 }

@@ -3,6 +3,7 @@
 use orchestra_model::{
     Asker, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName,
     delivery::{AttemptKey, OrderNumber},
+    score::ScoreHash,
     service::{
         AtMostOne, HealthRule, Instance, MilliCores, Ordinal, Placement, Probe, ReadyRule,
         ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceVersion, StopRule,
@@ -103,6 +104,7 @@ impl World {
             instance: Instance { ordinal: Ordinal(1), placement },
             wanted: dice.one_of(&wanted),
             score: ScoreName::new("run").unwrap(),
+            score_hash: Some(ScoreHash([version as u8; 32])),
             audience: Asker::from_word("alice").unwrap(),
             params: Params::from_pairs([("v", version.to_string())]).unwrap(),
             upkeep,

@@ -100,6 +100,7 @@ impl RefUnit {
                 of: self.order.order.0,
                 beside,
                 up: None,
+                score: None,
                 ready: None,
                 stopping: None,
                 extended: 0,
@@ -171,6 +172,7 @@ impl RefUnit {
             (None, Rest::Waiting { .. }) => UnitState::BackingOff,
         };
         assert_eq!(report.state, state, "{key}: {self:?}");
+        assert_eq!(report.score_hash, self.run.as_ref().and_then(|run| run.score), "{key}");
         assert_eq!(report.order, self.order.order);
         assert_eq!(report.restarts as usize, self.restarts.len(), "{key}");
         assert_eq!(report.flapping, self.is_flapping(at), "{key}: {:?} at {at}", self.turns);

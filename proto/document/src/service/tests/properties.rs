@@ -127,6 +127,7 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
                 at_most_one: (signal % 4 < 2).then(|| AtMostOne {
                     lease: (signal % 4 == 0).then(|| Millis(10_000 + deadline.0)),
                 }),
+                require_same_score: signal % 3 == 0,
             }
         },
     )
