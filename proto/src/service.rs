@@ -1,5 +1,6 @@
 //! Services and their units.
 
+mod absence;
 mod health;
 mod lease;
 mod logs;

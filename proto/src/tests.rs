@@ -19,13 +19,14 @@ use orchestra_model::{
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        AtMostOne, Cause, Change, Exhausted, FileStanding, Goal, HealthRule, HttpPath, Instance,
-        InstanceStatus, Judged, Judgement, Layout, LivingChange, MilliCores, Need, OnUnhealthy,
-        Ordinal, PlaceRule, Placement, PortName, PortRule, Probe, ProcessRule, ReadyRule,
-        ReadySign, ReloadRule, Replaceable, Resources, RestartRule, RestartWhen, Room, RunEnd,
-        RunNumber, ServiceEvent, ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus,
-        ServiceVersion, SocketName, Spread, StopRule, Suspicion, Target, Umask, UnitJob,
-        UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep, Waiting, Wanted,
+        AbsenceRule, AtMostOne, Cause, Change, Exhausted, FileStanding, Goal, HealthRule, HttpPath,
+        Instance, InstanceAbsence, InstanceStatus, Judged, Judgement, Layout, LivingChange,
+        MilliCores, Need, OnUnhealthy, Ordinal, PlaceRule, Placement, PlannedAbsence, PortName,
+        PortRule, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule, Replaceable, Replacing,
+        ReplacingWait, Resources, RestartRule, RestartWhen, Room, RunEnd, RunNumber, ServiceEvent,
+        ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, SocketName, Spread,
+        StopRule, Suspicion, Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit,
+        UpdateRule, Upkeep, Waiting, Wanted,
     },
     size::ByteSize,
     status::{
@@ -380,7 +381,10 @@ fn a_service_is_read_back() {
     let mut placed = ServiceSpec { on: String::new(), ..bare.clone() };
     let require = [(LabelKey::new("disk").unwrap(), LabelValue::new("ssd").unwrap())].into();
     placed.place = Some(PlaceRule { layout: Layout::Count(3), require, spread: Spread::Pack });
-    for spec in [&bare, &whole, &linked, &placed] {
+    let replaced =
+        |replace_after| ServiceSpec { absent: AbsenceRule { replace_after }, ..placed.clone() };
+    let (never, at_once) = (replaced(None), replaced(Some(Millis(0))));
+    for spec in [&bare, &whole, &linked, &placed, &never, &at_once] {
         assert_eq!(&decode_service(&encode_service(spec)).unwrap(), spec);
     }
     let wire = v1::ServiceSpec { on: "x".repeat(limits::HOSTSET_BYTES + 1), ..(&bare).into() };
@@ -388,6 +392,17 @@ fn a_service_is_read_back() {
     assert!(refused.starts_with("ServiceSpec.on"), "{refused}");
     let never = ServiceSpec { budget: Some(Quantity::Count(0)), ..bare };
     assert!(decode_service(&encode_service(&never)).is_err(), "what makes no sense is refused");
+}
+
+#[test]
+fn what_becomes_of_an_absent_instance_is_read_back() {
+    let waits = ReplacingWait::ALL.iter().copied().map(Replacing::Waits);
+    let by = Replacing::By(HostName::new("db2").unwrap());
+    for replacing in [Replacing::At(Timestamp(7)), by, Replacing::Never].into_iter().chain(waits) {
+        assert_eq!(Replacing::try_from(&v1::Replacing::from(&replacing)).unwrap(), replacing);
+        let planned = PlannedAbsence { hosts: hosts("db[1-3]"), replacing };
+        assert_eq!(PlannedAbsence::try_from(&v1::PlannedAbsence::from(&planned)).unwrap(), planned);
+    }
 }
 
 #[test]
@@ -408,6 +423,10 @@ fn what_is_told_of_a_service_is_read_back() {
         unready: report.is_none().then_some(Unready::Untold),
         drifted: report.is_some().then_some(true),
         replaceable: report.is_none().then_some(Replaceable::At(Timestamp(7))),
+        absence: report.is_none().then_some(InstanceAbsence {
+            since: Timestamp(6),
+            replacing: Some(Replacing::By(HostName::new("db2").unwrap())),
+        }),
         usage: report.as_ref().map(|report| UnitUsage {
             service: report.service.clone(),
             ordinal: Ordinal(1),

@@ -1,5 +1,6 @@
 //! Services: their states, instances, versions and events.
 
+mod absence;
 mod answer;
 mod brakes;
 mod diff;

@@ -72,6 +72,7 @@ fn instance(n: u32) -> InstanceStatus {
         drifted: Some(false),
         usage: None,
         replaceable: None,
+        absence: None,
     }
 }
 

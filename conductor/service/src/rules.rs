@@ -1,5 +1,6 @@
 //! What follows from an input.
 
+mod absence;
 pub(crate) mod advance;
 mod asked;
 mod drift;

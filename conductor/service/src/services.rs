@@ -20,7 +20,7 @@ use crate::{
     input::{Input, ReplyId},
     placement::Ground,
     rules::COME_BACK,
-    tables::{KeptVersion, Placed, Presence, Service},
+    tables::{Away, KeptVersion, Placed, Presence, Service},
 };
 
 /// All services, and what is known of their units.
@@ -33,6 +33,8 @@ pub struct Services {
     pub(crate) services: BTreeMap<ServiceName, Service>,
     /// Players that are attached.
     pub(crate) present: BTreeMap<HostName, Presence>,
+    /// Players that are not attached, as far as somebody may miss them.
+    pub(crate) away: BTreeMap<HostName, Away>,
     pub(crate) drained: BTreeSet<HostName>,
     /// The services that have instances on each host.
     pub(crate) by_host: BTreeMap<HostName, BTreeSet<ServiceName>>,
@@ -90,9 +92,10 @@ impl Services {
                 let kept = KeptVersion { record, spec: Arc::new(spec) };
                 service.versions.insert(kept.record.version, kept);
             }
-            for PlacementRecord { host, instance, told, dead, .. } in placements {
+            for PlacementRecord { host, instance, told, dead, absent, .. } in placements {
                 engine.note_host(&host, &service.record.name);
-                let placed = Placed { dead, ..Placed::new(instance, told) };
+                let noted_absence = absent;
+                let placed = Placed { dead, noted_absence, ..Placed::new(instance, told) };
                 service.placements.insert(host, placed);
             }
             engine.services.insert(service.record.name.clone(), service);
@@ -117,12 +120,17 @@ impl Services {
         let placed = self.services.values().filter(is_placed);
         self.short = placed.map(|service| service.record.name.clone()).collect();
         self.suppose_leases();
+        self.suppose_absences();
         self.resume_flows(living);
         let hosts: Vec<HostName> = self.by_host.keys().cloned().collect();
         for host in hosts {
             self.tell_unwell(&host);
         }
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
+            let placed = self.services.get(&name).into_iter().flat_map(|it| it.placements.keys());
+            for host in placed.cloned().collect::<Vec<_>>() {
+                self.recheck_absence(&name, &host);
+            }
             self.set_wake(&name);
         }
         self.effects.push_back(Effect::RecountCells);
@@ -173,6 +181,8 @@ impl Services {
             && at <= self.now
         {
             // What is due is done by this, or waits for something else.
+            self.note_absences(&name);
+            self.replace_overdue(&name);
             self.advance(&name);
         }
     }
@@ -180,7 +190,8 @@ impl Services {
     /// Sets when a service is to be looked at next. What is due already waits for something else.
     pub(crate) fn set_wake(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else { return };
-        let wake = service.next_trial().filter(|at| *at > self.now);
+        let due = service.next_trial().into_iter().chain(service.next_absence(self.now));
+        let wake = due.filter(|at| *at > self.now).min();
         let before = std::mem::replace(&mut service.wake, wake);
         if before == wake {
             return;
@@ -240,6 +251,7 @@ impl Services {
     pub(crate) fn recheck(&mut self, name: &ServiceName, host: &HostName) {
         self.tally(name, host);
         self.recheck_health(name, host);
+        self.recheck_absence(name, host);
         let is_wrong = self.difference(name, host).is_some();
         let Some(service) = self.services.get_mut(name) else { return };
         match is_wrong {
@@ -279,6 +291,9 @@ impl Services {
         for host in hosts {
             self.recheck(name, &host);
             self.tell_unwell(&host);
+        }
+        if !self.overdue(name).is_empty() {
+            self.fill(name);
         }
     }
 

@@ -1,12 +1,14 @@
 //! What is known of one service.
 
+mod absence;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use orchestra_model::{
-    HostName, HostSet, ServiceName, Timestamp,
+    HostName, HostSet, Millis, ServiceName, Timestamp,
     names::LabelValue,
     score::Offers,
     service::{
@@ -15,6 +17,8 @@ use orchestra_model::{
         Wanted,
     },
 };
+
+pub(crate) use absence::{Absences, Away};
 
 /// One service.
 #[derive(Clone, Debug)]
@@ -32,6 +36,10 @@ pub(crate) struct Service {
     /// ready. Their players are attached.
     pub(crate) unhealthy: BTreeMap<HostName, Timestamp>,
     pub(crate) healthy: BTreeSet<HostName>,
+    /// Its hosts whose players are away, if it is placed and is to run.
+    pub(crate) absent: Absences,
+    /// When it is noted on disk for how long they are.
+    pub(crate) next_note: Option<Timestamp>,
     /// When the service is to be looked at although nothing happens.
     pub(crate) wake: Option<Timestamp>,
     /// Hosts that were given up: a flow did not bring them to what is wanted.
@@ -77,6 +85,8 @@ pub(crate) struct Placed {
     pub(crate) leased: Option<Timestamp>,
     /// Whether a person has declared it dead.
     pub(crate) dead: bool,
+    /// For how long its player was absent, as far as that is on disk; 0 if it is back.
+    pub(crate) noted_absence: Millis,
     /// When it turned unhealthy, if that was the last thing that was told of its health.
     pub(crate) unhealthy_since: Option<Timestamp>,
 }
@@ -104,7 +114,15 @@ pub(crate) struct Presence {
 impl Placed {
     /// Returns an instance of which nothing is known yet but whether its player has told it.
     pub(crate) fn new(instance: Instance, told: bool) -> Self {
-        Self { instance, told, report: None, leased: None, dead: false, unhealthy_since: None }
+        Self {
+            instance,
+            told,
+            report: None,
+            leased: None,
+            dead: false,
+            noted_absence: Millis(0),
+            unhealthy_since: None,
+        }
     }
 }
 
@@ -118,6 +136,8 @@ impl Service {
             to_heal: BTreeSet::new(),
             unhealthy: BTreeMap::new(),
             healthy: BTreeSet::new(),
+            absent: Absences::default(),
+            next_note: None,
             wake: None,
             given_up: BTreeSet::new(),
             ordered: BTreeMap::new(),
@@ -260,9 +280,10 @@ impl Service {
 
     /// Returns the record of the instance on a host.
     pub(crate) fn placement_record(&self, host: &HostName) -> Option<PlacementRecord> {
-        let Placed { instance, told, dead, .. } = *self.placements.get(host)?;
+        let Placed { instance, told, dead, noted_absence: absent, .. } =
+            *self.placements.get(host)?;
         let service = self.record.name.clone();
-        Some(PlacementRecord { service, host: host.clone(), instance, told, dead })
+        Some(PlacementRecord { service, host: host.clone(), instance, told, dead, absent })
     }
 
     /// Returns the newest version that was ready everywhere, if it is kept and is not the present

@@ -34,6 +34,7 @@ impl Services {
                 usage: None,
                 replaceable: (!attached && service.at_most_one().is_some())
                     .then(|| self.replaceable(name, host)),
+                absence: self.absence(name, host),
             }
         };
         let is_unplaced = |host: &&HostName| {
@@ -138,6 +139,10 @@ impl Services {
         if service.record.judged.suspicion.is_some() && !(acts && is_to_run) {
             return Err("a suspicion of which nothing follows".to_owned());
         }
+        let next = service.next_absence(self.now).filter(|at| *at > self.now);
+        if next.is_some_and(|next| service.wake.is_none_or(|at| at > next)) {
+            return Err("nobody looks when an instance is to be replaced".to_owned());
+        }
         let is_awaited = |at| self.wakes.contains(&(at, name.clone()));
         match service.wake.is_none_or(is_awaited) {
             true => Ok(()),
@@ -186,6 +191,10 @@ impl Services {
             require(
                 differs == service.wrong.contains(host),
                 "a difference is not known, or is over",
+            )?;
+            require(
+                self.missed(name, host) == service.absent.get(host),
+                "that a player is missed is not known, or is over",
             )?;
             require(
                 self.is_to_heal(name, host) == service.to_heal.contains(host),

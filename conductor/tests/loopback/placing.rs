@@ -2,8 +2,9 @@
 //! themselves.
 
 use orchestra_model::{
-    service::{Labels, Layout, PlaceRule, Resources, ServiceSpec, Spread},
+    service::{AbsenceRule, Labels, Layout, PlaceRule, Resources, ServiceSpec, Spread},
     size::ByteSize,
+    time::Millis,
 };
 use orchestra_proto::v1;
 
@@ -137,4 +138,42 @@ async fn a_drain_moves_an_instance_and_ends_it_once_it_is_ready_elsewhere() {
     })
     .await;
     assert_ne!(moved.hosts, chosen);
+}
+
+#[tokio::test]
+async fn an_instance_is_replaced_while_its_player_is_away_and_ended_when_that_is_back() {
+    let (place, conductor, alice) = start("a[1-2] memory=2GiB\n").await;
+    let first = Keeper::attach(&place, &conductor, "a1").await;
+    let second = Keeper::attach(&place, &conductor, "a2").await;
+    let absent = AbsenceRule { replace_after: Some(Millis(0)) };
+    alice.apply(&ServiceSpec { absent, ..placed(1) }).await.unwrap();
+    let chosen = chosen(&alice).await;
+    let (mut one, mut other) = if chosen == "a1" { (first, second) } else { (second, first) };
+    let order = one.obey("ready").await;
+    let rest = async || {
+        eventually("rest", async || {
+            let service = alice.service().await.unwrap();
+            service.living.is_none().then_some(service)
+        })
+        .await
+    };
+    rest().await;
+    let gone = one.leave(order.number);
+    let order = other.obey("ready").await;
+    assert_eq!((order.ordinal, order.placement), (1, 2), "it keeps its number");
+    let service = rest().await;
+    assert_ne!(service.hosts, chosen);
+    let left = service.instances.iter().find(|instance| instance.host == chosen).unwrap();
+    let replacing = left.absence.as_ref().and_then(|absence| absence.replacing.as_ref()).unwrap();
+    assert_eq!(replacing.what, Some(v1::replacing::What::By(service.hosts.clone())));
+    let mut one = Keeper::come_back(gone).await;
+    one.obey("gone").await;
+    let service = eventually("the end of the first", async || {
+        let service = alice.service().await.unwrap();
+        (service.living.is_none() && service.instances.len() == 1).then_some(service)
+    })
+    .await;
+    let said: Vec<&str> = service.events.iter().map(|event| event.note.as_str()).collect();
+    assert!(said.iter().any(|note| note.contains("absent for 0s: its instance replaced on")));
+    assert!(said.iter().any(|note| note.contains("is back: its instance was replaced on")));
 }

@@ -83,12 +83,29 @@ impl Keeper {
     /// Comes back to another process of the conductor, with its units and what it answered for.
     pub(crate) async fn attach_again(&mut self, place: &Place, conductor: &Conductor, mark: u64) {
         self.player.reconnect(place, &conductor.address).await;
+        self.remember(mark);
+        self.session = self.player.attach().await;
+    }
+
+    /// Writes down its units, and what it answered for.
+    fn remember(&mut self, mark: u64) {
         self.player.mark(&self.session, mark);
         let store_id = self.session.welcome.store_id.clone();
         let units = self.units.values().cloned().collect();
         let stores = vec![v1::StoreUnits { store_id, units }];
         self.player.snapshot.units = Some(v1::Units { stores });
-        self.session = self.player.attach().await;
+    }
+
+    /// Ends its session. Its units live on.
+    pub(crate) fn leave(mut self, mark: u64) -> Player {
+        self.remember(mark);
+        self.player
+    }
+
+    /// Comes back after it left.
+    pub(crate) async fn come_back(player: Player) -> Keeper {
+        let session = player.attach().await;
+        Keeper { player, session, units: BTreeMap::new(), jobs: BTreeMap::new() }
     }
 
     /// Takes the next order for a unit.

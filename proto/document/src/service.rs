@@ -13,6 +13,7 @@
 //!   require: {disk: ssd}         # none: labels of the players file
 //!   per_host: 1                  # nothing else, so it is not written
 //!   spread: zone                 # zone, host or pack
+//! absent: {replace_after: 5m}    # of a service with place; or never
 //! linked_to: db                 # instead of on: where db is, begun after it and ended before it
 //! budget: 1                      # N or N%; what update.parallel is
 //! restart:
@@ -59,6 +60,7 @@ use orchestra_model::{limits, service::ServiceSpec};
 
 use crate::{Format, Node, Problems};
 
+mod absent;
 mod at_most_one;
 mod health;
 mod names;

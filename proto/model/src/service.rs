@@ -12,6 +12,7 @@ use std::fmt;
 
 use crate::names::ServiceName;
 
+mod absence;
 mod at_most_one;
 mod file;
 mod health;
@@ -28,6 +29,7 @@ mod status;
 mod unit;
 mod upkeep;
 
+pub use absence::{AbsenceRule, InstanceAbsence, Replacing, ReplacingWait};
 pub use at_most_one::{AtMostOne, LEAST_LEASE, LONGEST_LEASE, Lease, Leases, Replaceable};
 pub use file::{FileChange, FileOutcome, FileStanding, ServiceFile};
 pub use health::{
@@ -43,7 +45,7 @@ pub use place::{
     INSTANCES, InvalidPlace, Labels, Layout, Need, PlaceRule, PlayerFacts, Room, Spread, Waiting,
     ZONE_LABEL,
 };
-pub use plan::{HostStep, PlannedHosts, ServicePlan};
+pub use plan::{HostStep, PlannedAbsence, PlannedHosts, ServicePlan};
 pub use ports::{InvalidPort, PORT_NAME_BYTES, PORTS, PortName, PortRule, Ports, Unfilled};
 pub use process::{InvalidUmask, ProcessRule, Umask};
 pub use record::{

@@ -48,6 +48,7 @@ impl From<&ServicePlan> for v1::ServicePlan {
             steps: plan.steps.iter().map(Into::into).collect(),
             waiting: plan.waiting.iter().map(Into::into).collect(),
             other_score: plan.other_score.to_string(),
+            absent: plan.absent.iter().map(Into::into).collect(),
         }
     }
 }
@@ -66,6 +67,7 @@ impl TryFrom<v1::ServicePlan> for ServicePlan {
             steps: plan.steps.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             waiting: plan.waiting.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             other_score: super::status::hosts(&plan.other_score, "ServicePlan.other_score")?,
+            absent: plan.absent.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }

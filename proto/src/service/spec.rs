@@ -4,7 +4,7 @@ use orchestra_model::{
     limits,
     names::{ScoreName, ServiceName},
     quantity::Quantity,
-    service::{Judgement, OnUnhealthy, ServiceSpec, UpdateRule},
+    service::{AbsenceRule, Judgement, OnUnhealthy, ServiceSpec, UpdateRule},
 };
 use prost::Message;
 
@@ -41,6 +41,9 @@ impl From<&ServiceSpec> for v1::ServiceSpec {
             params: params_to_wire(&spec.params),
             on: spec.on.clone(),
             place: spec.place.as_ref().map(Into::into),
+            absent: (spec.absent != AbsenceRule::default()).then(|| v1::AbsenceRule {
+                replace_after_ms: spec.absent.replace_after.map(|length| length.0),
+            }),
             budget: spec.budget.map(Into::into),
             update: Some(v1::UpdateRule {
                 parallel: Some(parallel.into()),
@@ -95,6 +98,12 @@ impl TryFrom<&v1::ServiceSpec> for ServiceSpec {
             params: params_from_wire(spec.params.clone())?,
             on: spec.on.clone(),
             place: spec.place.as_ref().map(TryInto::try_into).transpose()?,
+            absent: match &spec.absent {
+                Some(rule) => AbsenceRule {
+                    replace_after: length(rule.replace_after_ms, "AbsenceRule.replace_after_ms")?,
+                },
+                None => AbsenceRule::default(),
+            },
             budget: quantity(&spec.budget)?,
             update: UpdateRule {
                 parallel: quantity(&update.parallel)?.in_field("UpdateRule.parallel")?,

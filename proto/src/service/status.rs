@@ -190,6 +190,7 @@ impl From<&InstanceStatus> for v1::InstanceStatus {
             usage: status.usage.as_ref().map(Into::into),
             replaceable: status.replaceable.map(Into::into),
             drifted: status.drifted,
+            absence: status.absence.as_ref().map(Into::into),
         }
     }
 }
@@ -294,6 +295,7 @@ impl TryFrom<&v1::InstanceStatus> for InstanceStatus {
             usage: status.usage.as_ref().map(TryInto::try_into).transpose()?,
             replaceable: status.replaceable.as_ref().map(TryInto::try_into).transpose()?,
             drifted: status.drifted,
+            absence: status.absence.as_ref().map(TryInto::try_into).transpose()?,
         })
     }
 }

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, io};
 
 use orchestra_model::{
-    HostSet,
+    HostSet, Timestamp,
     service::{
-        Exhausted, InstanceId, InstanceStatus, Replaceable, RunEnd, ServiceStatus, UnitReport,
-        Unready,
+        Exhausted, InstanceId, InstanceStatus, Replaceable, Replacing, RunEnd, ServiceStatus,
+        UnitReport, Unready,
     },
 };
 
+use super::absence;
 use crate::view::{Page, Style, one_line, vitals, when_about};
 
 /// Most lines; beyond them instances are counted.
@@ -30,8 +31,10 @@ struct Kind {
     trouble: String,
     flapping: bool,
     drifted: bool,
-    /// What has to happen before it is replaced.
+    /// What has to happen before it may be replaced.
     waits: String,
+    /// Since when its player is away, in seconds, and what becomes of it.
+    absence: Option<(u64, Option<Replacing>)>,
 }
 
 impl Kind {
@@ -50,6 +53,9 @@ impl Kind {
             flapping: report.is_some_and(|report| report.flapping),
             drifted: instance.drifted == Some(true),
             waits: instance.replaceable.map(waits).unwrap_or_default(),
+            absence: instance.absence.as_ref().map(|absence| {
+                (absence.since.0 / 1_000, absence.replacing.clone().map(to_the_second))
+            }),
         }
     }
 }
@@ -99,7 +105,12 @@ fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: S
         text += &style.warning(", drifted").to_string();
     }
     if !kind.attached {
-        text += &style.warning(", not attached").to_string();
+        let since = kind.absence.as_ref().map(|(since, _)| Timestamp(since * 1_000));
+        let since = since.map_or_else(String::new, |at| format!(" since {}", when_about(at)));
+        text += &style.warning(&format!(", not attached{since}")).to_string();
+    }
+    if let Some((_, Some(replacing))) = &kind.absence {
+        text += &format!(", {}", absence::told(replacing));
     }
     let reports: Vec<&UnitReport> =
         alike.iter().filter_map(|instance| instance.report.as_ref()).collect();
@@ -119,6 +130,14 @@ fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: S
         text += &format!(", {}", style.warning(&held_back));
     }
     text
+}
+
+/// Makes instances alike that are replaced within the same second.
+fn to_the_second(replacing: Replacing) -> Replacing {
+    match replacing {
+        Replacing::At(at) => Replacing::At(Timestamp(at.0 / 1_000 * 1_000)),
+        other => other,
+    }
 }
 
 /// Says what has to happen before an instance is replaced whose player is away.

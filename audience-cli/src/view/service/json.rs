@@ -12,7 +12,7 @@ use orchestra_model::{
 };
 use serde::Serialize;
 
-use super::brakes::OfSuspicion;
+use super::{absence::OfAbsence, brakes::OfSuspicion};
 use crate::view::{vitals::OfUsage, when};
 
 /// A service without its instances.
@@ -225,6 +225,8 @@ struct OfInstance<'a> {
     usage: Option<OfUsage>,
     /// `now`, a moment, or `on-proof`; `null`: its player is there, or the service may be alive twice.
     replaceable: Option<String>,
+    /// `null`: its player is there.
+    absence: Option<OfAbsence<'a>>,
 }
 
 impl<'a> OfInstance<'a> {
@@ -255,6 +257,7 @@ impl<'a> OfInstance<'a> {
                 Replaceable::At(at) => when(at),
                 Replaceable::OnProof => "on-proof".to_owned(),
             }),
+            absence: status.absence.as_ref().map(OfAbsence::from),
         }
     }
 }

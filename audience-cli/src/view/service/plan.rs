@@ -6,11 +6,16 @@ use orchestra_client::AppliedVersion;
 use orchestra_model::{
     Asker,
     names::ServiceName,
-    service::{HostStep, PlannedHosts, ServicePlan},
+    service::{HostStep, PlannedAbsence, PlannedHosts, ServicePlan},
 };
 use serde::Serialize;
 
-use super::{Differences, json::OfWaiting, waves::Wave};
+use super::{
+    Differences,
+    absence::{self, OfPlannedAbsence},
+    json::OfWaiting,
+    waves::Wave,
+};
 use crate::view::{Output, Page, Style, one_line};
 
 /// What an apply would do.
@@ -61,6 +66,7 @@ impl Output for Planned<'_> {
             changed: differences.map(|it| it.names()).unwrap_or_default(),
             steps: self.plan.steps.iter().map(OfStep::from).collect(),
             waiting: self.plan.waiting.iter().map(OfWaiting::from).collect(),
+            away: self.plan.absent.iter().map(OfPlannedAbsence::from).collect(),
             in_waves: self.waves(),
             other_score: self.plan.other_score.to_string(),
         }
@@ -85,6 +91,9 @@ impl Output for Planned<'_> {
         obstacles(out, name, self.plan, style)?;
         let widest = self.plan.steps.iter().map(|it| it.step.as_str().len()).max().unwrap_or(0);
         self.plan.steps.iter().try_for_each(|it| writeln!(out, "{}", line(it, widest)))?;
+        for PlannedAbsence { hosts, replacing } in &self.plan.absent {
+            writeln!(out, "away: {}, {}", hosts.counted(), absence::told(replacing))?;
+        }
         let mut waiting = self.plan.waiting.iter();
         waiting.try_for_each(|it| writeln!(out, "{}", style.warning(&it.to_string())))?;
         if !self.plan.other_score.is_empty() {
@@ -166,6 +175,8 @@ struct OfPlan<'a> {
     steps: Vec<OfStep>,
     /// Instances for which no player would have room.
     waiting: Vec<OfWaiting<'a>>,
+    /// Instances whose players are away.
+    away: Vec<OfPlannedAbsence<'a>>,
     in_waves: Vec<Wave>,
     /// Those of its hosts that hold another score than the version's.
     other_score: String,

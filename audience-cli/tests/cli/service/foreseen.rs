@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use orchestra_model::{quantity::Quantity, service::Stranger};
+use orchestra_model::{
+    quantity::Quantity,
+    service::{Replacing, Stranger},
+};
 use orchestra_proto::v1;
 use serde_json::json;
 
@@ -51,6 +54,10 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
         ],
         waiting: vec![waiting()],
         other_score: "db[1,9]".to_owned(),
+        absent: vec![v1::PlannedAbsence {
+            hosts: "db5".to_owned(),
+            replacing: Some((&Replacing::Never).into()),
+        }],
     };
     plan(&fake, " --take-over").is(
         0,
@@ -65,6 +72,7 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
          leave     db10 (1), no longer wanted there\n\
          absent    db5 (1), when its player is back\n\
          stranger  db6 (1), left alone: orc service list --strangers\n\
+         away: db5 (1), never replaced\n\
          2 of zone east wait for room: of 10 players 4 are of another zone or lack a label, 6 have \
          not 1GiB left\n\
          another score: db[1,9] (2): what is installed there is not what most of its hosts hold\n\
@@ -87,6 +95,8 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
                 "drained": 0, "too_old": 0, "without_score": 0, "full": 6,
                 "memory_bytes": 1 << 30, "cpu_millicores": 0}])
     );
+    let never = json!({"state": "never", "at": null, "waits": null, "by": null});
+    assert_eq!(told["away"], json!([{"hosts": "db5", "count": 1, "replacing": never}]));
     assert_eq!(
         told["in_waves"],
         json!([

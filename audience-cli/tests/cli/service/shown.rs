@@ -5,14 +5,14 @@ use orchestra_model::{
     names::ServiceName,
     score::ScoreHash,
     service::{
-        Cause, Change, Exhausted, FileStanding, Goal, InstanceStatus, Replaceable, RunEnd,
-        ServiceFile, UnitState, Unready,
+        Cause, Change, Exhausted, FileStanding, Goal, InstanceAbsence, InstanceStatus, Replaceable,
+        Replacing, ReplacingWait, RunEnd, ServiceFile, UnitState, Unready,
     },
     time::Timestamp,
 };
 use serde_json::json;
 
-use super::{AT, absent, alice, changing, hosts, instance, ready, unwell, usage, with};
+use super::{AT, absent, alice, changing, host, hosts, instance, ready, unwell, usage, with};
 use crate::fake::Fake;
 
 #[test]
@@ -228,7 +228,7 @@ fn programs_are_told_all_of_it() {
                "detail": null, "memory_limit_bytes": null, "memory_peak_bytes": null},
                "trouble": null, "turns": 0, "flapping": false,
                "score_hash": "ab".repeat(32), "drifted": false,
-               "unready": "gave-up", "usage": null, "replaceable": null})
+               "unready": "gave-up", "usage": null, "replaceable": null, "absence": null})
     );
     assert_eq!(
         service["events"][1],
@@ -306,4 +306,50 @@ fn when_an_instance_may_be_replaced_is_told_where_its_player_is_away() {
     assert_eq!((told(1), told(2)), ("on-proof".into(), "now".into()));
     assert!(told(0).as_str().unwrap().starts_with("2025-11-21T08:00:12"), "{}", told(0));
     assert!(told(3).is_null());
+}
+
+#[test]
+fn what_becomes_of_an_instance_is_told_where_its_player_is_away() {
+    let fake = Fake::start();
+    let away = |n, replacing| InstanceStatus {
+        absence: Some(InstanceAbsence { since: AT, replacing }),
+        ..absent(n)
+    };
+    let at = |ms| Some(Replacing::At(Timestamp(AT.0 + ms)));
+    let status = with(
+        8,
+        vec![
+            away(1, at(300_100)),
+            away(2, at(300_900)),
+            away(3, Some(Replacing::Waits(ReplacingWait::Room))),
+            away(4, Some(Replacing::By(host(9)))),
+            away(5, Some(Replacing::Never)),
+            away(6, None),
+            away(7, Some(Replacing::Waits(ReplacingWait::Paused))),
+        ],
+    );
+    fake.tables().services = vec![status];
+    let shown = fake.run("orc service show web").stdout;
+    let away = "untold, not attached since 2025-11-21T08:00:00Z";
+    for line in [
+        format!("db[1-2] (2) {away}, replaced at 2025-11-21T08:05:00Z unless it is back\n"),
+        format!("db3 web/3 {away}, to be replaced, once another player has room\n"),
+        format!("db4 web/4 {away}, replaced on db9, ended here when it is back\n"),
+        format!("db5 web/5 {away}, never replaced\n"),
+        format!("db6 web/6 {away}\n"),
+        format!("db7 web/7 {away}, to be replaced, once the service is resumed\n"),
+    ] {
+        assert!(shown.contains(&line), "{line}{shown}");
+    }
+    let service = fake.run("orc service show web --json").json()["service"].take();
+    let told = |n: usize| service["instances"][n]["absence"].clone();
+    let since = "2025-11-21T08:00:00Z";
+    let replacing = json!({"state": "waits", "at": null, "waits": "room", "by": null});
+    assert_eq!(told(2), json!({"since": since, "replacing": replacing}));
+    assert_eq!(told(3)["replacing"]["by"], "db9");
+    assert_eq!(
+        (&told(4)["replacing"]["state"], &told(5)["replacing"]),
+        (&json!("never"), &json!(null))
+    );
+    assert!(told(7).is_null());
 }

@@ -12,7 +12,7 @@ use orchestra_model::{
 use crate::{
     effect::Released,
     services::Services,
-    tables::{Failures, Service},
+    tables::{Failures, Placed, Service},
 };
 
 impl Services {
@@ -139,8 +139,27 @@ impl Services {
             self.revert_by_itself(&name, living.version);
         }
         self.put_service(&name);
+        // Where the flow did not come to a host that is not wanted any more, nothing is there.
+        for host in self.left_behind(&name) {
+            self.displace_if_gone(&name, &host);
+        }
         self.advance(&name);
         self.follow_links(&name);
+    }
+
+    /// Returns the hosts where a service is not wanted any more and whose players, which are attached,
+    /// tell no unit of it.
+    fn left_behind(&self, name: &ServiceName) -> Vec<HostName> {
+        let Some(service) = self.services.get(name) else { return Vec::new() };
+        if service.placements.len() <= service.record.hosts.len() {
+            return Vec::new();
+        }
+        let is_left = |(host, placed): &(&HostName, &Placed)| {
+            !service.is_wanted_on(host)
+                && placed.report.is_none()
+                && self.present.contains_key(*host)
+        };
+        service.placements.iter().filter(is_left).map(|(host, _)| host.clone()).collect()
     }
 
     /// Goes back to the last version that was ready everywhere, once, if the newer version itself

@@ -1,9 +1,10 @@
 //! Instances of placed services that move from one player to another.
 //!
-//! An instance of a drained player gets another player, with its number and a new placement. Both
-//! run until the new one is ready; then the old one is ended. So a move takes nothing away, and
-//! where it cannot be made ready, nothing changes. That is no state of its own: an instance that is
-//! not wanted where it is stays there while another player is wanted for its number and is not ready.
+//! An instance of a player that is drained, or was away for too long ([`super::absence`]), gets
+//! another player, with its number and a new placement. Both run until the new one is ready; then the
+//! old one is ended. So a move takes nothing away, and where it cannot be made ready, nothing changes.
+//! That is no state of its own: an instance that is not wanted where it is stays there while another
+//! player is wanted for its number and is not ready.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +16,16 @@ use orchestra_model::{
 use crate::{placement::choose_another, services::Services, tables::Service};
 
 impl Services {
-    /// Moves the instances of a placed service away from drained players, as far as there is room.
-    /// Returns the hosts that it is wanted on from now on, or no more.
-    pub(super) fn move_drained(&mut self, name: &ServiceName) -> HostSet {
+    /// Moves the instances of a placed service away from players that are drained, or were away for
+    /// too long, as far as there is room. Returns the hosts that it is wanted on from now on, or no
+    /// more.
+    pub(super) fn move_away(&mut self, name: &ServiceName) -> HostSet {
         let mut changed = HostSet::default();
-        for host in self.to_move(name) {
+        let mut replaced = Vec::new();
+        let overdue = self.overdue(name);
+        let drained = self.drained_hosts(name).into_iter().filter(|host| !overdue.contains(host));
+        let leaving = drained.map(|host| (host, false)).collect::<Vec<_>>();
+        for (host, is_overdue) in overdue.into_iter().map(|host| (host, true)).chain(leaving) {
             let Some(to) = self.next_player(name, &host) else {
                 // It is looked at again when some player has more room.
                 self.short.insert(name.clone());
@@ -28,11 +34,16 @@ impl Services {
             let Some(service) = self.services.get_mut(name) else { break };
             let Some(placed) = service.placements.get(&host) else { continue };
             let ordinal = placed.instance.ordinal;
-            let (old, new) = (HostSet::from_names([host]), HostSet::from_names([to.clone()]));
+            let (old, new) =
+                (HostSet::from_names([host.clone()]), HostSet::from_names([to.clone()]));
             service.record.hosts = service.record.hosts.minus(&old).union(&new);
             changed = changed.union(&old).union(&new);
             self.settle_on(name, &to, ordinal);
+            if is_overdue {
+                replaced.push((host, to));
+            }
         }
+        self.note_replaced(name, &replaced);
         changed
     }
 
@@ -56,8 +67,8 @@ impl Services {
         }
     }
 
-    /// Returns the hosts of a placed service that its instances are to leave.
-    fn to_move(&self, name: &ServiceName) -> Vec<HostName> {
+    /// Returns the hosts of a placed service that are drained.
+    fn drained_hosts(&self, name: &ServiceName) -> Vec<HostName> {
         let Some(service) = self.services.get(name) else { return Vec::new() };
         let hosts = service.record.hosts.iter();
         hosts.filter(|host| self.drained.contains(*host)).cloned().collect()
@@ -110,7 +121,7 @@ impl Services {
 
 impl Service {
     /// Returns the host where the instance is wanted that is on a host where it is not wanted.
-    fn next_host_of(&self, host: &HostName) -> Option<&HostName> {
+    pub(super) fn next_host_of(&self, host: &HostName) -> Option<&HostName> {
         if self.record.layout.is_none() || self.goal() != Goal::Running || self.is_wanted_on(host) {
             return None;
         }

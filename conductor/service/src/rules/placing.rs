@@ -79,7 +79,7 @@ impl Services {
         }
     }
 
-    fn fill_and_follow(&mut self, name: &ServiceName) {
+    pub(super) fn fill_and_follow(&mut self, name: &ServiceName) {
         if self.fill(name) {
             self.advance(name);
             self.follow_links(name);
@@ -200,9 +200,10 @@ impl Services {
             self.settle_on(name, &host, ordinal);
         }
         if runs && self.is_settled() {
-            changed = changed.union(&self.move_drained(name));
+            changed = changed.union(&self.move_away(name));
         } else if runs {
-            // What is on drained players is looked at when players had their time to come back.
+            // What is on players that are drained or away is looked at when players had their time
+            // to come back.
             self.short.insert(name.clone());
         }
         if changed.is_empty() {

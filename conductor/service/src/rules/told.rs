@@ -40,6 +40,7 @@ impl Services {
             self.take_in(host, report, at);
         }
         let wanted: Vec<ServiceName> = self.names_on(host);
+        self.away.remove(host);
         for name in &wanted {
             if let Some(service) = self.services.get_mut(name) {
                 service.given_up.remove(host);
@@ -53,6 +54,7 @@ impl Services {
         }
         for name in &wanted {
             self.tell_drift(name, host);
+            self.end_absence(name, host);
             self.recheck(name, host);
             self.recheck_leaving(name, host);
         }
@@ -76,11 +78,17 @@ impl Services {
             return;
         }
         self.ground.detached(host);
-        for name in self.names_on(host) {
-            self.recheck(&name, host);
-            self.recheck_leaving(&name, host);
+        self.begin_absence(host);
+        let names = self.names_on(host);
+        for name in &names {
+            self.recheck(name, host);
+            self.recheck_leaving(name, host);
         }
         self.tell_unwell(host);
+        for name in &names {
+            self.replace_overdue(name);
+            self.set_wake(name);
+        }
     }
 
     pub(crate) fn unit_told(&mut self, host: &HostName, report: UnitReport) {
@@ -92,6 +100,7 @@ impl Services {
         self.displace_if_gone(&name, host);
         self.place_anew_if_gone(&name, host);
         self.tell_drift(&name, host);
+        self.stay_if_ready(&name, host);
         self.recheck(&name, host);
         self.recheck_leaving(&name, host);
         self.tell_unwell(host);
@@ -185,7 +194,7 @@ impl Services {
     }
 
     /// Forgets the instance of a host where none is wanted and none exists.
-    fn displace_if_gone(&mut self, name: &ServiceName, host: &HostName) {
+    pub(super) fn displace_if_gone(&mut self, name: &ServiceName, host: &HostName) {
         let Some(service) = self.services.get_mut(name) else { return };
         let Some(placed) = service.placements.get_mut(host) else { return };
         placed.report.take_if(|report| report.state == UnitState::Gone);

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use orchestra_model::{
     Asker, HostName, HostSet, ServiceName,
     service::{
-        HostStep, PlannedHosts, ServiceFile, ServicePlan, ServiceVersion, VersionRecord, Wanted,
+        HostStep, PlannedAbsence, PlannedHosts, Replacing, ServiceFile, ServicePlan,
+        ServiceVersion, VersionRecord, Wanted,
     },
 };
 
@@ -56,6 +57,7 @@ impl Services {
             steps: trial.steps(&name, service),
             waiting: trial.waiting(&name),
             other_score: trial.other_score(service),
+            absent: trial.planned_absences(&name, service),
         };
         let after = after.filter(|_| !unchanged);
         Ok((before.into_iter().chain(after).collect(), plan))
@@ -78,6 +80,7 @@ impl Services {
             now: self.now,
             services: service.map(|(name, it)| (name.clone(), it.clone())).collect(),
             present: self.present.clone(),
+            away: self.away.clone(),
             drained: self.drained.clone(),
             strangers: self.strangers.clone(),
             skipped: self.skipped,
@@ -109,6 +112,19 @@ impl Services {
             hosts: HostSet::from_names(hosts),
         };
         steps.into_iter().map(planned).collect()
+    }
+
+    /// Returns what becomes of instances whose players are away, each host once.
+    fn planned_absences(&self, name: &ServiceName, service: &Service) -> Vec<PlannedAbsence> {
+        let mut absences: BTreeMap<Replacing, Vec<HostName>> = BTreeMap::new();
+        for host in service.placements.keys().filter(|host| self.away.contains_key(*host)) {
+            if let Some(replacing) = self.replacing(name, host) {
+                absences.entry(replacing).or_default().push(host.clone());
+            }
+        }
+        let planned =
+            |(replacing, hosts)| PlannedAbsence { hosts: HostSet::from_names(hosts), replacing };
+        absences.into_iter().map(planned).collect()
     }
 
     fn step(

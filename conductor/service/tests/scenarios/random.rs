@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    HostName, HostSet, Millis, ServiceName,
+    HostName, HostSet, ServiceName,
     score::ScoreHash,
     service::{Cause, Goal, HostStep, Placement, RunEnd, ServiceVersion, UnitState, Wanted},
 };
 use orchestra_service::{Ask, Input, UnitFlow};
 
-use self::papers::Papers;
+use self::{absences::Absences, papers::Papers};
 use crate::world::{
     World, alice, apply, exporter, filed, filed_linked, h, linked, placed, spec, web,
 };
 
+mod absences;
 mod papers;
 
 /// Chance from a seed (SplitMix64).
@@ -52,6 +53,7 @@ struct Seen {
     /// What each version's score was, once it was known.
     scores: BTreeMap<ServiceVersion, ScoreHash>,
     papers: Papers,
+    absences: Absences,
 }
 
 impl Seen {
@@ -61,6 +63,7 @@ impl Seen {
         let Some(status) = world.engine.status(&web()) else { return };
         assert!(status.record.last_version >= self.versions, "versions run back");
         self.versions = status.record.last_version;
+        self.absences.look(world, &status);
         for instance in status.instances {
             let owner = self.placements.entry(instance.instance.placement);
             let owner = owner.or_insert_with(|| instance.host.clone());
@@ -255,9 +258,10 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
 
 /// What has to do with placement: some instances, or other players.
 fn place(world: &mut World, papers: &mut Papers, chance: &mut Chance, version: &mut u32) {
-    match chance.below(5) {
+    match chance.below(6) {
         0 => load_players(world, chance),
-        1 => world.wait(Millis::seconds(45)),
+        1 => world.pass(45_000),
+        5 => world.pass(1_000 * (1 + chance.below(400))),
         2 => {
             let count = u32::try_from(chance.below(7)).unwrap();
             let take_over = chance.below(3) == 0;
@@ -467,6 +471,7 @@ fn heal(world: &mut World) {
     look_at_placed(world);
     let written = world.writes;
     world.attach("db[1-5]");
+    world.pass(1_000_000);
     assert_eq!((world.writes, world.flows.len()), (written, 0), "it comes to rest");
 }
 

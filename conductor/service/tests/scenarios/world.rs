@@ -14,9 +14,9 @@ use orchestra_model::{
     record::{Op, Record},
     score::{Offers, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        AtMostOne, Cause, FileOutcome, HealthRule, Instance, InstanceStatus, Labels, Layout,
-        OnUnhealthy, Ordinal, PlaceRule, Placement, PlacementRecord, PlayerFacts, Probe, Room,
-        RunEnd, RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Spread,
+        AbsenceRule, AtMostOne, Cause, FileOutcome, HealthRule, Instance, InstanceStatus, Labels,
+        Layout, OnUnhealthy, Ordinal, PlaceRule, Placement, PlacementRecord, PlayerFacts, Probe,
+        Room, RunEnd, RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Spread,
         Stranger, Suspicion, Target, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord,
         Wanted,
     },
@@ -49,7 +49,11 @@ pub(crate) struct World {
     pub(crate) installed: BTreeMap<HostName, u8>,
     /// Hosts where no run stays healthy.
     pub(crate) hanging: BTreeSet<HostName>,
-    drained: BTreeSet<HostName>,
+    pub(crate) drained: BTreeSet<HostName>,
+    /// The players of the file that was read last, and those that offered the score when they
+    /// attached last.
+    pub(crate) players: BTreeSet<HostName>,
+    pub(crate) offering: BTreeSet<HostName>,
     /// Hosts that refuse every order to run something.
     pub(crate) refusing: BTreeSet<HostName>,
     /// Why flows are refused, while they are.
@@ -116,6 +120,8 @@ impl World {
             installed: BTreeMap::new(),
             hanging: BTreeSet::new(),
             drained: BTreeSet::new(),
+            players: BTreeSet::new(),
+            offering: BTreeSet::new(),
             refusing: BTreeSet::new(),
             refuses: None,
             signalled: Vec::new(),
@@ -185,6 +191,11 @@ impl World {
         self.perform();
     }
 
+    /// Time passes while there is no conductor.
+    pub(crate) fn down(&mut self, ms: u64) {
+        self.now += ms;
+    }
+
     /// So many of those that were ready have turned within half a minute.
     fn check_suspicion(&mut self, name: &ServiceName, suspicion: &Suspicion) {
         self.suspected += 1;
@@ -252,6 +263,17 @@ impl World {
         let last = suspicion.at.0.max(self.tried_at);
         assert!(self.now >= last + 300_000, "{last} and {}", self.now);
         self.tried_at = self.now;
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// After which absence an instance is replaced, by the version that is wanted.
+    pub(crate) fn replaces_after(&self) -> Option<Millis> {
+        let record = &self.disk.services[&web()];
+        let spec = decode(&self.disk.versions[&(web(), record.version)]);
+        spec.place.and(spec.absent.replace_after)
     }
 
     /// The services that are on disk.
@@ -326,6 +348,10 @@ impl World {
             let units = self.units.entry(host.clone()).or_default();
             let units = Some(units.values().cloned().collect());
             let offers = self.offers(host);
+            match self.refusing.contains(host) {
+                true => self.offering.remove(host),
+                false => self.offering.insert(host.clone()),
+            };
             let room = Room::default();
             self.handle(Input::PlayerAttached { host: host.clone(), units, offers, room });
         }
@@ -384,6 +410,7 @@ impl World {
             let hosts = HostSet::parse_plain(hosts).unwrap();
             players.extend(hosts.iter().map(|host| (host.clone(), facts.clone())));
         }
+        self.players = players.keys().cloned().collect();
         self.handle(Input::PlayersLoaded { players });
     }
 
@@ -711,11 +738,22 @@ pub(crate) fn spec(on: &str, n: u32) -> ServiceSpec {
     spec
 }
 
+/// After how long an instance is replaced in what [`placed`] makes.
+pub(crate) fn replace_after(n: u32) -> Option<Millis> {
+    match n % 4 {
+        0 => Some(Millis(0)),
+        1 => AbsenceRule::default().replace_after,
+        2 => None,
+        _ => Some(Millis::seconds(30)),
+    }
+}
+
 /// A service `web` of so many instances; `n` makes one differ from another.
 pub(crate) fn placed(count: u32, n: u32) -> ServiceSpec {
     let rule =
         PlaceRule { layout: Layout::Count(count), require: Labels::new(), spread: Spread::Zone };
-    ServiceSpec { place: Some(rule), ..spec("", n) }
+    let absent = AbsenceRule { replace_after: replace_after(n) };
+    ServiceSpec { place: Some(rule), absent, ..spec("", n) }
 }
 
 pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {

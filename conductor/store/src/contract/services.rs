@@ -1,7 +1,7 @@
 //! What holds for services, their versions and placements.
 
 use orchestra_model::{
-    Asker, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
+    Asker, FlowId, FlowState, HostName, HostSet, Millis, ScoreName, ServiceName, Timestamp,
     names::LabelValue,
     record::{Op, Record},
     score::ScoreHash,
@@ -103,6 +103,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         instance: Instance { ordinal: Ordinal(n), placement: Placement(u64::from(n) + 10) },
         told,
         dead: !told,
+        absent: Millis(if told { 0 } else { 75_000 }),
     };
     put(
         &mut *store,

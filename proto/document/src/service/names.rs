@@ -27,7 +27,6 @@ pub(super) const SERVICE: &[Foreign] = &[
     Later("dns"),
     Later("prepare"),
     Later("cleanup"),
-    Later("absent"),
     Later("max_age"),
     Later("keep_secrets"),
     Instead("services", SEVERAL),
@@ -155,7 +154,23 @@ pub(super) const SERVICE: &[Foreign] = &[
     Renamed("lease", "at_most_one.lease"),
     Renamed("stop_on_client_after", "at_most_one: {lease: 2m}"),
     Renamed("stop_after_client_disconnect", "at_most_one: {lease: 2m}"),
-    Instead("disconnect", AT_MOST_ONE),
+    Renamed("disconnect", "absent: {replace_after: 5m}"),
+    Renamed("replace_after", "absent.replace_after"),
+    Renamed("max_client_disconnect", "absent.replace_after"),
+    Renamed("lost_after", "absent.replace_after"),
+    Renamed("tolerations", "absent.replace_after"),
+];
+
+/// Beside the fields of `absent`.
+pub(super) const ABSENT: &[Foreign] = &[
+    Renamed("lost_after", "replace_after"),
+    Renamed("max_client_disconnect", "replace_after"),
+    Renamed("tolerationSeconds", "replace_after"),
+    Renamed("timeout", "replace_after"),
+    Renamed("after", "replace_after"),
+    Instead("replace", "replace_after: never keeps an instance where it is"),
+    Instead("reconcile", "who comes back is ended once the other one is ready"),
+    Instead("stop_on_client_after", AT_MOST_ONE),
 ];
 
 /// Beside the fields of `at_most_one`.
@@ -167,7 +182,7 @@ pub(super) const AT_MOST_ONE_FIELDS: &[Foreign] = &[
     Renamed("stop_after_client_disconnect", "lease"),
     Instead("renew", "a lease is renewed each quarter of it"),
     Instead("grace", "how long a run has when its lease ran out is stop.grace"),
-    Instead("lost_after", "how long an absent instance is waited for is not said here"),
+    Renamed("lost_after", "absent.replace_after, beside at_most_one"),
 ];
 
 /// Beside the fields of `place`.

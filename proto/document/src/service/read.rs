@@ -12,6 +12,7 @@ use orchestra_model::{
 };
 
 use super::{
+    absent::absent,
     at_most_one::at_most_one,
     health::{health, judgement, ready},
     names,
@@ -38,6 +39,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         true => Some(String::new()),
         false => fields.host_set("on", problems),
     };
+    let absent = fields.get("absent", problems).map(|node| absent(node, problems));
     let budget = fields.parsed("budget", problems);
     let update = fields.get("update", problems).map(|node| update(node, problems));
     let restart = fields.get("restart", problems).map(|node| restart(node, problems));
@@ -80,6 +82,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let spec = ServiceSpec {
         params: params?,
         place,
+        absent: absent.unwrap_or_default(),
         budget,
         update: update.unwrap_or_default(),
         upkeep,

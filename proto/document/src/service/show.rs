@@ -6,9 +6,9 @@ use orchestra_model::{
     Quantity,
     names::{LabelValue, ParamKey},
     service::{
-        AtMostOne, HealthRule, Labels, Layout, MilliCores, PlaceRule, PortRule, Probe, ProcessRule,
-        ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, Spread,
-        StopRule, UpdateRule,
+        AbsenceRule, AtMostOne, HealthRule, Labels, Layout, MilliCores, PlaceRule, PortRule, Probe,
+        ProcessRule, ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen,
+        ServiceSpec, Spread, StopRule, UpdateRule,
     },
     size::ByteSize,
     time::Millis,
@@ -56,6 +56,7 @@ impl Serialize for Canonical<'_> {
             params,
             on,
             place,
+            absent,
             budget,
             update,
             upkeep,
@@ -73,7 +74,10 @@ impl Serialize for Canonical<'_> {
         }
         match (&upkeep.linked_to, place) {
             (Some(other), _) => map.serialize_entry("linked_to", other)?,
-            (None, Some(rule)) => map.serialize_entry("place", &placed(rule))?,
+            (None, Some(rule)) => {
+                map.serialize_entry("place", &placed(rule))?;
+                map.serialize_entry("absent", &Absent { replace_after: after(*absent) })?;
+            }
             (None, None) => map.serialize_entry("on", on)?,
         }
         if let Some(budget) = budget {
@@ -136,6 +140,23 @@ fn placed(rule: &PlaceRule) -> Place<'_> {
         Layout::Zones(zones) => (None, Some(zones)),
     };
     Place { count, zones, require, spread: *spread }
+}
+
+#[derive(Serialize)]
+struct Absent {
+    replace_after: After,
+}
+
+/// After how long, if ever.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum After {
+    Length(Millis),
+    Never(&'static str),
+}
+
+fn after(rule: AbsenceRule) -> After {
+    rule.replace_after.map_or(After::Never("never"), After::Length)
 }
 
 /// What processes are like, as far as it is said.

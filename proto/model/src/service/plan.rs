@@ -6,7 +6,7 @@ use crate::{
     HostSet,
     audit::Asker,
     ids::FlowId,
-    service::{ServiceVersion, Waiting},
+    service::{Replacing, ServiceVersion, Waiting},
     state::kebab_enum,
 };
 
@@ -55,6 +55,15 @@ pub struct PlannedHosts {
     pub hosts: HostSet,
 }
 
+/// Hosts whose players are away, and whose instances would have the same fate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedAbsence {
+    /// Which.
+    pub hosts: HostSet,
+    /// What would become of their instances.
+    pub replacing: Replacing,
+}
+
 /// What an apply would come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePlan {
@@ -72,4 +81,6 @@ pub struct ServicePlan {
     pub waiting: Vec<Waiting>,
     /// Those of its hosts that hold another score than the version's.
     pub other_score: HostSet,
+    /// Instances whose players are away.
+    pub absent: Vec<PlannedAbsence>,
 }

@@ -10,7 +10,7 @@ use crate::{
     score::ScoreHash,
     service::{Instance, Judged, Layout, Placement, ServiceFile, ServiceVersion},
     state::{FlowState, kebab_enum},
-    time::Timestamp,
+    time::{Millis, Timestamp},
 };
 
 /// Most versions that are kept of a service; the oldest go first.
@@ -235,4 +235,7 @@ pub struct PlacementRecord {
     pub told: bool,
     /// A person has declared it dead: whatever its player comes back with is ended.
     pub dead: bool,
+    /// For how long its player was absent, as far as that was noted; 0 if nothing was, or it is back.
+    /// Not since when: while no conductor is there nobody knows who is absent.
+    pub absent: Millis,
 }

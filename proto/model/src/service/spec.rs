@@ -4,7 +4,9 @@ use crate::{
     names::{ParamKey, ScoreName, ServiceName},
     params::Params,
     quantity::Quantity,
-    service::{InvalidPlace, InvalidPort, InvalidUpkeep, Judgement, PlaceRule, Upkeep},
+    service::{
+        AbsenceRule, InvalidPlace, InvalidPort, InvalidUpkeep, Judgement, PlaceRule, Upkeep,
+    },
     time::Millis,
 };
 
@@ -23,6 +25,8 @@ pub struct ServiceSpec {
     pub on: String,
     /// Where and how many, if the conductor chooses the players.
     pub place: Option<PlaceRule>,
+    /// What is done for an instance whose player is away, if the conductor chooses the players.
+    pub absent: AbsenceRule,
     /// How many of its hosts may be without a ready instance by our own motion: the limit of the
     /// service's cell. `None`: as many as `update.parallel`.
     pub budget: Option<Quantity>,
@@ -106,6 +110,7 @@ impl ServiceSpec {
             params: Params::default(),
             on: on.into(),
             place: None,
+            absent: AbsenceRule::default(),
             budget: None,
             update: UpdateRule::default(),
             upkeep: Upkeep::default(),
@@ -131,6 +136,12 @@ impl ServiceSpec {
                 return wrong("on", "place says where it is; leave on or place out");
             }
             place.check().map_err(InvalidService::Place)?;
+        }
+        if self.place.is_none() && self.absent != AbsenceRule::default() {
+            return wrong(
+                "absent",
+                "only a service with place is brought up elsewhere; leave absent out",
+            );
         }
         // A move starts an instance elsewhere before it ends the old one.
         if self.upkeep.at_most_one.is_some()
@@ -235,6 +246,10 @@ mod tests {
             |on: &str, count| field(ServiceSpec { on: on.into(), place: place(count), ..spec() });
         assert_eq!((placed("", 2), placed("@web", 2)), (None, Some("on")));
         assert_eq!(placed("", u32::MAX), Some("place.count"));
+        let absent = AbsenceRule { replace_after: None };
+        assert_eq!(field(ServiceSpec { absent, ..spec() }), Some("absent"));
+        let (on, place) = (String::new(), place(2));
+        assert_eq!(field(ServiceSpec { on, place, absent, ..spec() }), None);
         let deadline = update.healthy_for;
         assert_eq!(field(updated(UpdateRule { deadline, ..update })), Some("update.deadline"));
     }

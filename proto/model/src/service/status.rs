@@ -5,7 +5,9 @@ use crate::{
     ids::FlowId,
     names::HostName,
     score::ScoreHash,
-    service::{Instance, Replaceable, ServiceRecord, UnitReport, Unready, Waiting},
+    service::{
+        Instance, InstanceAbsence, Replaceable, ServiceRecord, UnitReport, Unready, Waiting,
+    },
     vitals::UnitUsage,
 };
 
@@ -53,6 +55,8 @@ pub struct InstanceStatus {
     /// Whether it may be replaced, while its player is away; `None`: its player is there, or its service
     /// may be alive twice.
     pub replaceable: Option<Replaceable>,
+    /// Since when its player is away, and what comes of that; `None`: its player is there.
+    pub absence: Option<InstanceAbsence>,
 }
 
 impl ServiceStatus {

@@ -1,7 +1,7 @@
 //! Bodies of what is kept of services.
 
 use orchestra_model::{
-    Asker, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
+    Asker, FlowId, FlowState, HostName, HostSet, Millis, ScoreName, ServiceName, Timestamp,
     names::LabelValue,
     score::ScoreHash,
     service::{
@@ -434,13 +434,17 @@ pub(in super::super) struct PlacementBody {
     told: bool,
     #[prost(bool, tag = "70")]
     dead: bool,
+    /// In milliseconds.
+    #[prost(uint64, tag = "80")]
+    absent: u64,
 }
 
 impl From<&PlacementRecord> for PlacementBody {
     fn from(record: &PlacementRecord) -> Self {
         let Instance { ordinal, placement } = record.instance;
-        let PlacementRecord { told, dead, .. } = *record;
-        Self { ordinal: ordinal.0, placement: placement.0, told, dead }
+        let PlacementRecord { told, dead, absent, .. } = *record;
+        let (ordinal, placement) = (ordinal.0, placement.0);
+        Self { ordinal, placement, told, dead, absent: absent.0 }
     }
 }
 
@@ -459,6 +463,7 @@ impl PlacementBody {
             },
             told: self.told,
             dead: self.dead,
+            absent: Millis(self.absent),
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use orchestra_model::{
     names::{LabelKey, LabelValue},
-    service::{Labels, Layout, PlaceRule, ServiceSpec, Spread},
+    service::{AbsenceRule, Labels, Layout, PlaceRule, ServiceSpec, Spread},
+    time::Millis,
 };
 
 use super::{Values, parse, plain, show};
@@ -73,4 +74,31 @@ fn a_place_that_makes_no_sense_is_told_with_its_field() {
     let linked = "service: web\nscore: serve-web\nlinked_to: db\nplace: {count: 1}\n";
     let said = parse(linked, Format::Yaml).unwrap_err().in_one_line();
     assert!(said.contains("linked_to: it is placed by itself"), "{said}");
+}
+
+#[test]
+fn what_is_done_for_absent_instances_is_read_and_shown_and_read_again() {
+    for (text, replace_after) in
+        [("never", None), ("0s", Some(Millis(0))), ("1h30m", Some(Millis::minutes(90)))]
+    {
+        let written = format!("{{count: 1}}\nabsent: {{replace_after: {text}}}");
+        let absent = AbsenceRule { replace_after };
+        let spec = ServiceSpec { absent, ..placed(Layout::Count(1), &[], Spread::Zone) };
+        assert_eq!(read(&written).as_ref(), Ok(&spec), "{text}");
+        let shown = show(&spec, Values::Told);
+        assert!(shown.contains(&format!("replace_after: {text}\n")), "{shown}");
+        assert_eq!(parse(&shown, Format::Yaml).unwrap(), spec, "{shown}");
+    }
+    for (text, problem) in [
+        ("never", "absent: it is a table: {replace_after: 5m} or {replace_after: never}"),
+        ("{replace_after: soon}", "absent: replace_after: \"soon\": expected a duration"),
+        ("{replace_after: soon}", "; or never"),
+        ("{lost_after: 5m}", "replace_after"),
+    ] {
+        let said = read(&format!("{{count: 1}}\nabsent: {text}")).unwrap_err();
+        assert!(said.contains(problem), "{text}: {said}");
+    }
+    let named = "service: web\nscore: serve-web\non: '@web'\nabsent: {replace_after: never}\n";
+    let said = parse(named, Format::Yaml).unwrap_err().in_one_line();
+    assert!(said.contains("absent: only a service with place is brought up elsewhere"), "{said}");
 }

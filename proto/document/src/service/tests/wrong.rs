@@ -153,7 +153,7 @@ fn a_mistyped_field_is_told_the_nearest() {
 
 #[test]
 fn what_is_not_offered_yet_is_said_to_be_that() {
-    for name in ["logs", "dns", "prepare", "cleanup", "absent", "max_age", "keep_secrets"] {
+    for name in ["logs", "dns", "prepare", "cleanup", "max_age", "keep_secrets"] {
         let expected = format!("field {name:?} is not offered yet");
         assert_eq!(of(&format!("{name}: x")), expected);
     }
