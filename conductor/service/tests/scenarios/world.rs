@@ -53,6 +53,7 @@ pub(crate) struct World {
     /// The players of the file that was read last, and those that offered the score when they
     /// attached last.
     pub(crate) players: BTreeSet<HostName>,
+    facts: BTreeMap<HostName, PlayerFacts>,
     pub(crate) offering: BTreeSet<HostName>,
     /// Hosts that refuse every order to run something.
     pub(crate) refusing: BTreeSet<HostName>,
@@ -121,6 +122,7 @@ impl World {
             hanging: BTreeSet::new(),
             drained: BTreeSet::new(),
             players: BTreeSet::new(),
+            facts: BTreeMap::new(),
             offering: BTreeSet::new(),
             refusing: BTreeSet::new(),
             refuses: None,
@@ -411,6 +413,7 @@ impl World {
             players.extend(hosts.iter().map(|host| (host.clone(), facts.clone())));
         }
         self.players = players.keys().cloned().collect();
+        self.facts.clone_from(&players);
         self.handle(Input::PlayersLoaded { players });
     }
 
@@ -669,6 +672,7 @@ impl World {
         let drained = self.drained.clone();
         self.engine.resume(Timestamp(self.now), &living, drained);
         self.perform();
+        self.handle(Input::PlayersLoaded { players: self.facts.clone() });
     }
 
     pub(crate) fn status(&self) -> ServiceStatus {
