@@ -285,6 +285,7 @@ impl Services {
     /// Rechecks whether a service is as wanted, on all hosts.
     pub(crate) fn recheck_all(&mut self, name: &ServiceName) {
         self.part_numbers(name);
+        self.tell_all_drift(name);
         let Some(service) = self.services.get(name) else { return };
         let known = service.placements.keys().chain(&service.wrong);
         let hosts: BTreeSet<HostName> = service.record.hosts.iter().chain(known).cloned().collect();

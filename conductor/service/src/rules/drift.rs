@@ -35,6 +35,7 @@ impl Services {
         (kept.record.score_hash, kept.record.drift_told) = (Some(hash), false);
         let record = kept.record.clone();
         self.persist(Op::Put(Record::Version(record)));
+        self.tell_all_drift(name);
     }
 
     /// Returns what most players hold as the score of a service: those of its hosts that are attached,
@@ -76,6 +77,14 @@ impl Services {
         names.push(name.clone());
         let services = names.iter().filter_map(|name| self.services.get(name));
         services.filter_map(Service::same_score).collect()
+    }
+
+    /// Looks at every unit of a service, because another version is wanted, or its score is another.
+    pub(crate) fn tell_all_drift(&mut self, name: &ServiceName) {
+        let placed = self.services.get(name).into_iter().flat_map(|it| it.placements.keys());
+        for host in placed.cloned().collect::<Vec<_>>() {
+            self.tell_drift(name, &host);
+        }
     }
 
     /// Tells that a run of the wanted version executes another score, if it is the first one.
