@@ -46,7 +46,10 @@ pub use place::{
     ZONE_LABEL,
 };
 pub use plan::{HostStep, PlannedAbsence, PlannedHosts, ServicePlan};
-pub use ports::{InvalidPort, PORT_NAME_BYTES, PORTS, PortName, PortRule, Ports, Unfilled};
+pub use ports::{
+    InvalidPort, InvalidValue, PORT_NAME_BYTES, PORTS, PortName, PortRule, Ports, Unfilled,
+    params_in,
+};
 pub use process::{InvalidUmask, ProcessRule, Umask};
 pub use record::{
     Cause, Change, EVENTS, Forgotten, Goal, LivingChange, PlacementRecord, ServiceEvent,

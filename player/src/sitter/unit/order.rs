@@ -13,7 +13,7 @@ use orchestra_model::{
     process::ProcessMark,
     proof::Mac,
     score::{Interface, ScoreHash, ScoreSpec},
-    service::{Instance, OfInstance, UnitJob, UnitOrder, Upkeep},
+    service::{Instance, OfInstance, UnitJob, UnitOrder, Upkeep, params_in},
 };
 use orchestra_spool::{Input, Plan};
 use orchestra_units::{Input as UnitInput, Ordered, Rejection, UnitKey, WatchEnd};
@@ -104,7 +104,12 @@ impl Sitter {
                 let params = params.map_err(|why| Refusal::Parameters(why.to_string()))?;
                 let (score, runner) = self.score_of_unit(&part.score, &params)?;
                 check_same_score(&job.upkeep, job.score_hash, &score)?;
-                let is_open = |key: &ParamKey| is_no_secret(&score.spec, key);
+                // A value is as secret as what was put into it.
+                let is_open = |key: &ParamKey| {
+                    let value = part.params.get(key.as_str()).unwrap_or_default();
+                    let mut all = std::iter::once(key.clone()).chain(params_in(value));
+                    all.all(|key| is_no_secret(&score.spec, &key))
+                };
                 let (ordinal, player, of) = (instance.ordinal, &player, &params);
                 let of_instance = OfInstance { ordinal, player, params: of, is_open: &is_open };
                 let upkeep = job.upkeep.of(of_instance);

@@ -108,6 +108,13 @@ fn a_secret_is_asked_of_nobody() {
     };
     let why = refused("{port}/");
     assert!(why.contains("may be a secret") && !why.contains("8080"), "{why}");
+    // What a secret stands in is one.
+    let asked = Asked {
+        params: vec![("port", "8080".into()), ("name", "{port}".into())],
+        ..by_params("{name}/", 0)
+    };
+    let Refusal::Parameters(why) = world.refused(ask(&world, &asked)) else { panic!() };
+    assert!(why.contains("{name} stands in ready") && !why.contains("8080"), "{why}");
     let why = refused("{name}/");
     assert!(why.contains("expected a port") && !why.contains("shop"), "{why}");
     assert_eq!(record(&world).len(), 0);

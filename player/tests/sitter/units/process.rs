@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_the_kernel_refuses_is_told", what_the_kernel_refuses),
     ("a_state_directory_outlives_its_unit", a_state_directory_outlives_its_unit),
     ("an_instance_has_ports_of_its_own", an_instance_has_ports_of_its_own),
+    ("parameters_stand_in_others", parameters_stand_in_others),
     ("a_port_that_would_be_too_high_refuses_the_order", a_port_that_is_too_high),
 ];
 
@@ -140,6 +141,26 @@ fn an_instance_has_ports_of_its_own() {
         fs::read_to_string(world.out("at")).ok().filter(|text| text.ends_with('\n'))
     });
     assert!(told.trim().ends_with(":8003/web-3{}") && !told.contains("{player}"), "{told}");
+}
+
+fn parameters_stand_in_others() {
+    let world = World::new();
+    world.score("web", &format!("{RECORD}\necho \"$ORC_at\" > $OUT/at\nexec sleep 1000"));
+    world.file("web.conf", "[params.at]\npattern = 'web-3:8003'\n[params.name]\n", 0o644);
+    world.start();
+    let asked = |at: &str| {
+        let params = vec![("at", at.to_owned()), ("name", "web-{ordinal}".to_owned())];
+        Asked { upkeep: port(8_000), params, ..Asked::default() }
+    };
+    // The score's rules are for what it becomes.
+    let refused = world.refused(ask(&world, &asked("{name}")));
+    let Refusal::Parameters(why) = refused else { panic!("{refused:?}") };
+    assert_eq!(why, "parameter at: it does not match the pattern web-3:8003");
+    ends_well(&world, ask(&world, &asked("{name}:{port.http}")));
+    let told = eventually("where it is", || {
+        fs::read_to_string(world.out("at")).ok().filter(|text| text.ends_with('\n'))
+    });
+    assert_eq!(told, "web-3:8003\n");
 }
 
 fn a_port_that_is_too_high() {

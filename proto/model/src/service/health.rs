@@ -114,8 +114,8 @@ pub enum Unprobeable {
     Port(#[from] InvalidPort),
     /// A parameter may be a secret.
     #[error(
-        "{{{0}}} stands in ready or health, and may be a secret: the score's .conf has to list {0}, \
-         without sensitive"
+        "{{{0}}} stands in ready or health, and may be a secret: the score's .conf has to list {0}, and \
+         what stands in its value, without sensitive"
     )]
     Secret(ParamKey),
     /// With the values in it, the text is no place, or no path.

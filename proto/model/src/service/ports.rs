@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 use super::{Ordinal, upkeep::InvalidUpkeep};
 use crate::{
     names::{HostName, ParamKey},
+    nearest::nearest,
     params::{InvalidParams, Params},
     whole,
 };
@@ -160,11 +161,15 @@ impl Ports {
         Ok(())
     }
 
-    /// Whether each port that a text speaks of is one of these.
-    pub(super) fn check_text(&self, text: &str) -> Result<(), InvalidPort> {
-        words(text).try_for_each(|word| match word {
-            Word::Port(name) if !self.knows(&name) => Err(InvalidPort::Unknown(name)),
-            _ => Ok(()),
+    /// Checks that what stands in braces in the value of a parameter stands for something: a port of
+    /// these, or one of `params` in whose own value no parameter stands.
+    pub(super) fn check_value(&self, value: &str, params: &Params) -> Result<(), InvalidValue> {
+        words_at(value).try_for_each(|(at, word)| match word {
+            Word::Port(name) if !self.knows(&name) => {
+                Err(InvalidValue::Port(InvalidPort::Unknown(name)))
+            }
+            Word::Param(key) => check_named(value, at, key, params),
+            Word::Port(_) | Word::Plain(_) | Word::Ordinal | Word::Player => Ok(()),
         })
     }
 
@@ -192,20 +197,115 @@ impl Ports {
         Ok(Cow::Owned(filled))
     }
 
-    /// Parameters of an instance on this player: each value as [`Ports::fill`] has it.
+    /// Parameters of an instance on this player: each value as [`Ports::fill`] has it, and `{KEY}`
+    /// stands for the value of that parameter, which is filled as well. A value that was put in is
+    /// not read again.
     pub fn fill_params(
         &self,
         params: &Params,
         ordinal: Ordinal,
         player: &HostName,
     ) -> Result<Params, Unfilled> {
-        let fill = |(key, value)| Ok((key, self.fill(value, ordinal, player)?));
+        let own = |(key, value)| Ok((key, self.fill(value, ordinal, player)?));
+        let own = params.iter().map(own).collect::<Result<BTreeMap<_, _>, _>>();
+        let own = own.map_err(Unfilled::Port)?;
+        let fill = |(key, value)| Ok((key, self.fill_all(value, ordinal, player, &own)?));
         let pairs = params.iter().map(fill).collect::<Result<Vec<(&ParamKey, _)>, _>>();
         let pairs = pairs.map_err(Unfilled::Port)?;
         Params::from_pairs(pairs.into_iter().map(|(key, value)| (key.as_str(), value)))
             .map_err(Unfilled::Params)
     }
+
+    /// A text in which parameters stand for these values as well.
+    fn fill_all(
+        &self,
+        text: &str,
+        ordinal: Ordinal,
+        player: &HostName,
+        values: &BTreeMap<&ParamKey, Cow<'_, str>>,
+    ) -> Result<String, InvalidPort> {
+        let mut all = String::with_capacity(text.len());
+        for word in words(text) {
+            match word {
+                Word::Plain(plain) => all.push_str(plain),
+                Word::Ordinal => all.push_str(&ordinal.to_string()),
+                Word::Player => all.push_str(player.as_str()),
+                Word::Port(name) => all.push_str(&self.of(&name, ordinal)?.to_string()),
+                Word::Param(key) => match values.get(&key) {
+                    Some(value) => all.push_str(value),
+                    // Such a spec is refused before it gets here.
+                    None => all.push_str(&format!("{{{key}}}")),
+                },
+            }
+        }
+        Ok(all)
+    }
 }
+
+/// The parameters that stand in a text.
+pub fn params_in(text: &str) -> impl Iterator<Item = ParamKey> {
+    words(text).filter_map(|word| match word {
+        Word::Param(key) => Some(key),
+        _ => None,
+    })
+}
+
+/// Checks a parameter that stands in the value of another.
+fn check_named(value: &str, at: usize, key: ParamKey, params: &Params) -> Result<(), InvalidValue> {
+    let at = value.get(..at).map_or(0, |before| before.chars().count()) + 1;
+    match params.get(key.as_str()) {
+        Some(own) if params_in(own).next().is_none() => Ok(()),
+        Some(_) => Err(InvalidValue::Nested { at, key }),
+        None => {
+            let meant = nearest(key.as_str(), params.iter().map(|(known, _)| known.as_str()));
+            let meant = meant.map(str::to_owned);
+            Err(InvalidValue::Unknown { at, key, meant })
+        }
+    }
+}
+
+/// Why what stands in braces in the value of a parameter stands for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidValue {
+    /// It is no port of the service.
+    Port(InvalidPort),
+    /// There is no parameter of this name.
+    Unknown {
+        /// Which character of the value its brace is, from 1.
+        at: usize,
+        key: ParamKey,
+        /// The name that may have been meant.
+        meant: Option<String>,
+    },
+    /// Another parameter stands in the value of this one.
+    Nested {
+        /// Which character of the value its brace is, from 1.
+        at: usize,
+        key: ParamKey,
+    },
+}
+
+impl fmt::Display for InvalidValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(cause) => cause.fmt(f),
+            Self::Unknown { at, key, meant } => {
+                write!(f, "{{{key}}} at character {at}: there is no parameter {key}")?;
+                if let Some(meant) = meant {
+                    write!(f, "; did you mean {meant}?")?;
+                }
+                write!(f, "; braces that stand for nothing are written \\{{{key}}}")
+            }
+            Self::Nested { at, key } => write!(
+                f,
+                "{{{key}}} at character {at}: a parameter stands in the value of {key}, so that it \
+                 can stand in no other"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InvalidValue {}
 
 /// Why parameters cannot be those of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,26 +333,40 @@ pub(super) enum Word<'a> {
     Ordinal,
     Player,
     Port(PortName),
-    /// The value of this parameter, in probes.
+    /// The value of this parameter.
     Param(ParamKey),
 }
 
 /// The words of a text, in turn.
-pub(super) fn words(mut rest: &str) -> impl Iterator<Item = Word<'_>> {
+pub(super) fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
+    words_at(text).map(|(_, word)| word)
+}
+
+/// The words of a text, each with the byte of the text at which it begins.
+fn words_at(text: &str) -> impl Iterator<Item = (usize, Word<'_>)> {
+    let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
+        let at = text.len() - rest.len();
         if let Some((word, after)) = leading(rest) {
             rest = after;
-            return Some(word);
+            return Some((at, word));
+        }
+        // What follows a backslash stands for itself, where it would stand for something else.
+        if let Some(quoted) = rest.strip_prefix('\\')
+            && let Some((_, after)) = leading(quoted)
+        {
+            rest = after;
+            return Some((at, Word::Plain(&quoted[..quoted.len() - after.len()])));
         }
         // From the second byte on: what begins here stands for nothing.
         let first = rest.chars().next().map_or(0, char::len_utf8);
-        let next = rest[first..].find('{').map_or(rest.len(), |at| first + at);
+        let next = rest[first..].find(['{', '\\']).map_or(rest.len(), |at| first + at);
         let (plain, after) = rest.split_at(next);
         rest = after;
-        Some(Word::Plain(plain))
+        Some((at, Word::Plain(plain)))
     })
 }
 
@@ -319,6 +433,7 @@ mod tests {
             ("{\"a\": {}}", "{\"a\": {}}"),
             ("{Ordinal} {port} {port.} {PORT.http}", "{Ordinal} {port} {port.} {PORT.http}"),
             ("{ordinal", "{ordinal"),
+            (r"\{ordinal} \\{ordinal} \{\} \x", r"{ordinal} \{ordinal} \{\} \x"),
             ("ä{ß{ordinal}", "ä{ß7"),
             ("", ""),
         ] {
@@ -326,7 +441,66 @@ mod tests {
         }
         let unknown = InvalidPort::Unknown(PortName::new("ftp").unwrap());
         assert_eq!(fill("{port.ftp}"), Err(unknown.clone()));
-        assert_eq!(ports.check_text("x{port.ftp}"), Err(unknown));
-        assert_eq!(ports.check_text("{port.http}{port.x y}"), Ok(()));
+        let check = |text| ports.check_value(text, &Params::default());
+        assert_eq!(check("x{port.ftp}"), Err(InvalidValue::Port(unknown)));
+        assert_eq!(check("{port.http}{port.x y}"), Ok(()));
+    }
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        Params::from_pairs(pairs.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn parameters_stand_in_others_and_are_read_once() {
+        let ports = ports(&[("http", "8000+{ordinal}")]);
+        let player = HostName::new("db1").unwrap();
+        let given = params(&[
+            ("at", "{name}:{port.http}/{name}"),
+            ("literal", r"\{name} {} {"),
+            ("name", "web-{ordinal}"),
+            ("quoted", "<{literal}>"),
+        ]);
+        let filled = ports.fill_params(&given, Ordinal(3), &player).unwrap();
+        for (key, value) in [
+            ("at", "web-3:8003/web-3"),
+            ("literal", "{name} {} {"),
+            ("name", "web-3"),
+            ("quoted", "<{name} {} {>"),
+        ] {
+            assert_eq!(filled.get(key), Some(value), "{key}");
+        }
+        for (_, value) in given.iter() {
+            assert_eq!(ports.check_value(value, &given), Ok(()), "{value}");
+        }
+        assert!(
+            params_in(given.get("at").unwrap()).map(|key| key.to_string()).eq(["name", "name"])
+        );
+        // What grows beyond the bounds of parameters is refused.
+        let long = "x".repeat(crate::limits::PARAM_VALUE_BYTES);
+        let given = params(&[("a", &long), ("b", "{a}{a}")]);
+        let refused = ports.fill_params(&given, Ordinal(3), &player).unwrap_err();
+        assert!(matches!(refused, Unfilled::Params(_)), "{refused:?}");
+    }
+
+    #[test]
+    fn what_stands_for_no_parameter_is_refused_with_its_place() {
+        let given = params(&[("a", "ä{nmae}"), ("name", "x"), ("b", "{name}"), ("c", "{b}")]);
+        let said = |key: &str| {
+            let value = given.get(key).unwrap();
+            Ports::default().check_value(value, &given).unwrap_err().to_string()
+        };
+        assert_eq!(
+            said("a"),
+            "{nmae} at character 2: there is no parameter nmae; did you mean name?; braces that \
+             stand for nothing are written \\{nmae}"
+        );
+        assert_eq!(
+            said("c"),
+            "{b} at character 1: a parameter stands in the value of b, so that it can stand in no \
+             other"
+        );
+        // Itself too.
+        let given = params(&[("a", "{a}")]);
+        assert!(Ports::default().check_value("{a}", &given).is_err());
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     params::Params,
     quantity::Quantity,
     service::{
-        AbsenceRule, InvalidPlace, InvalidPort, InvalidUpkeep, Judgement, PlaceRule, Upkeep,
+        AbsenceRule, InvalidPlace, InvalidUpkeep, InvalidValue, Judgement, PlaceRule, Upkeep,
     },
     time::Millis,
 };
@@ -91,13 +91,13 @@ pub enum InvalidService {
     /// Where it is to be makes no sense.
     #[error("{0}")]
     Place(InvalidPlace),
-    /// A parameter speaks of a port that there is not.
+    /// A parameter speaks of something that there is not.
     #[error("params: {key}: {cause}")]
     Param {
         /// Its key.
         key: ParamKey,
         /// What is wrong with it.
-        cause: InvalidPort,
+        cause: InvalidValue,
     },
 }
 
@@ -194,7 +194,7 @@ impl ServiceSpec {
         self.upkeep.check_words(&self.params).map_err(InvalidService::Upkeep)?;
         self.params.iter().try_for_each(|(key, value)| {
             let wrong = |cause| InvalidService::Param { key: key.clone(), cause };
-            self.upkeep.ports.check_text(value).map_err(wrong)
+            self.upkeep.ports.check_value(value, &self.params).map_err(wrong)
         })
     }
 }

@@ -103,6 +103,14 @@ fn each_value_is_checked_with_its_place() {
         ("ready: {tcp: '{port.http}'}", "ready: it asks at a port that ports does not name"),
         ("health: {tcp: '{port.http}'}", "health: it asks at a port that ports does not name"),
         ("params: {a: 'x{port.http}'}", "params: a: {port.http}: ports names no http"),
+        (
+            "params: {a: 'x{name}'}",
+            "params: a: {name} at character 2: there is no parameter name; braces that",
+        ),
+        (
+            "params: {a: '{a}'}",
+            "params: a: {a} at character 1: a parameter stands in the value of a,",
+        ),
         ("nofile: 10", "nofile: it is not from 64 to 1073741816"),
         ("nofile: unlimited", "nofile: \"unlimited\": expected a whole number"),
         ("nice: 20", "nice: it is not from -20 to 19"),
