@@ -613,6 +613,7 @@ fn unit_job(wanted: Wanted, sign: &ReadySign) -> UnitJob {
                 lease: (*sign == ReadySign::Notify).then(|| Millis::seconds(10)),
             }),
             require_same_score: *sign == ReadySign::Notify,
+            keep_secrets: *sign == ReadySign::Started,
         },
         healthy_for: Millis(8),
         deadline: Millis(9),

@@ -10,6 +10,7 @@
 //!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `stream.rs`
 //!   checks/STORE-SERVICE/   the pipes and output of a unit's check, while it runs
 //!   logs/STORE-SERVICE/     what a unit's runs write
+//!   secrets/STORE-SERVICE   parameters that a unit's service keeps, see `unit/secrets.rs`
 //!   spare/N/                a directory for the next attempt, see `spares.rs`
 //! ```
 //!

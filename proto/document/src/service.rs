@@ -50,6 +50,7 @@
 //!   auto_revert: true
 //! at_most_one: {lease: 2m}       # none; or true: no lease, replaced on proof alone
 //! require_same_score: true       # false: the next run uses what is installed
+//! keep_secrets: true             # false: sensitive parameters are in the memory of hosts alone
 //! auto_start: true
 //! ```
 //!

@@ -123,6 +123,7 @@ impl From<&Upkeep> for v1::Upkeep {
             process,
             at_most_one,
             require_same_score,
+            keep_secrets,
         } = upkeep;
         Self {
             restart: Some(v1::RestartRule {
@@ -156,6 +157,7 @@ impl From<&Upkeep> for v1::Upkeep {
             process: (*process != ProcessRule::default()).then(|| process.into()),
             at_most_one: at_most_one.map(Into::into),
             require_same_score: *require_same_score,
+            keep_secrets: *keep_secrets,
         }
     }
 }
@@ -209,6 +211,7 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
                 .map_or(Ok(ProcessRule::default()), TryInto::try_into)?,
             at_most_one: upkeep.at_most_one.as_ref().map(TryInto::try_into).transpose()?,
             require_same_score: upkeep.require_same_score,
+            keep_secrets: upkeep.keep_secrets,
         };
         upkeep.check().in_field("Upkeep")?;
         Ok(upkeep)

@@ -135,6 +135,8 @@ impl Sitter {
         self.keeping.place.forget(unit);
         self.keeping.unchecked.remove(unit);
         self.keeping.noted.remove(unit);
-        self.spool_dir.remove_log(&super::place::name_of(unit));
+        let name = super::place::name_of(unit);
+        super::secrets::forget(self.spool_dir.path(), &name);
+        self.spool_dir.remove_log(&name);
     }
 }

@@ -31,6 +31,7 @@
 //! leases    what may run no longer than it is renewed
 //! reload    signals, and parameters that a run reads again
 //! state_dir what a service keeps on a disk       leftovers  directories of units that are gone
+//! secrets   parameters that a service keeps on a disk
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,6 +60,7 @@ mod readings;
 mod recover;
 mod reload;
 mod run;
+mod secrets;
 mod spawn;
 mod state_dir;
 mod tell;

@@ -18,7 +18,7 @@ use orchestra_model::{
 use orchestra_spool::{Input, Plan};
 use orchestra_units::{Input as UnitInput, Ordered, Rejection, UnitKey, WatchEnd};
 
-use super::now;
+use super::{now, place::name_of, secrets};
 use crate::sitter::{
     Sitter, clock,
     clock::BootMillis,
@@ -34,10 +34,18 @@ pub(super) struct Accepting {
     order: OrderNumber,
     mac: Option<Mac>,
     plan: Plan,
-    /// Its parameters, if they must not be written to the disk.
-    secret: Option<(UnitKey, Params)>,
+    unit: UnitKey,
+    /// Its parameters, if they must not be written to the units' file.
+    secret: Option<Secret>,
     /// Cancels that came meanwhile.
     cancels: Vec<Input>,
+}
+
+/// Parameters that may be secrets.
+pub(super) struct Secret {
+    params: Params,
+    /// Whether the service asks for them to be kept on the disk.
+    is_kept: bool,
 }
 
 /// An order about a unit, as it came.
@@ -66,7 +74,8 @@ impl Sitter {
         match taken {
             Ok((plan, secret)) => {
                 let cancels = Vec::new();
-                let accepting = Accepting { term, order, mac, plan, secret, cancels };
+                let unit = UnitKey { store: key.store, service: command.job.service.clone() };
+                let accepting = Accepting { term, order, mac, plan, unit, secret, cancels };
                 self.keeping.accepting.insert(key, accepting);
             }
             Err(refusal) => {
@@ -92,7 +101,7 @@ impl Sitter {
     fn take_unit_order(
         &mut self,
         command: &UnitCommand,
-    ) -> Result<(Plan, Option<(UnitKey, Params)>), Refusal> {
+    ) -> Result<(Plan, Option<Secret>), Refusal> {
         let UnitCommand { order, key, part, job, .. } = command;
         let nowhere = || Refusal::SpawnFailed("it names no instance for this player".to_owned());
         let instance = command.instance.ok_or_else(nowhere)?;
@@ -136,7 +145,6 @@ impl Sitter {
             deadline: job.deadline,
         };
         let keep_params = may_lie_on_disk(&unit, spec.as_deref());
-        let key_of_unit = UnitKey { store: key.store, service: job.service.clone() };
         if runs {
             self.check_reload(&unit, keep_params)?;
         }
@@ -152,7 +160,8 @@ impl Sitter {
             let reserved = self.keeping.engine.reserved(None);
             tracing::warn!(unit = %job.service, %reserved, "more memory is reserved than the host has");
         }
-        let secret = (runs && !keep_params).then_some((key_of_unit, params));
+        let is_kept = job.upkeep.keep_secrets;
+        let secret = (runs && !keep_params).then_some(Secret { params, is_kept });
         Ok((Plan::watching(part.score.clone(), job.deadline), secret))
     }
 
@@ -183,18 +192,34 @@ impl Sitter {
     /// Has the spool take an order that the units have on disk.
     pub(super) fn accept(&mut self, key: AttemptKey) {
         let Some(accepting) = self.keeping.accepting.remove(&key) else { return };
-        let Accepting { term, order, mac, plan, secret, cancels } = accepting;
-        if let Some((unit, params)) = secret {
-            self.keep_secret(&unit, order, &params);
-        }
+        let Accepting { term, order, mac, plan, unit, secret, cancels } = accepting;
+        self.keep_secret(&unit, order, secret);
         self.spool.handle(Input::Ordered { term, order, key, mac, admission: Ok(plan) });
         for cancel in cancels {
             self.spool.handle(cancel);
         }
     }
 
-    /// Keeps parameters in a memory file system for the next sitter, if there is one.
-    fn keep_secret(&mut self, unit: &UnitKey, order: OrderNumber, params: &Params) {
+    /// Keeps parameters for the next sitter: in the spool if the service asks for that, else in a
+    /// memory file system, if there is one. Those of earlier orders are erased from the spool.
+    fn keep_secret(&mut self, unit: &UnitKey, order: OrderNumber, secret: Option<Secret>) {
+        let (spool, name) = (self.spool_dir.path(), name_of(unit));
+        match secret {
+            Some(Secret { params, is_kept: true }) => {
+                if let Err(error) = secrets::keep(spool, &name, order, &params) {
+                    tracing::error!(%unit, %error, "cannot keep a unit's parameters in the spool");
+                }
+                self.keeping.place.drop_params(unit);
+            }
+            Some(Secret { params, is_kept: false }) => {
+                secrets::forget(spool, &name);
+                self.keep_in_memory(unit, order, &params);
+            }
+            None => secrets::forget(spool, &name),
+        }
+    }
+
+    fn keep_in_memory(&mut self, unit: &UnitKey, order: OrderNumber, params: &Params) {
         match self.keeping.place.keep_params(unit, order, params) {
             Ok(true) => {}
             Ok(false) => {

@@ -37,7 +37,10 @@ use rustix::{
 };
 use sha2::{Digest, Sha256};
 
-use super::leftovers::{GONE, Leftovers};
+use super::{
+    leftovers::{GONE, Leftovers},
+    secrets,
+};
 use crate::{
     guard::{BOOK, NEW_BOOK},
     sitter::{
@@ -240,11 +243,8 @@ impl Place {
         if !is_in_memory(&own)? {
             return Ok(false);
         }
-        let mut bytes = order.0.to_le_bytes().to_vec();
-        for (key, value) in params.iter() {
-            bytes.extend([key.as_str().as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
-        }
         // This is memory, so nothing is synced.
+        let bytes = secrets::encode(order, params);
         replace_file(own.as_fd(), PARAMS, NEW_PARAMS, &bytes, |_| Ok(()))?;
         Ok(true)
     }
@@ -296,11 +296,7 @@ impl Place {
         let file = rustix::fs::open(own.join(PARAMS), flags, Mode::empty()).ok()?;
         let mut bytes = Vec::new();
         File::from(file).read_to_end(&mut bytes).ok()?;
-        let (order, text) = bytes.split_first_chunk()?;
-        let pairs = std::str::from_utf8(text).ok()?.split_terminator('\0');
-        let pairs = pairs.map(|pair| pair.split_once('=')).collect::<Option<Vec<_>>>()?;
-        let params = Params::from_pairs(pairs).ok()?;
-        Some((OrderNumber(u64::from_le_bytes(*order)), params))
+        secrets::decode(&bytes)
     }
 
     /// Forgets the parameters of a unit, because their order is over.

@@ -1,7 +1,7 @@
 //! What an earlier sitter left: its file of units, runs that live, and unknown runs of a spool that
 //! was wiped.
 
-use std::{io, rc::Rc};
+use std::{collections::BTreeSet, io, rc::Rc};
 
 use orchestra_model::{
     delivery::{AttemptEnd, AttemptKey, Outcome, Output, SpoolId},
@@ -16,6 +16,7 @@ use super::{
     Keeping, now,
     place::{Place, name_of},
     run::{Heard, Run},
+    secrets,
     spawn::ready_of,
 };
 use crate::{
@@ -145,10 +146,12 @@ impl Sitter {
     /// Goes on with what the units' file says, before anything else happens.
     pub(in crate::sitter) fn adopt_units(&mut self) {
         self.end_checks();
+        self.forget_secrets();
         let bare = self.keeping.engine.state().units().iter();
         let bare = bare.filter(|(_, unit)| !unit.keeps_params).map(|(key, _)| key.clone());
         for unit in bare.collect::<Vec<_>>() {
-            if let Some((order, params)) = self.keeping.place.params(&unit) {
+            let kept = secrets::read(self.spool_dir.path(), &name_of(&unit));
+            if let Some((order, params)) = kept.or_else(|| self.keeping.place.params(&unit)) {
                 let found = UnitInput::ParamsFound { unit, order, params };
                 self.keeping.engine.handle(now(), found);
             }
@@ -166,6 +169,18 @@ impl Sitter {
                 self.watch_begun(key);
             }
         }
+    }
+
+    /// Erases what the spool keeps of parameters that no unit's order keeps any more: the sitter before
+    /// may have ended before it could.
+    fn forget_secrets(&self) {
+        let units = self.keeping.engine.state().units().iter();
+        let kept = units.filter(|(_, unit)| {
+            let asked = &unit.asked;
+            !unit.keeps_params && asked.upkeep.keep_secrets && asked.wanted.is_to_run()
+        });
+        let kept: BTreeSet<String> = kept.map(|(key, _)| name_of(key)).collect();
+        secrets::retain(self.spool_dir.path(), |name| kept.contains(name));
     }
 
     /// Ends, as lost, an attempt that watches a unit that is not known.

@@ -1,11 +1,11 @@
 //! Sitters, agents, disks and hosts come and go; units do not notice, or are ended for good.
 
-use std::{fs, io::Write, process::Command};
+use std::{fs, io::Write, os::unix::fs::PermissionsExt as _, process::Command};
 
 use orchestra_model::{
     Millis,
     delivery::{Outcome, Refusal},
-    service::{RestartRule, RunEnd, UnitState, Wanted},
+    service::{RestartRule, RunEnd, UnitState, Upkeep, Wanted},
 };
 use rustix::process::Signal;
 
@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("parameters_that_are_not_on_disk_come_again", parameters_that_are_not_on_disk_come_again),
     ("parameters_in_memory_outlive_a_sitter", parameters_in_memory_outlive_a_sitter),
     ("a_host_that_was_started_anew_begins_the_next_run", a_host_that_was_started_anew),
+    ("secrets_outlive_the_host_only_if_the_service_says_so", secrets_outlive_the_host),
     ("a_full_disk_holds_runs_back_and_loses_none", a_full_disk_holds_runs_back),
     ("what_is_mounted_over_a_run_directory_is_not_asked", what_is_mounted_over_a_run_directory),
     ("a_units_file_that_is_gone_ends_what_ran_and_what_watched", a_units_file_that_is_gone),
@@ -187,12 +188,7 @@ fn a_host_that_was_started_anew() {
     ends_well(&world, ask(&world, &Asked::default()));
     let first = run(&world, 1);
     world.crash();
-    let id = world.path("boot_id");
-    fs::write(&id, "11111111-2222-3333-4444-555555555555\n").unwrap();
-    let mount =
-        format!("mount --bind {} /proc/sys/kernel/random/boot_id && exec \"$@\"", id.display());
-    world.start_through(&["unshare", "-m", "sh", "-c", &mount, "sh"]);
-    world.start();
+    started_anew(&world, 1);
     // One that found another there is a run too, which could not be started.
     eventually("the next run", || {
         let last = *record(&world).last()?;
@@ -201,6 +197,82 @@ fn a_host_that_was_started_anew() {
     assert!(!lives(first.pid));
     let alive = record(&world).into_iter().filter(|line| lives(line.pid)).count();
     assert_eq!(alive, 1, "{}", world.log());
+}
+
+/// The next sitter finds another boot of its host, of this number, whose memory is empty.
+fn started_anew(world: &World, boot: u8) {
+    let _ = fs::remove_dir_all(world.path("run"));
+    let id = world.path("boot_id");
+    fs::write(&id, format!("{boot}1111111-2222-3333-4444-555555555555\n")).unwrap();
+    let mount =
+        format!("mount --bind {} /proc/sys/kernel/random/boot_id && exec \"$@\"", id.display());
+    world.start_through(&["unshare", "-m", "sh", "-c", &mount, "sh"]);
+    world.start();
+}
+
+/// The files of a spool that have this text in them.
+fn files_with(directory: &std::path::Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            found.extend(files_with(&entry.path(), text));
+        } else if kind.is_file()
+            && fs::read(entry.path())
+                .is_ok_and(|bytes| bytes.windows(text.len()).any(|it| it == text.as_bytes()))
+        {
+            found.push(entry.file_name().into_string().unwrap());
+        }
+    }
+    found
+}
+
+fn secrets_outlive_the_host() {
+    if !may_mount() {
+        return;
+    }
+    let world = World::new();
+    world.score("web", &format!("{RECORD}\necho $ORC_password >> $OUT/password; exec sleep 1000"));
+    world.file("web.conf", "[params.password]\nsensitive = true\n", 0o644);
+    world.start();
+    let asked = |version, keep_secrets, wanted| Asked {
+        version,
+        params: vec![("password", "hunter2".to_owned())],
+        upkeep: Upkeep { keep_secrets, ..Upkeep::default() },
+        ..Asked::wanting(wanted)
+    };
+    let on_disk = || files_with(&world.path("spool"), "hunter2").len();
+    let said = || fs::read_to_string(world.out("password")).unwrap_or_default();
+    ends_well(&world, ask(&world, &asked(1, true, Wanted::Running)));
+    known(&world, 1);
+    assert_eq!(on_disk(), 1);
+    let secrets = world.path("spool/secrets");
+    let file = fs::read_dir(&secrets).unwrap().next().unwrap().unwrap();
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    world.crash();
+    started_anew(&world, 1);
+    eventually("the next run, with its secret", || (said() == "hunter2\nhunter2\n").then_some(()));
+    // It goes with a stop, comes with the next order, and goes with a version that keeps none.
+    for (version, keeps, wanted, left) in [
+        (1, true, Wanted::Stopped, 0),
+        (1, true, Wanted::Running, 1),
+        (2, false, Wanted::Running, 0),
+        (3, true, Wanted::Running, 1),
+        (3, true, Wanted::Gone, 0),
+        (4, false, Wanted::Running, 0),
+    ] {
+        ends_well(&world, ask(&world, &asked(version, keeps, wanted)));
+        assert_eq!(on_disk(), left, "version {version}, {wanted:?}");
+    }
+    // What no unit keeps is erased, whoever left it.
+    fs::write(secrets.join("0-other"), "hunter2").unwrap();
+    world.crash();
+    started_anew(&world, 2);
+    let unit = eventually("a wait for the conductor", || {
+        let unit = world.attach_again().units?.pop()?;
+        (unit.state == UnitState::AwaitingParams).then_some(unit)
+    });
+    assert_eq!((unit.version.0, on_disk()), (4, 0));
 }
 
 /// What a unit's user mounts over its run directory may answer when it likes: the sitter does not ask.

@@ -124,6 +124,7 @@ fn push_upkeep(out: &mut Vec<u8>, upkeep: &Upkeep) {
     process::push_process(out, &upkeep.process);
     push_at_most_one(out, upkeep.at_most_one);
     out.push(upkeep.require_same_score.into());
+    out.push(upkeep.keep_secrets.into());
 }
 
 fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
@@ -163,7 +164,7 @@ fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
     };
     let (ports, process) = (read_ports(reader)?, process::read_process(reader)?);
     let at_most_one = read_at_most_one(reader)?;
-    let require_same_score = reader.bool()?;
+    let (require_same_score, keep_secrets) = (reader.bool()?, reader.bool()?);
     Some(Upkeep {
         restart,
         ready,
@@ -176,6 +177,7 @@ fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
         process,
         at_most_one,
         require_same_score,
+        keep_secrets,
     })
 }
 

@@ -28,7 +28,6 @@ pub(super) const SERVICE: &[Foreign] = &[
     Later("prepare"),
     Later("cleanup"),
     Later("max_age"),
-    Later("keep_secrets"),
     Instead("services", SEVERAL),
     // Ours, one level further in or out.
     Renamed("name", "service"),

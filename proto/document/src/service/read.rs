@@ -54,6 +54,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let at_most_one =
         fields.get("at_most_one", problems).and_then(|node| at_most_one(node, problems));
     let require_same_score = fields.yes_or_no("require_same_score", problems);
+    let keep_secrets = fields.yes_or_no("keep_secrets", problems);
     let auto_start = fields.yes_or_no("auto_start", problems);
     let somewhere = match (is_linked, is_placed) {
         (true, _) => "linked_to",
@@ -78,6 +79,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         process,
         at_most_one,
         require_same_score: require_same_score.unwrap_or(false),
+        keep_secrets: keep_secrets.unwrap_or(false),
     };
     let spec = ServiceSpec {
         params: params?,

@@ -109,6 +109,9 @@ impl Serialize for Canonical<'_> {
         if upkeep.require_same_score {
             map.serialize_entry("require_same_score", &true)?;
         }
+        if upkeep.keep_secrets {
+            map.serialize_entry("keep_secrets", &true)?;
+        }
         if let Some(ReloadRule { signal }) = upkeep.reload {
             map.serialize_entry("reload", &Reload { signal: signal::name(signal) })?;
         }

@@ -79,6 +79,7 @@ fn full() -> ServiceSpec {
             },
             at_most_one: Some(AtMostOne { lease: Some(Millis::minutes(2)) }),
             require_same_score: true,
+            keep_secrets: true,
         },
         judgement: Judgement {
             on_unhealthy: OnUnhealthy::Restart,
@@ -105,6 +106,7 @@ umask: "027"
 state_dir: true
 at_most_one: {lease: 2m}
 require_same_score: true
+keep_secrets: true
 reload: {signal: SIGUSR2}
 stop: {signal: SIGINT, grace: 1m}
 resources: {memory: 512MiB, reserve: 256MiB, cpu: 1.5, processes: 200, enforced: false}

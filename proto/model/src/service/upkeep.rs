@@ -34,6 +34,9 @@ pub struct Upkeep {
     pub at_most_one: Option<AtMostOne>,
     /// Whether no run may begin whose score is another than the version's.
     pub require_same_score: bool,
+    /// Whether its player keeps parameters that may be secrets on its disk, so that they outlive a
+    /// restart of the host.
+    pub keep_secrets: bool,
 }
 
 /// How a run is told of other parameters: they lie in a file for its user (`ORC_PARAMS_FILE`), which is
@@ -176,6 +179,7 @@ impl Upkeep {
             process,
             at_most_one,
             require_same_score: _,
+            keep_secrets: _,
         } = self;
         if restart.window == Millis(0) && restart.attempts.is_some() {
             return wrong("restart.window", "it is 0, so that no number of restarts is too many");

@@ -130,6 +130,7 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
                     lease: (signal % 4 == 0).then(|| Millis(10_000 + deadline.0)),
                 }),
                 require_same_score: signal % 3 == 0,
+                keep_secrets: signal % 5 == 0,
             }
         },
     )
