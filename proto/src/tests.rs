@@ -472,6 +472,13 @@ fn what_is_told_of_a_service_is_read_back() {
                 version: ServiceVersion(2),
                 superseded: true,
             }),
+            relief: Some(LivingChange {
+                flow: FlowId(4),
+                cause: Cause::Unhealthy,
+                by: Asker::Keeper,
+                version: ServiceVersion(2),
+                superseded: false,
+            }),
             last_placement: Placement(12),
             judged: Judged {
                 suspicion: Some(Suspicion {
@@ -514,6 +521,7 @@ fn what_is_told_of_a_service_is_read_back() {
             paused_by: None,
             pending: None,
             living: None,
+            relief: None,
             events: Vec::new(),
             ..whole.record.clone()
         },

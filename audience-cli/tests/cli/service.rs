@@ -137,6 +137,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
             paused_by: None,
             pending: None,
             living: None,
+            relief: None,
             last_placement: Placement(count.into()),
             judged: Judged::default(),
             forgotten: Vec::new(),

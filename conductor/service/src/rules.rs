@@ -12,6 +12,7 @@ mod links;
 mod moving;
 mod panic;
 mod placing;
+mod relief;
 mod scale;
 mod strangers;
 mod told;

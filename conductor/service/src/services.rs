@@ -104,13 +104,14 @@ impl Services {
         engine
     }
 
-    /// Goes on from what the store has. `living` are the living flows about units: a service whose
+    /// Goes on from what the store has. `living` are the living flows about units, each with the hosts
+    /// of its tasks that are not final: a service whose
     /// flow is not among them missed its end, and a service that has another one missed its
     /// beginning. `drained` are the drained players.
     pub fn resume(
         &mut self,
         now: Timestamp,
-        living: &[(FlowId, ServiceName)],
+        living: &[(FlowId, ServiceName, Vec<HostName>)],
         drained: impl IntoIterator<Item = HostName>,
     ) {
         self.now = now;

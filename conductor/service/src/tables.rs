@@ -48,6 +48,10 @@ pub(crate) struct Service {
     /// that its unit had then. Those that it does not bring to what is wanted are given up. This is
     /// not known after a start of the conductor; then another flow finds out.
     pub(crate) ordered: BTreeMap<HostName, RunNumber>,
+    /// Hosts of the living flow with which it is not done: their tasks are not final.
+    pub(crate) open: BTreeSet<HostName>,
+    /// What is known of its relief, while there is one or it is being submitted.
+    pub(crate) relief: Relief,
     /// Hosts of the living flow whose units are unhealthy and wait for their new runs.
     pub(crate) healing: BTreeSet<HostName>,
     /// Whether a unit has become one that is to get a new run for its health, since the last flow
@@ -63,6 +67,15 @@ pub(crate) struct Service {
     pub(crate) trouble: Option<String>,
     /// How many instances have no player, for each zone that they are for; `None`: whichever.
     pub(crate) missing: Vec<(Option<LabelValue>, u32)>,
+}
+
+/// A relief: a flow that restarts unhealthy units beside the living one. The fields are as those of
+/// [`Service`] are for the living flow.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Relief {
+    pub(crate) ordered: BTreeMap<HostName, RunNumber>,
+    pub(crate) open: BTreeSet<HostName>,
+    pub(crate) failures: Failures,
 }
 
 /// A version that is kept.
@@ -141,6 +154,8 @@ impl Service {
             wake: None,
             given_up: BTreeSet::new(),
             ordered: BTreeMap::new(),
+            open: BTreeSet::new(),
+            relief: Relief::default(),
             healing: BTreeSet::new(),
             is_heal_due: false,
             begins: Cause::Repair,
@@ -276,6 +291,13 @@ impl Service {
         let leased = self.placements.get(host).and_then(|placed| placed.leased);
         let placed = Placed { leased, ..Placed::new(instance, false) };
         self.placements.insert(host.clone(), placed);
+    }
+
+    /// Returns the hosts whose units are to get new runs for their health, and with which the living
+    /// flow is done.
+    pub(crate) fn to_heal_now(&self) -> impl Iterator<Item = &HostName> + Clone {
+        let is_free = |host: &&HostName| !self.open.contains(*host);
+        self.to_heal.difference(&self.given_up).filter(is_free)
     }
 
     /// Returns the record of the instance on a host.

@@ -91,9 +91,10 @@ impl Services {
         }
         self.ground.audit()?;
         for (flow, name) in &self.flows {
-            let living = self.services.get(name).and_then(|it| it.record.living.as_ref());
-            if living.map(|living| living.flow) != Some(*flow) {
-                return Err(format!("flow {flow} is not the living flow of {name}"));
+            let record = self.services.get(name).map(|it| &it.record);
+            let known = record.into_iter().flat_map(|it| it.living.iter().chain(&it.relief));
+            if known.map(|known| known.flow).all(|known| known != *flow) {
+                return Err(format!("flow {flow} is not a living flow of {name}"));
             }
         }
         Ok(())
@@ -204,6 +205,7 @@ impl Services {
         let waits = record.living.is_some() || record.paused_by.is_some();
         let is_left = service.wrong.difference(&service.given_up).next().is_some();
         require(waits || !is_left, "a difference waits for nothing")?;
+        service.audit_relief()?;
         let waits = waits || service.trouble.is_some() || is_left || service.wake.is_some();
         let is_left = service.to_heal.difference(&service.given_up).next().is_some();
         require(waits || !is_left, "an unhealthy unit waits for nothing")?;

@@ -72,13 +72,8 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
                 hosts: change.hosts.as_ref().map(ToString::to_string),
                 signal: change.signal.unwrap_or(0),
             }),
-            living: record.living.as_ref().map(|living| v1::LivingChange {
-                flow: living.flow.0,
-                cause: living.cause.to_string(),
-                by: living.by.to_string(),
-                version: living.version.0,
-                superseded: living.superseded,
-            }),
+            living: record.living.as_ref().map(Into::into),
+            relief: record.relief.as_ref().map(Into::into),
             events: record.events.iter().map(Into::into).collect(),
             instances: status.instances.iter().map(Into::into).collect(),
             unplaced: status.unplaced.to_string(),
@@ -88,6 +83,32 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             suspicion: record.judged.suspicion.as_ref().map(Into::into),
             score_hash: hash_to_wire(status.score_hash),
         }
+    }
+}
+
+impl From<&LivingChange> for v1::LivingChange {
+    fn from(living: &LivingChange) -> Self {
+        Self {
+            flow: living.flow.0,
+            cause: living.cause.to_string(),
+            by: living.by.to_string(),
+            version: living.version.0,
+            superseded: living.superseded,
+        }
+    }
+}
+
+impl TryFrom<v1::LivingChange> for LivingChange {
+    type Error = Invalid;
+
+    fn try_from(living: v1::LivingChange) -> Result<Self, Invalid> {
+        Ok(LivingChange {
+            flow: FlowId(living.flow),
+            cause: cause(&living.cause, "LivingChange.cause")?,
+            by: actor(&living.by, "LivingChange.by")?,
+            version: ServiceVersion(living.version),
+            superseded: living.superseded,
+        })
     }
 }
 
@@ -210,15 +231,6 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                 signal: (change.signal != 0).then_some(change.signal),
             })
         };
-        let living = |living: v1::LivingChange| -> Result<LivingChange, Invalid> {
-            Ok(LivingChange {
-                flow: FlowId(living.flow),
-                cause: cause(&living.cause, "LivingChange.cause")?,
-                by: actor(&living.by, "LivingChange.by")?,
-                version: ServiceVersion(living.version),
-                superseded: living.superseded,
-            })
-        };
         Ok(ServiceStatus {
             record: ServiceRecord {
                 name: ServiceName::new(&status.name).in_field("ServiceStatus.name")?,
@@ -233,7 +245,8 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                 layout: status.layout.as_ref().map(TryInto::try_into).transpose()?,
                 paused_by: audience(&status.paused_by, "ServiceStatus.paused_by")?,
                 pending: status.pending.map(change).transpose()?,
-                living: status.living.map(living).transpose()?,
+                living: status.living.map(TryInto::try_into).transpose()?,
+                relief: status.relief.map(TryInto::try_into).transpose()?,
                 last_placement: Placement(status.last_placement),
                 judged: Judged {
                     suspicion: status.suspicion.map(TryInto::try_into).transpose()?,

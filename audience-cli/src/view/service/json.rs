@@ -133,6 +133,8 @@ pub(crate) struct Whole<'a> {
     last_version: u64,
     pending: Option<OfChange<'a>>,
     living: Option<OfLiving<'a>>,
+    /// Restarts unhealthy units beside that.
+    relief: Option<OfLiving<'a>>,
     unplaced: String,
     given_up: String,
     strangers: String,
@@ -149,6 +151,7 @@ impl<'a> From<&'a ServiceStatus> for Whole<'a> {
             last_version: record.last_version.0,
             pending: record.pending.as_ref().map(OfChange::from),
             living: record.living.as_ref().map(OfLiving::from),
+            relief: record.relief.as_ref().map(OfLiving::from),
             unplaced: status.unplaced.to_string(),
             given_up: status.given_up.to_string(),
             strangers: status.strangers.to_string(),

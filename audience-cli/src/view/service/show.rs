@@ -160,5 +160,9 @@ fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
         let what = format!("{cause} to version {version} by {by}{ending}");
         writeln!(out, "flow: {flow}, {what} (orc explain {flow})")?;
     }
+    if let Some(LivingChange { flow, .. }) = &record.relief {
+        let what = "restarts what is unhealthy and that flow is done with";
+        writeln!(out, "beside it: {flow}, {what} (orc explain {flow})")?;
+    }
     Ok(())
 }

@@ -44,7 +44,8 @@ impl Services {
         living.superseded = true;
         let flow = living.flow;
         self.put_service(name);
-        self.effects.push_back(Effect::Cancel(flow, by));
+        self.effects.push_back(Effect::Cancel(flow, by.clone()));
+        self.end_relief(name, by);
     }
 
     fn submit_needed(&mut self, name: &ServiceName) -> bool {
@@ -63,7 +64,7 @@ impl Services {
                 // The next flow also restarts what is unhealthy.
                 self.supersede(name, Asker::Keeper);
             }
-            return false;
+            return self.relieve(name);
         }
         if service.record.paused_by.is_some() {
             return false;
@@ -110,6 +111,7 @@ impl Services {
         let service = self.services.get_mut(name)?;
         service.begins = service.cause(&groups);
         service.healing = groups.unhealthy.iter().cloned().collect();
+        service.open = groups.hosts().cloned().collect();
         service.is_heal_due = false;
         service.ordered = groups.hosts().map(|host| (host.clone(), service.run_on(host))).collect();
         if service.goal() == Goal::Running {
@@ -125,11 +127,18 @@ impl Services {
             }
         }
         self.put_service(name);
-        Some(self.services.get(name)?.flow(groups))
+        let service = self.services.get(name)?;
+        let by_keeper = service.record.pending.as_ref().is_none_or(|it| it.by == Asker::Keeper);
+        Some(service.flow(groups, service.begins, by_keeper))
     }
 }
 
 impl Groups {
+    /// Units that are unhealthy, and no others.
+    pub(super) fn of_unhealthy(unhealthy: Vec<HostName>) -> Self {
+        Self { unhealthy, ..Self::default() }
+    }
+
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostName> {
         self.sick.iter().chain(&self.others).chain(&self.leaving).chain(&self.unhealthy)
     }
@@ -150,8 +159,7 @@ impl Service {
     }
 
     /// Returns a flow that brings these hosts to what is wanted, the sick ones first.
-    fn flow(&self, groups: Groups) -> UnitFlow {
-        let cause = self.cause(&groups);
+    pub(super) fn flow(&self, groups: Groups, cause: Cause, by_keeper: bool) -> UnitFlow {
         let Groups { sick, others, leaving, unhealthy } = groups;
         let (wanted, is_careful) = self.wanted(cause);
         let title = if wanted == Wanted::Gone { "remove" } else { cause.as_str() };
@@ -177,7 +185,7 @@ impl Service {
         UnitFlow {
             service: self.record.name.clone(),
             audience: self.record.owner.clone(),
-            by_keeper: self.record.pending.as_ref().is_none_or(|it| it.by == Asker::Keeper),
+            by_keeper,
             cause,
             version: self.record.version,
             spec,

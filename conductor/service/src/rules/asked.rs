@@ -375,6 +375,7 @@ pub(super) fn new(name: &ServiceName, score: &ScoreName, by: &Asker, skipped: u6
         paused_by: None,
         pending: None,
         living: None,
+        relief: None,
         file: None,
         judged: Judged::default(),
         last_placement: Placement(0),

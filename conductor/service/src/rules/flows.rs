@@ -1,8 +1,6 @@
 //! The flows that change services: their beginnings, their tasks, their ends, and what was missed
 //! of them.
 
-use std::collections::BTreeMap;
-
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, ServiceName, TaskState,
     record::{Op, Record},
@@ -17,33 +15,30 @@ use crate::{
 
 impl Services {
     /// Links services and flows after a start.
-    pub(crate) fn resume_flows(&mut self, living: &[(FlowId, ServiceName)]) {
-        let mut living: BTreeMap<&ServiceName, FlowId> =
-            living.iter().map(|(flow, service)| (service, *flow)).collect();
+    pub(crate) fn resume_flows(&mut self, living: &[(FlowId, ServiceName, Vec<HostName>)]) {
         let names: Vec<ServiceName> = self.services.keys().cloned().collect();
         for name in names {
-            let found = living.remove(&name);
+            let of_it = living.iter().filter(|(_, service, _)| *service == name);
             let Some(service) = self.services.get_mut(&name) else { continue };
-            let known = service.record.living.as_ref().map(|living| living.flow);
-            match (known, found) {
-                (_, Some(flow)) => {
-                    let (cause, version) = (Cause::Repair, service.record.version);
-                    let by = Asker::Keeper;
-                    let found = LivingChange { flow, cause, by, version, superseded: false };
-                    if known != Some(flow) {
-                        service.record.living = Some(found);
-                    }
-                    self.flows.insert(flow, name);
-                }
-                (Some(_), None) => {
-                    let missed = service.record.living.take();
-                    let note = "it ended while the conductor was down, or a crash cut it short";
-                    if let Some(living) = missed {
-                        self.note_end(&name, &living, None, Some(note));
-                    }
-                    self.put_service(&name);
-                }
-                (None, None) => {}
+            let lives = |it: &LivingChange| living.iter().any(|(flow, ..)| *flow == it.flow);
+            let record = &mut service.record;
+            let missed: Vec<LivingChange> = [&mut record.living, &mut record.relief]
+                .into_iter()
+                .filter_map(|known| known.take_if(|known| !lives(known)))
+                .collect();
+            if record.living.is_none() {
+                record.living = record.relief.take();
+            }
+            for (flow, _, open) in of_it {
+                service.resume_flow(*flow, open);
+                self.flows.insert(*flow, name.clone());
+            }
+            for missed in &missed {
+                let note = "it ended while the conductor was down, or a crash cut it short";
+                self.note_end(&name, missed, None, Some(note));
+            }
+            if !missed.is_empty() {
+                self.put_service(&name);
             }
         }
     }
@@ -52,6 +47,9 @@ impl Services {
     pub(crate) fn submitted(&mut self, name: &ServiceName, flow: Result<FlowId, String>) {
         self.submitting.remove(name);
         let Some(service) = self.services.get_mut(name) else { return };
+        if service.record.living.is_some() {
+            return self.relief_submitted(name, flow);
+        }
         let pending = service.record.pending.take();
         match flow {
             Ok(flow) => {
@@ -68,6 +66,7 @@ impl Services {
             Err(why) => {
                 // These hosts are tried again when somebody asks for something, or the fleet
                 // changes.
+                service.open.clear();
                 service.given_up.extend(std::mem::take(&mut service.ordered).into_keys());
                 service.given_up.extend(service.wrong.iter().cloned());
                 service.trouble = Some(why);
@@ -75,6 +74,8 @@ impl Services {
         }
         self.put_service(name);
         self.answer_asked(name);
+        // It may not mean units that are unhealthy.
+        self.advance(name);
     }
 
     pub(crate) fn task_ended(
@@ -87,24 +88,26 @@ impl Services {
         let Some(name) = self.flows.get(&flow).cloned() else { return };
         let is_attached = self.present.contains_key(host);
         let Some(service) = self.services.get_mut(&name) else { return };
-        let was_healing = service.healing.remove(host);
-        match state {
-            TaskState::Failed | TaskState::TimedOut if is_attached => {
-                service.failures.of_version += 1;
+        let is_relief = service.record.relief.as_ref().is_some_and(|it| it.flow == flow);
+        let failures = match is_relief {
+            true => {
+                service.relief.open.remove(host);
+                &mut service.relief.failures
             }
-            TaskState::Ok | TaskState::Cancelled | TaskState::Skipped => {}
-            _ => {
-                service.failures.others += 1;
-                let first = detail.map(|detail| format!("{host}: {detail}"));
-                service.failures.first = service.failures.first.take().or(first);
+            false => {
+                service.open.remove(host);
+                &mut service.failures
             }
+        };
+        failures.count(state, is_attached, host, detail);
+        if !is_relief {
+            service.healing.remove(host);
         }
         if state == TaskState::Ok {
             self.take_trial(&name, host);
         }
-        if was_healing {
-            self.advance(&name);
-        }
+        // The flow may be done with a unit that is unhealthy, or the health of units is believed again.
+        self.advance(&name);
     }
 
     /// Takes the end of a flow. Hosts that it did not bring to what is wanted are given up. A
@@ -113,7 +116,11 @@ impl Services {
     pub(crate) fn flow_ended(&mut self, flow: FlowId, state: FlowState) {
         let Some(name) = self.flows.remove(&flow) else { return };
         let Some(service) = self.services.get_mut(&name) else { return };
+        if service.record.relief.as_ref().is_some_and(|it| it.flow == flow) {
+            return self.relief_ended(&name, state);
+        }
         let Some(living) = service.record.living.take() else { return };
+        service.open.clear();
         let failures = std::mem::take(&mut service.failures);
         let ordered = std::mem::take(&mut service.ordered);
         service.healing.clear();
@@ -135,6 +142,7 @@ impl Services {
         let failed = state == FlowState::Failed && living.cause == Cause::Update;
         let note = (failures != Failures::default()).then(|| failures.to_string());
         self.note_end(&name, &living, Some(state), note.as_deref());
+        self.go_on_with_relief(&name);
         if failed && failures.of_version > 0 && !living.superseded {
             self.revert_by_itself(&name, living.version);
         }
@@ -200,7 +208,7 @@ impl Services {
     }
 
     /// Notes that a flow ended, and how if that is known.
-    fn note_end(
+    pub(super) fn note_end(
         &mut self,
         name: &ServiceName,
         living: &LivingChange,
@@ -215,7 +223,41 @@ impl Services {
     }
 }
 
+impl Failures {
+    /// Counts a task that ended, unless it ended well or was taken back.
+    fn count(
+        &mut self,
+        state: TaskState,
+        is_attached: bool,
+        host: &HostName,
+        detail: Option<&str>,
+    ) {
+        match state {
+            TaskState::Failed | TaskState::TimedOut if is_attached => self.of_version += 1,
+            TaskState::Ok | TaskState::Cancelled | TaskState::Skipped => {}
+            _ => {
+                self.others += 1;
+                let first = detail.map(|detail| format!("{host}: {detail}"));
+                self.first = self.first.take().or(first);
+            }
+        }
+    }
+}
+
 impl Service {
+    /// Takes a flow that lives after a start of the conductor, with which hosts it is not done. One that
+    /// the service does not know is taken for a repair.
+    fn resume_flow(&mut self, flow: FlowId, open: &[HostName]) {
+        let (cause, version) = (Cause::Repair, self.record.version);
+        let found = LivingChange { flow, cause, by: Asker::Keeper, version, superseded: false };
+        let living = self.record.living.get_or_insert(found);
+        let open = open.iter().cloned().collect();
+        match living.flow == flow {
+            true => self.open = open,
+            false => self.relief.open = open,
+        }
+    }
+
     pub(super) fn note(&mut self, event: ServiceEvent) {
         let events = &mut self.record.events;
         events.push(event);

@@ -10,8 +10,9 @@
 //! cell already, and of those only as many are in motion as its limit allows. A unit that has
 //! recovered when its turn comes is spared by its sitter ([`Wanted::Healthy`]).
 //!
-//! A repair waits for room in the service's cell, and so for units that are unhealthy. So one flow
-//! does both, and a repair ends for those that become unhealthy after it was made.
+//! A flow waits for room in the service's cell, and so for units that are unhealthy. So one flow
+//! does both, and a repair ends for those that become unhealthy after it was made. What somebody asked
+//! for does not end for that: it is relieved ([`super::relief`]).
 //!
 //! [`Wanted::Healthy`]: orchestra_model::service::Wanted::Healthy
 
@@ -85,7 +86,7 @@ impl Services {
             return Vec::new();
         }
         if service.record.judged.suspicion.is_none() {
-            return service.to_heal.difference(&service.given_up).cloned().collect();
+            return service.to_heal_now().cloned().collect();
         }
         let tried = service.to_try(now);
         if let (Some(suspicion), Some(host)) = (&mut service.record.judged.suspicion, &tried) {

@@ -57,7 +57,10 @@ impl Services {
         let heals = living.filter(|it| it.cause == Cause::Unhealthy && !it.superseded);
         match heals.map(|it| it.by.clone()) {
             Some(by) => self.supersede(name, by),
-            None => self.put_service(name),
+            None => {
+                self.put_service(name);
+                self.end_relief(name, Asker::Keeper);
+            }
         }
         self.effects.push_back(Effect::Suspected(name.clone(), suspicion));
     }
@@ -146,7 +149,7 @@ impl Service {
     pub(super) fn to_try(&self, now: Timestamp) -> Option<HostName> {
         self.next_trial().filter(|next| *next <= now)?;
         let last = self.record.judged.suspicion.as_ref().and_then(|it| it.tried.as_ref());
-        let mut hosts = self.to_heal.difference(&self.given_up);
+        let mut hosts = self.to_heal_now();
         let is_later = |host: &&HostName| last.is_none_or(|(last, _)| *host > last);
         hosts.clone().find(is_later).or_else(|| hosts.next()).cloned()
     }

@@ -237,6 +237,7 @@ impl Services {
         service.place(host, ordinal);
         // What a flow did here before was about an earlier instance.
         service.ordered.remove(host);
+        service.relief.ordered.remove(host);
         service.given_up.remove(host);
         if let Some(record) = service.placement_record(host) {
             self.persist(Op::Put(Record::Placement(record)));

@@ -45,6 +45,7 @@ impl Services {
             if let Some(service) = self.services.get_mut(name) {
                 service.given_up.remove(host);
                 service.ordered.remove(host);
+                service.relief.ordered.remove(host);
             }
             self.displace_if_gone(name, host);
             self.place_anew_if_dead(name, host);

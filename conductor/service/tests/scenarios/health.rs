@@ -182,3 +182,107 @@ fn a_repair_restarts_what_is_unhealthy_too_for_it_may_wait_for_that() {
     assert!(world.versions().iter().all(|(_, _, state)| *state == UnitState::Ready));
     assert_eq!(world.versions().len(), 3);
 }
+
+/// Three players, of which an update is done with db1.
+fn half_updated() -> World {
+    let mut world = watched();
+    world.apply(spec("db[1-3]", 9));
+    world.run_tasks(0, 1);
+    assert_eq!(
+        world.versions()[..2],
+        [("db1".into(), 2, UnitState::Ready), ("db2".into(), 1, UnitState::Ready)]
+    );
+    world
+}
+
+/// The hosts that a flow asks something of.
+fn hosts_of(world: &World, place: usize) -> String {
+    let (_, flow) = &world.flows[place];
+    let hosts = flow.targets.iter().flatten().flat_map(|hosts| hosts.iter()).cloned();
+    HostSet::from_names(hosts).to_string()
+}
+
+#[test]
+fn a_unit_that_a_flow_is_done_with_does_not_wait_for_its_end() {
+    let mut world = half_updated();
+    world.turn("db1", UnitState::Unhealthy, None);
+    assert_eq!(world.flows.len(), 2, "the update waits for the cell that db1 holds");
+    let (_, relief) = &world.flows[1];
+    assert_eq!(
+        (relief.cause, relief.by_keeper, hosts_of(&world, 1)),
+        (Cause::Unhealthy, true, "db1".into())
+    );
+    let record = world.status().record;
+    assert_eq!(record.relief.unwrap().cause, Cause::Unhealthy);
+    assert_eq!(record.living.unwrap().cause, Cause::Update, "which goes on");
+    // What turns meanwhile is restarted after that.
+    assert_eq!(world.run_flow_at(1), FlowState::Ok);
+    assert_eq!(world.status().record.relief, None);
+    world.turn("db1", UnitState::Unhealthy, None);
+    assert_eq!(hosts_of(&world, 1), "db1", "each time again");
+    assert_eq!(world.settle(), [FlowState::Ok, FlowState::Ok]);
+    assert!(world.versions().iter().all(|it| (it.1, it.2) == (2, UnitState::Ready)));
+    assert_eq!(world.status().record.stable, Some(orchestra_model::service::ServiceVersion(2)));
+}
+
+#[test]
+fn a_unit_that_a_flow_does_not_mean_does_not_wait_for_its_end() {
+    let mut world = watched();
+    let hosts = Some(HostSet::parse_plain("db1").unwrap());
+    world.ask(Ask::Restart { service: web(), hosts }).unwrap();
+    world.turn("db1", UnitState::Unhealthy, None);
+    assert_eq!(world.flows.len(), 1, "it gets a new run by the restart");
+    world.turn("db2", UnitState::Unhealthy, None);
+    assert_eq!(hosts_of(&world, 1), "db2");
+    assert_eq!(world.settle(), [FlowState::Ok, FlowState::Ok]);
+}
+
+#[test]
+fn something_newer_ends_a_relief_too() {
+    let mut world = half_updated();
+    world.turn("db1", UnitState::Unhealthy, None);
+    world.apply(spec("db[1-3]", 15));
+    assert_eq!(world.cancelled.len(), 2);
+    let causes: Vec<_> = world.flows.iter().map(|(_, flow)| flow.cause).collect();
+    assert_eq!(causes, [Cause::Update, Cause::Unhealthy], "both have to end first");
+    assert_eq!(world.settle(), [FlowState::Cancelled, FlowState::Cancelled, FlowState::Ok]);
+    assert!(world.versions().iter().all(|it| (it.1, it.2) == (3, UnitState::Ready)));
+}
+
+#[test]
+fn a_relief_goes_on_when_the_flow_that_it_relieved_has_ended() {
+    let mut world = half_updated();
+    world.turn("db1", UnitState::Unhealthy, None);
+    assert_eq!(world.run_flow(), FlowState::Ok);
+    let record = world.status().record;
+    assert_eq!((record.living.unwrap().cause, record.relief), (Cause::Unhealthy, None));
+    world.turn("db2", UnitState::Unhealthy, None);
+    assert_eq!(world.flows.len(), 1);
+    assert_eq!(world.settle(), [FlowState::Ok, FlowState::Ok]);
+    assert!(world.versions().iter().all(|(_, _, state)| *state == UnitState::Ready));
+}
+
+#[test]
+fn a_relief_is_known_over_a_restart_of_the_conductor() {
+    let mut world = half_updated();
+    world.turn("db1", UnitState::Unhealthy, None);
+    world.restart();
+    world.attach("db[1-3]");
+    assert_eq!(world.flows.len(), 2);
+    assert_eq!(world.run_flow_at(1), FlowState::Ok);
+    // It also knows which hosts the update is done with.
+    world.restart();
+    world.attach("db[1-3]");
+    world.turn("db1", UnitState::Unhealthy, None);
+    assert_eq!(hosts_of(&world, 1), "db1");
+    assert_eq!(world.settle(), [FlowState::Ok, FlowState::Ok]);
+}
+
+#[test]
+fn a_unit_that_a_relief_did_not_help_is_given_up() {
+    let mut world = half_updated();
+    world.refusing.insert(h("db1"));
+    world.turn("db1", UnitState::Unhealthy, None);
+    world.run_flow_at(1);
+    assert_eq!((world.flows.len(), world.status().given_up.to_string()), (1, "db1".into()));
+}

@@ -41,6 +41,9 @@ pub(crate) struct World {
     pub(crate) attached: BTreeSet<HostName>,
     /// Flows that live, oldest first.
     pub(crate) flows: Vec<(FlowId, UnitFlow)>,
+    /// The hosts with which a flow is done, and how many failed, by slot and job.
+    done: BTreeSet<(FlowId, HostName)>,
+    failed: BTreeMap<(FlowId, usize, usize), u32>,
     pub(crate) cancelled: BTreeSet<FlowId>,
     pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
     /// Hosts where a version (or any) does not become ready.
@@ -115,6 +118,8 @@ impl World {
             units: BTreeMap::new(),
             attached: BTreeSet::new(),
             flows: Vec::new(),
+            done: BTreeSet::new(),
+            failed: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             unwell: BTreeMap::new(),
             bad: BTreeSet::new(),
@@ -526,11 +531,39 @@ impl World {
 
     /// Lets the oldest flow do all that it can, and end; gives how.
     pub(crate) fn run_flow(&mut self) -> FlowState {
-        let (id, flow) = self.flows.remove(0);
-        let mut state = FlowState::Ok;
-        for (slot, targets) in flow.spec.slots.iter().zip(&flow.targets) {
-            for (job, hosts) in slot.jobs.iter().zip(targets) {
-                let mut failed = 0;
+        self.run_flow_at(0)
+    }
+
+    /// Lets a flow do all that it can, and end; gives how.
+    pub(crate) fn run_flow_at(&mut self, place: usize) -> FlowState {
+        self.run_tasks(place, usize::MAX);
+        let (id, flow) = self.flows.remove(place);
+        let is_doomed = flow.spec.slots.iter().enumerate().any(|(slot, jobs)| {
+            let jobs = jobs.jobs.iter().zip(&flow.targets[slot]).enumerate();
+            jobs.into_iter().any(|(nth, (job, hosts))| {
+                let most = job.max_failures.unwrap_or(Quantity::Count(0));
+                self.failed_of(id, slot, nth) > most.floor_of(hosts.len() as u32)
+            })
+        });
+        let state = match (self.cancelled.contains(&id), is_doomed) {
+            (true, _) => FlowState::Cancelled,
+            (false, true) => FlowState::Failed,
+            (false, false) => FlowState::Ok,
+        };
+        self.handle(Input::FlowEnded { flow: id, state });
+        state
+    }
+
+    fn failed_of(&self, flow: FlowId, slot: usize, job: usize) -> u32 {
+        self.failed.get(&(flow, slot, job)).copied().unwrap_or(0)
+    }
+
+    /// Lets a flow do its next tasks, at most so many.
+    pub(crate) fn run_tasks(&mut self, place: usize, most: usize) {
+        let (id, flow) = self.flows[place].clone();
+        let mut left = most;
+        for (slot, (jobs, targets)) in flow.spec.slots.iter().zip(&flow.targets).enumerate() {
+            for (nth, (job, hosts)) in jobs.jobs.iter().zip(targets).enumerate() {
                 let unit = job.unit.as_ref().unwrap();
                 assert_eq!(
                     unit.instances.len(),
@@ -539,30 +572,30 @@ impl World {
                 );
                 let most = job.max_failures.unwrap_or(Quantity::Count(0));
                 for (host, instance) in hosts.iter().zip(&*unit.instances) {
-                    let is_doomed = failed > most.floor_of(hosts.len() as u32);
-                    if self.cancelled.contains(&id) || is_doomed {
+                    let is_doomed =
+                        self.failed_of(id, slot, nth) > most.floor_of(hosts.len() as u32);
+                    let is_done = self.done.contains(&(id, host.clone()));
+                    if is_done || self.cancelled.contains(&id) || is_doomed {
                         continue;
                     }
+                    if left == 0 {
+                        return;
+                    }
+                    left -= 1;
                     let ended = match self.attached.contains(host) {
                         false => TaskState::Unreachable,
                         true => self.order(host, unit.service.clone(), *instance, unit),
                     };
-                    failed += u32::from(ended.counts_as_failure());
+                    self.done.insert((id, host.clone()));
+                    let failed = self.failed.entry((id, slot, nth)).or_default();
+                    *failed += u32::from(ended.counts_as_failure());
                     let host = host.clone();
                     let refused = ended == TaskState::Refused;
                     let detail = refused.then(|| "no such score".into());
                     self.handle(Input::TaskEnded { flow: id, host, state: ended, detail });
                 }
-                if failed > most.floor_of(hosts.len() as u32) {
-                    state = FlowState::Failed;
-                }
             }
         }
-        if self.cancelled.contains(&id) {
-            state = FlowState::Cancelled;
-        }
-        self.handle(Input::FlowEnded { flow: id, state });
-        state
     }
 
     fn order(
@@ -665,8 +698,15 @@ impl World {
     pub(crate) fn restart(&mut self) {
         let stored = self.disk.read();
         self.engine = Services::recover(stored, self.recovered);
-        let living: Vec<(FlowId, ServiceName)> =
-            self.flows.iter().map(|(id, flow)| (*id, flow.service.clone())).collect();
+        let open = |id: FlowId, flow: &UnitFlow| {
+            let hosts = flow.targets.iter().flatten().flat_map(|hosts| hosts.iter());
+            let is_open = |host: &&HostName| {
+                !self.cancelled.contains(&id) && !self.done.contains(&(id, (*host).clone()))
+            };
+            hosts.filter(is_open).cloned().collect()
+        };
+        let living: Vec<(FlowId, ServiceName, Vec<HostName>)> =
+            self.flows.iter().map(|(id, it)| (*id, it.service.clone(), open(*id, it))).collect();
         self.unwell.clear();
         self.attached.clear();
         let drained = self.drained.clone();

@@ -56,6 +56,13 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
             version: ServiceVersion(2),
             superseded: true,
         }),
+        relief: Some(LivingChange {
+            flow: FlowId(10),
+            cause: Cause::Unhealthy,
+            by: Asker::Keeper,
+            version: ServiceVersion(2),
+            superseded: false,
+        }),
         judged: Judged {
             suspicion: Some(Suspicion {
                 at: Timestamp(3),
@@ -82,6 +89,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         paused_by: None,
         pending: None,
         living: None,
+        relief: None,
         judged: Judged::default(),
         forgotten: Vec::new(),
         events: Vec::new(),

@@ -50,6 +50,8 @@ pub struct ServiceRecord {
     pub pending: Option<Change>,
     /// The flow that changes it, while that lives.
     pub living: Option<LivingChange>,
+    /// The flow that restarts unhealthy units beside that one, while both live.
+    pub relief: Option<LivingChange>,
     /// How its health is judged.
     pub judged: Judged,
     /// The highest placement that was given.

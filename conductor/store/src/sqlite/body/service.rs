@@ -51,6 +51,8 @@ pub(in super::super) struct ServiceBody {
     suspicion: Option<SuspicionBody>,
     #[prost(uint64, tag = "61")]
     trusted: u64,
+    #[prost(message, optional, tag = "92")]
+    relief: Option<LivingBody>,
 }
 
 /// A count, or numbers by zones; zones of an empty layout are never stored.
@@ -192,13 +194,8 @@ impl From<&ServiceRecord> for ServiceBody {
                 hosts: change.hosts.as_ref().map(ToString::to_string),
                 signal: change.signal,
             }),
-            living: record.living.as_ref().map(|living| LivingBody {
-                flow: living.flow.0,
-                cause: living.cause.to_string(),
-                by: text(Some(&living.by)),
-                version: living.version.0,
-                superseded: living.superseded,
-            }),
+            living: record.living.as_ref().map(Into::into),
+            relief: record.relief.as_ref().map(Into::into),
             last_placement: record.last_placement.0,
             events: record.events.iter().map(Into::into).collect(),
             forgotten: record.forgotten.iter().map(Into::into).collect(),
@@ -297,6 +294,30 @@ impl From<ForgottenBody> for Forgotten {
     }
 }
 
+impl From<&LivingChange> for LivingBody {
+    fn from(living: &LivingChange) -> Self {
+        Self {
+            flow: living.flow.0,
+            cause: living.cause.to_string(),
+            by: text(Some(&living.by)),
+            version: living.version.0,
+            superseded: living.superseded,
+        }
+    }
+}
+
+impl LivingBody {
+    fn into_change(self) -> Result<LivingChange, Unreadable> {
+        Ok(LivingChange {
+            flow: FlowId(self.flow),
+            cause: word(&self.cause, Cause::from_word)?,
+            by: actor(self.by.as_deref())?,
+            version: ServiceVersion(self.version),
+            superseded: self.superseded,
+        })
+    }
+}
+
 impl From<&ServiceEvent> for EventBody {
     fn from(event: &ServiceEvent) -> Self {
         Self {
@@ -321,15 +342,6 @@ impl ServiceBody {
                 signal: change.signal,
             })
         };
-        let living = |living: LivingBody| -> Result<LivingChange, Unreadable> {
-            Ok(LivingChange {
-                flow: FlowId(living.flow),
-                cause: word(&living.cause, Cause::from_word)?,
-                by: actor(living.by.as_deref())?,
-                version: ServiceVersion(living.version),
-                superseded: living.superseded,
-            })
-        };
         Ok(ServiceRecord {
             name: ServiceName::new(name)?,
             owner: Asker::from_word(&self.owner)?,
@@ -343,7 +355,8 @@ impl ServiceBody {
             layout: self.layout.map(LayoutBody::into_layout).transpose()?,
             paused_by: audience(self.paused_by.as_deref())?,
             pending: self.pending.map(change).transpose()?,
-            living: self.living.map(living).transpose()?,
+            living: self.living.map(LivingBody::into_change).transpose()?,
+            relief: self.relief.map(LivingBody::into_change).transpose()?,
             judged: Judged {
                 suspicion: self.suspicion.map(SuspicionBody::into_suspicion).transpose()?,
                 trusted: Timestamp(self.trusted),
