@@ -75,7 +75,7 @@ impl Services {
         self.put_service(name);
         self.answer_asked(name);
         // It may not mean units that are unhealthy.
-        self.advance(name);
+        self.relieve(name);
     }
 
     pub(crate) fn task_ended(
@@ -100,14 +100,16 @@ impl Services {
             }
         };
         failures.count(state, is_attached, host, detail);
-        if !is_relief {
-            service.healing.remove(host);
-        }
+        let was_healing = !is_relief && service.healing.remove(host);
         if state == TaskState::Ok {
             self.take_trial(&name, host);
         }
-        // The flow may be done with a unit that is unhealthy, or the health of units is believed again.
-        self.advance(&name);
+        if was_healing {
+            self.advance(&name);
+        } else {
+            // The flow may be done with a unit that is unhealthy, or health is believed again.
+            self.relieve(&name);
+        }
     }
 
     /// Takes the end of a flow. Hosts that it did not bring to what is wanted are given up. A

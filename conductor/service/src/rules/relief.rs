@@ -31,7 +31,8 @@ impl Services {
     /// Submits a flow that restarts unhealthy units with which the living flow is done, if there are
     /// any. Returns whether it did.
     pub(super) fn relieve(&mut self, name: &ServiceName) -> bool {
-        let may_be = self.services.get(name).is_some_and(Service::may_be_relieved);
+        let may_be = self.services.get(name).is_some_and(Service::may_be_relieved)
+            && !self.submitting.contains(name);
         let hosts = if may_be { self.choose_to_heal(name) } else { Vec::new() };
         let Some(service) = self.services.get_mut(name).filter(|_| !hosts.is_empty()) else {
             return false;

@@ -170,3 +170,19 @@ fn a_service_that_is_stopped_or_removed_waits_for_no_move() {
         assert!(!world.units[&old].contains_key(&web()));
     }
 }
+
+#[test]
+fn a_player_that_an_instance_leaves_gets_no_other_one_before_that_is_gone() {
+    let (mut world, old) = one();
+    drain(&mut world, old.as_str(), true);
+    let new = only_host(&world);
+    drain(&mut world, old.as_str(), false);
+    let scale = Ask::Scale { service: web(), zone: None, count: 3, take_over: false };
+    world.ask(scale).unwrap();
+    let status = world.status();
+    assert!(!status.record.hosts.contains(&old), "its first instance is there yet");
+    assert_eq!((status.record.hosts.len(), status.record.hosts.contains(&new)), (2, true));
+    assert_eq!((status.waiting[0].count, status.waiting[0].taken), (1, 3));
+    world.settle();
+    assert_eq!(world.status().record.hosts.len(), 3, "then it does");
+}
