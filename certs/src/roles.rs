@@ -44,6 +44,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/orchestra.v1.Audience/ListServices", AUDIENCE),
     ("/orchestra.v1.Audience/ListVersions", AUDIENCE),
     ("/orchestra.v1.Audience/ReadLogs", AUDIENCE),
+    ("/orchestra.v1.Audience/FollowOutput", AUDIENCE),
     ("/orchestra.v1.Audience/ListVitals", AUDIENCE),
 ];
 

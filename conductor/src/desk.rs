@@ -16,6 +16,7 @@ mod hosts;
 mod ledger;
 mod listing;
 mod logs;
+mod output;
 mod plan;
 mod players;
 mod recipient;
@@ -43,7 +44,8 @@ pub(crate) use self::{
     hosts::Others,
     ledger::ListedDeployment,
     listing::{TaskFilter, ToldOfEnds},
-    logs::WhichInstance,
+    logs::{WhichInstance, WhichLog},
+    output::{Execution, OutputPart, WantedOutput},
     recipient::{Recipient, Stopped},
     retry::WantedRetry,
     services::{ListedVersion, ServiceVerb},

@@ -56,8 +56,8 @@ pub(crate) use self::{
     clock::{Clock, clock_error},
     held::{held, other_submission},
     mailbox::{
-        Attach, Attached, FromSession, Handle, Health, LoadTerms, Mailboxes, Removal, Reply,
-        Request, Told, Watching, mailboxes, read_answer,
+        Attach, Attached, Carries, FromSession, Handle, Health, LoadTerms, Mailboxes, Removal,
+        Reply, Request, Told, Watching, mailboxes, read_answer,
     },
     recover::{engines, remembered},
     services::ServiceQuestion,
@@ -97,6 +97,8 @@ struct Session {
     probed: Option<watch::Sender<bool>>,
     /// Whether the player keeps units.
     keeps_units: bool,
+    /// Whether it tells what attempts write while they run.
+    tells_attempt_logs: bool,
     /// Whether it was logged that its clock is wrong.
     clock_was_told: bool,
 }
@@ -366,7 +368,8 @@ impl Driver {
     }
 
     fn attach(&mut self, attach: Attach) -> Attached {
-        let Attach { host, session, snapshot, version, outbox, silent } = attach;
+        let Attach { host, session, snapshot, version, outbox, tells_attempt_logs, silent } =
+            attach;
         let Some(player) = self.engine.roster().member(&host) else { return Attached::Unknown };
         if let Some(occupied) = self.probe_older(player, silent) {
             return occupied;
@@ -387,6 +390,7 @@ impl Driver {
                 header: self.header,
                 probed: None,
                 keeps_units: snapshot.units.is_some(),
+                tells_attempt_logs,
                 clock_was_told: false,
             },
         );
@@ -481,14 +485,14 @@ impl Driver {
             Request::Health(reply) => {
                 let _ = reply.send(Ok(self.health()));
             }
-            Request::Line(host, reply) => {
-                let _ = reply.send(self.line(&host));
+            Request::Line(host, carries, reply) => {
+                let _ = reply.send(self.line(&host, carries));
             }
         }
     }
 
-    /// Returns the way to the player of a host, if it keeps units.
-    fn line(&self, host: &HostName) -> Result<Line, Declined> {
+    /// Returns the way to the player of a host, if its release does what is wanted of it.
+    fn line(&self, host: &HostName, carries: Carries) -> Result<Line, Declined> {
         let roster = self.engine.roster();
         let player = roster.known(host);
         let session = player.and_then(|player| roster.session(player));
@@ -496,8 +500,14 @@ impl Driver {
         let Some((session, known)) = found else {
             return Err(Declined::new(Ground::NotNow, format!("{host} is not attached")));
         };
-        if !known.keeps_units {
-            let why = format!("the player of {host} is of a release that keeps no units");
+        let (does, what) = match carries {
+            Carries::Units => (known.keeps_units, "keeps no units"),
+            Carries::AttemptLogs => {
+                (known.tells_attempt_logs, "tells what attempts wrote only once they have ended")
+            }
+        };
+        if !does {
+            let why = format!("the player of {host} is of a release that {what}");
             return Err(Declined::new(Ground::Prevented, why));
         }
         if let Some(why) = player.and_then(|player| roster.why_quarantined(player)) {

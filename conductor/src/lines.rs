@@ -27,7 +27,7 @@ use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::{
     command::{EncodedJob, Header},
-    readings::{Line, LogReadings},
+    readings::{Line, LogReading, LogReadings},
     session::Outbox,
     stream::{Frames, Goodbye, StreamQueue},
 };

@@ -161,6 +161,7 @@ pub fn snapshot_to_wire(
             .map(|units| v1::Units { stores: units.into_iter().map(store_units).collect() }),
         // Said by whoever takes samples.
         vitals: false,
+        attempt_logs: false,
         room: Some(snapshot.room.into()),
     }
 }
@@ -196,6 +197,9 @@ pub struct RawSnapshot {
     /// As in the snapshot.
     #[prost(bool, tag = "9")]
     pub vitals: bool,
+    /// As in the snapshot.
+    #[prost(bool, tag = "10")]
+    pub attempt_logs: bool,
     /// As in the snapshot.
     #[prost(message, optional, tag = "50")]
     pub room: Option<v1::Room>,

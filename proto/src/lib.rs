@@ -47,7 +47,10 @@ pub use last_line::last_error_line;
 pub use ledger::Planned;
 pub use reason::Reason;
 pub use remedy::spelt;
-pub use service::{decode_service, encode_service, log_part_from_wire, log_part_to_wire};
+pub use service::{
+    decode_service, encode_service, log_part_from_wire, log_part_to_wire, stream_from_wire,
+    stream_to_wire,
+};
 pub use vitals::{batch_from_wire, batch_to_wire};
 pub use wire::{check_fields, check_flow_spec};
 

@@ -133,3 +133,54 @@ fn size_of(dir: &std::path::Path) -> u64 {
         })
         .sum()
 }
+
+/// What a score writes is told while it runs, where it runs: as far as it has come, and to its end.
+#[test]
+fn what_runs_is_read_and_followed() {
+    let fleet = Fleet::new("p1").players_off().start();
+    let body = "#!/bin/sh\necho begun\necho hm >&2\n\
+                until [ -e \"$ORC_SCORE_DIR/../gates/p1\" ]; do sleep 0.05; done\necho over\n";
+    fleet.score("slow", body, "");
+    fleet.start_players();
+    let flow = fleet.submitjob(&["slow", "-w", "p1"]).exits(0).id();
+    fleet.wait_state(flow, "running");
+    let task = format!("{flow}@p1");
+    eventually("what there is so far", || {
+        let so_far = fleet.orc(&["logs", &task]).exits(0);
+        (so_far.out == "begun\n" && so_far.err.ends_with("hm\n")).then_some(())
+    });
+    let follower = fleet.tool("orc", &["logs", &task, "-f"]).start();
+    eventually("it to be followed", || (follower.so_far("out") == "begun\n").then_some(()));
+    // Over a crash of the conductor, which has nothing of it.
+    fleet.crash_conductor();
+    fleet.go("p1");
+    let followed = follower.wait().exits(0);
+    assert_eq!(followed.out, "begun\nover\n", "{followed:?}");
+    assert!(followed.err.contains("exit 0"), "{followed:?}");
+    fleet.orc(&["logs", &task]).exits(0).says("over");
+}
+
+/// What many write is followed a line at a time, over a crash of the conductor: each line once.
+#[test]
+fn what_many_write_is_followed() {
+    let fleet = Fleet::new("p[1-3]").players_off().start();
+    let body = "#!/bin/sh\necho begun\n\
+                until [ -e \"$ORC_SCORE_DIR/../gates/$ORC_PLAYER\" ]; do sleep 0.05; done\necho over >&2\n";
+    fleet.score("slow", body, "");
+    fleet.start_players();
+    let flow = fleet.submitjob(&["slow", "-w", "@all"]).exits(0).id();
+    let follower = fleet.tool("orc", &["logs", &flow.to_string(), "-f", "-w", "p[1-2]"]).start();
+    let lines = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let begun = ["p1: begun", "p2: begun"];
+    eventually("both to be told", || (lines(&follower.so_far("out")) == begun).then_some(()));
+    fleet.crash_conductor();
+    fleet.wait_attached(&["p1", "p2", "p3"]);
+    fleet.go("p[1-3]");
+    let followed = follower.wait().exits(0);
+    let all = ["p1! over", "p1: begun", "p2! over", "p2: begun"];
+    assert_eq!(lines(&followed.out), all, "{followed:?}");
+}

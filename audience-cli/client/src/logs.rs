@@ -1,6 +1,7 @@
-//! Logs of services: reads what one instance wrote, over one connection.
+//! Logs: reads what one instance of a service wrote, or an attempt writes, over one connection.
 
 use orchestra_model::{
+    ids::JobId,
     names::{HostName, ServiceName},
     service::{LogChunk, LogQuery, Ordinal},
 };
@@ -54,12 +55,37 @@ impl Client {
             ServiceInstance::Ordinal(ordinal) => (Wire::Ordinal(ordinal.0), format!("/{ordinal}")),
             ServiceInstance::Host(host) => (Wire::Host(host.to_string()), format!("@{host}")),
         };
-        let what = format!("reading the log of {service}{of}");
         let request = v1::ReadLogsRequest {
             service: service.to_string(),
             instance: Some(instance),
             query: Some(query.into()),
         };
+        self.begin_log(request, format!("reading the log of {service}{of}")).await
+    }
+
+    /// Begins to read what an attempt writes that runs. Of one that does not run there is none such
+    /// ([`Exit::NoSuchFlow`](crate::Exit::NoSuchFlow)): what it wrote is in its end.
+    pub async fn read_attempt(
+        &mut self,
+        job: JobId,
+        host: &HostName,
+        attempt: u32,
+        query: &LogQuery,
+    ) -> Result<LogChunks, Unheard> {
+        let of = v1::LogOfAttempt { job: Some(job.into()), host: host.to_string(), attempt };
+        let request = v1::ReadLogsRequest {
+            service: String::new(),
+            instance: Some(v1::read_logs_request::Instance::Attempt(of)),
+            query: Some(query.into()),
+        };
+        self.begin_log(request, format!("reading what {job}@{host}#{attempt} writes")).await
+    }
+
+    async fn begin_log(
+        &mut self,
+        request: v1::ReadLogsRequest,
+        what: String,
+    ) -> Result<LogChunks, Unheard> {
         match timeout(ANSWER, self.rpc.read_logs(request)).await {
             Ok(Ok(answer)) => Ok(LogChunks { stream: Response::into_inner(answer), what }),
             Ok(Err(status)) => Err(Unheard::of(&what, &status)),

@@ -24,6 +24,7 @@ use crate::{
     words::ids::references,
 };
 use asking::Asking;
+pub(crate) use asking::chosen;
 
 /// Most tasks that did not end ok that are listed one by one.
 const LISTED: u32 = 1_000;

@@ -60,6 +60,11 @@ impl Wanted {
         *self == Self::default()
     }
 
+    /// Whether it is to be followed, and nothing else is asked for.
+    pub(crate) fn is_followed_alone(&self) -> bool {
+        *self == Self { follow: true, ..Self::default() }
+    }
+
     fn query(&self) -> LogQuery {
         LogQuery {
             stream: if self.stderr { LogStream::Stderr } else { LogStream::Stdout },

@@ -1,8 +1,12 @@
-//! `orc logs`: what a task wrote, attempt by attempt, or what an instance of a service writes: the
-//! two are told apart by the id's first letter. A task's standard output goes to standard output,
-//! its standard error and what is said about it to standard error.
+//! `orc logs`: what a task wrote and writes, attempt by attempt, or what an instance of a service writes:
+//! the two are told apart by the id's first letter. A task's standard output goes to standard output, its
+//! standard error and what is said about it to standard error.
 
-use orchestra_client::{AttemptLog, Attempts, Exit};
+mod follow;
+mod many;
+
+use orchestra_client::{Attempts, Client, Exit};
+use orchestra_model::ids::Reference;
 
 use crate::{
     console::{Answer, Screen, Streamed, unwritten},
@@ -10,21 +14,23 @@ use crate::{
     program::Program,
     service::logs::{Wanted, instance, tell},
     verb::Verb,
-    view::{
-        Page as _,
-        json::List,
-        task::{attempt, end::ReadEnd, written},
-    },
-    words::ids::only,
+    view::{json::List, task::attempt},
+    words::{self, ids::only},
 };
+use follow::Following;
+use many::Many;
 
 /// `orc logs`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc logs 42.1.1@db3\n  orc logs web/1 -f")]
+#[command(after_help = "Examples:\n  orc logs 42 -f -w 'fe[1-6]'\n  orc logs web/1 -f")]
 pub(crate) struct Logs {
-    /// A task: 42.1.2@db3, 42/NAME@db3, or 42@db3; or an instance of a service: web/3, or web@fe1
+    /// A task: 42@db3, 42.1.2@db3, 42/NAME@db3; with -f also a flow, slot or job: a line at a time,
+    /// with the host before it; or an instance of a service: web/3, web@fe1
     #[arg(value_name = "ID")]
     id: String,
+    /// With -f: only on these hosts
+    #[arg(short = 'w', long = "on", value_name = "HOSTS")]
+    hosts: Option<String>,
     #[command(flatten)]
     wanted: Wanted,
 }
@@ -33,58 +39,73 @@ impl Verb for Logs {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         if let Some(instance) = instance(&self.id) {
             let instance = instance?;
+            if self.hosts.is_some() {
+                return Err(Failure::usage("-w is for a flow or job that is followed"));
+            }
             return program
                 .ask(async |client, console| tell(&instance, &self.wanted, client, console).await);
         }
-        if !self.wanted.is_default() {
-            let what = format!("{:?} is a task, whose attempts are told as a whole", self.id);
+        let follow = self.wanted.is_followed_alone();
+        if !follow && !self.wanted.is_default() {
+            let what = format!("{:?} is a task, which is told as a whole, or with -f", self.id);
             return Err(
-                Failure::usage(what).hint("these flags are for services: orc logs NAME/3 -f")
+                Failure::usage(what).hint("these flags are for services: orc logs NAME/3 --tail 9")
             );
         }
+        if follow && program.console.answers_in_json() {
+            return Err(Failure::usage("following a task with --json: what it writes has no end")
+                .hint("orc wait --jsonl tells of ends; orc logs --json has outputs afterwards"));
+        }
         let reference = only(&self.id, "orc logs takes one task, like 42.1.2@db3")?;
+        let hosts = match self.hosts {
+            Some(_) if !follow || reference.host.is_some() => {
+                return Err(Failure::usage("-w is for a flow or job that is followed")
+                    .hint("orc logs 42 -f -w 'fe[1-6]'"));
+            }
+            Some(hosts) => words::hosts(&[hosts])?,
+            None => String::new(),
+        };
+        if follow && reference.host.is_none() {
+            return program.ask(async |client, console| {
+                console.stream(&mut Many::new(client, &reference, &hosts)).await?;
+                Ok(Exit::Ok)
+            });
+        }
         program.ask(async |client, console| {
-            console.stream(&mut Told(client.logs(&reference).await?)).await?;
+            console.stream(&mut Told { client, reference: &reference, follow }).await?;
             Ok(Exit::Ok)
         })
     }
 }
 
-/// Attempts as they come. A person is shown each on both outputs in turn.
-struct Told(Attempts);
+/// Attempts as they come. A person is shown each on both outputs in turn, and those that run as well.
+struct Told<'a> {
+    client: &'a mut Client,
+    reference: &'a Reference,
+    follow: bool,
+}
 
-impl Streamed for Told {
+impl Streamed for Told<'_> {
     async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
-        let mut some = false;
-        while let Some(log) = self.0.next_item().await? {
-            some = true;
-            show(&log, screen)?;
-        }
-        if !some {
-            screen.narrate("no attempt has ended yet");
-        }
-        Ok(())
+        Following::new(self.client, self.reference, self.follow).tell(screen).await
     }
 
     async fn json(&mut self, out: &mut Answer) -> Result<(), Failure> {
+        let mut logs: Attempts = self.client.logs(self.reference).await?;
         let mut list = List::begin(out, "attempts").map_err(unwritten)?;
-        while let Some(log) = self.0.next_item().await? {
+        while let Some(log) = logs.next_item().await? {
             list.add(&attempt::Attempt::from(&log)).map_err(unwritten)?;
         }
         list.end().map_err(unwritten)
     }
 }
 
-fn show(log: &AttemptLog, screen: &mut Screen) -> Result<(), Failure> {
-    let ReadEnd { summary, whole } = ReadEnd::from(&log.end);
-    screen.narrate(attempt::heading(log, &summary));
-    match whole {
-        Ok(end) => {
-            screen.out.foreign(&written::text(&end.stdout)).map_err(unwritten)?;
-            screen.out.finish()?;
-            screen.narrate_foreign(&written::text(&end.stderr));
-        }
-        Err(why) => screen.narrate_foreign(&written::unreadable(&why)),
+impl Streamed for Many<'_> {
+    async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
+        self.tell(screen).await
     }
-    Ok(())
+
+    async fn json(&mut self, _: &mut Answer) -> Result<(), Failure> {
+        Err(Failure::usage("following many tasks with --json"))
+    }
 }

@@ -22,7 +22,7 @@ pub(crate) use brakes::Brakes;
 pub(crate) use diff::Differences;
 pub(crate) use endpoints::Endpoints;
 pub(crate) use list::Services;
-pub(crate) use logs::{LogLines, LogText};
+pub(crate) use logs::{LogLines, LogText, whole_characters};
 pub(crate) use plan::Planned;
 pub(crate) use show::{Shown, Standing};
 pub(crate) use spec::Spec;

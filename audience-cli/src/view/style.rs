@@ -9,6 +9,7 @@ use jiff::{
 use orchestra_client::ServiceState;
 use orchestra_model::{
     foreign,
+    names::HostName,
     state::{FlowState, JobState, TaskState},
     time::{Millis, Timestamp},
 };
@@ -160,6 +161,19 @@ pub(crate) fn colour_at_start(bytes: &[u8]) -> Option<usize> {
         let rest = bytes.strip_prefix(b"\x1b[")?.strip_prefix(colour.as_bytes())?;
         Some(bytes.len() - rest.strip_prefix(b"m")?.len())
     })
+}
+
+/// Colours that tell hosts apart, none of which means anything else.
+const HOSTS: [&str; 6] = ["34", "35", "36", "94", "95", "96"];
+
+impl Style {
+    /// A host whose lines stand among those of others: each name has its colour, always the same.
+    pub(crate) fn host(self, host: &HostName) -> Painted<'_> {
+        let sum =
+            host.as_str().bytes().fold(0_usize, |sum, byte| sum * 31 % 65_521 + usize::from(byte));
+        let colour = if self.colour { HOSTS[sum % HOSTS.len()] } else { "" };
+        Painted { text: host.as_str(), colour }
+    }
 }
 
 pub(crate) struct Painted<'a> {

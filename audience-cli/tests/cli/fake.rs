@@ -42,6 +42,8 @@ pub(crate) struct Tables {
     /// What was asked of vitals.
     pub(crate) vitals_asked: Vec<v1::ListVitalsRequest>,
     pub(crate) logs: Vec<v1::AttemptLog>,
+    /// How many of these there are at each further look; none left: all.
+    pub(crate) logs_then: VecDeque<usize>,
     pub(crate) status: Option<ConductorStatus>,
     pub(crate) cells: Vec<CellStatus>,
     pub(crate) deployments: Vec<v1::Deployment>,
@@ -67,6 +69,9 @@ pub(crate) struct Tables {
     pub(crate) log_reads: VecDeque<Vec<Result<v1::LogChunk, Status>>>,
     /// Whose logs were asked for, and which part of them.
     pub(crate) log_asked: Vec<v1::ReadLogsRequest>,
+    /// What each following of output brings; none left: nothing.
+    pub(crate) followed: VecDeque<Vec<Result<v1::OutputPart, Status>>>,
+    pub(crate) follow_asked: Vec<v1::FollowOutputRequest>,
     pub(crate) planned: Planned,
     pub(crate) explained: v1::ExplainResponse,
     /// What the next submission is answered with beside the flow.

@@ -7,16 +7,18 @@ use orchestra_model::{
     names::{HostName, ScoreName},
     record::Drain,
     score::{ScoreHash, ScoreOffer, ScoreSpec},
-    status::{ConductorStatus, PlayerStatus},
+    state::TaskState,
+    status::{ConductorStatus, PlayerStatus, TaskStatus},
     time::Timestamp,
 };
 use orchestra_proto::v1;
 use prost::Message as _;
 use serde_json::json;
+use tonic::Status;
 
 use crate::{
     fake::{Fake, bare, ran},
-    values::{JOB, failed, failed_tasks, numbered, running},
+    values::{JOB, failed, failed_tasks, numbered, running, task, told_task},
 };
 
 fn player(host: &str, attached: bool, hash: u8) -> PlayerStatus {
@@ -202,6 +204,64 @@ fn logs_keep_the_two_streams_apart() {
     fake.tables().logs.clear();
     fake.run("orc logs 42@db3").is(0, "", "no attempt has ended yet\n");
     fake.run("orc logs 42,43").fails(64, &["orc logs takes one task"]);
+    fake.run("orc logs 42 -w db1").fails(64, &["-w is for a flow or job that is followed"]);
+    fake.run("orc logs 42@db3 --json").json();
+    let refused = fake.run("orc logs 42@db3 -f --json");
+    assert_eq!((refused.code, &refused.json()["error"]["kind"]), (64, &json!("usage")));
+}
+
+#[test]
+fn what_runs_is_told_as_far_as_it_has_come_and_followed_to_its_end() {
+    let attempt = |state| TaskStatus { attempt: 1, ..task(3, state, None, "") };
+    let fake = Fake::with(running(), vec![attempt(TaskState::Running)]);
+    let chunk = |text: &'static str, offset| v1::LogChunk {
+        run: 1,
+        bytes: text.into(),
+        next: Some(v1::LogPlace { file: 1, offset }),
+        ..Default::default()
+    };
+    fake.tables().log_reads = [vec![Ok(chunk("begun\n", 6))], vec![Ok(chunk("hm\n", 3))]].into();
+    fake.run("orc logs 42@db3").is(0, "begun\n", "42.1.1@db3#1 runs\nhm\n");
+    let asked = std::mem::take(&mut fake.tables().log_asked);
+    let of = v1::LogOfAttempt { job: Some(JOB.into()), host: "db3".to_owned(), attempt: 1 };
+    assert_eq!(asked[0].instance, Some(v1::read_logs_request::Instance::Attempt(of)));
+    assert!(!asked[0].query.unwrap().follow);
+
+    // The end brings what a lost connection has kept from being told, and nothing twice.
+    let told = |task: &TaskStatus| v1::TaskPage { tasks: vec![task.into()] };
+    let ran = attempt(TaskState::Running);
+    let ended = attempt(TaskState::Ok);
+    let end = v1::AttemptEnd {
+        outcome: Some(v1::attempt_end::Outcome::Exited(0)),
+        ended_at_ms: 1_763_712_002_500,
+        stdout: Some(v1::Output { head: "begun\nover\n".into(), bytes: 11, ..Default::default() }),
+        stderr: Some(v1::Output { head: "hm\n".into(), bytes: 3, ..Default::default() }),
+        ..Default::default()
+    };
+    let log = v1::AttemptLog {
+        job: Some(JOB.into()),
+        host: "db3".to_owned(),
+        attempt: 1,
+        late: false,
+        end: end.encode_to_vec().into(),
+    };
+    let mut tables = fake.tables();
+    tables.logs = vec![log];
+    tables.logs_then = [0, 0].into();
+    tables.task_lists = [vec![Ok(told(&ran))], vec![Ok(told(&ran))], vec![Ok(told(&ended))]].into();
+    let gone = || vec![Err(Status::not_found("attempt 42.1.1#1 does not run on db3"))];
+    tables.log_reads = [vec![Ok(chunk("begun\n", 6))], vec![Ok(chunk("hm\n", 3))], gone()].into();
+    let event = || Ok(told_task(3, TaskState::Running, None));
+    tables.watches = [vec![event(), event()]].into();
+    drop(tables);
+    fake.run("orc logs 42@db3 -f").is(
+        0,
+        "begun\nover\n",
+        "42.1.1@db3#1 runs\nhm\n42.1.1@db3#1 exit 0\n",
+    );
+    let asked = fake.tables().log_asked.clone();
+    assert!(asked[0].query.unwrap().follow);
+    assert_eq!(asked[2].query.unwrap().from, Some(v1::LogPlace { file: 1, offset: 6 }));
 }
 
 #[test]
@@ -404,4 +464,60 @@ fn groups_are_listed() {
         groups["groups"][3],
         json!({"name": "rack=r7", "kind": "label", "hosts": "db1", "count": 1})
     );
+}
+
+#[test]
+fn many_are_followed_a_line_at_a_time() {
+    use v1::output_part::Part;
+    let fake = Fake::with(running(), Vec::new());
+    let written = |host: &str, stream: v1::log_query::Stream, text: &'static str, offset| {
+        let chunk = v1::LogChunk {
+            run: 1,
+            bytes: text.into(),
+            next: Some(v1::LogPlace { file: 1, offset }),
+            ..Default::default()
+        };
+        let (job, stream) = (Some(JOB.into()), stream.into());
+        let chunk = Some(chunk);
+        let part = v1::WrittenOutput { job, host: host.to_owned(), attempt: 1, stream, chunk };
+        Ok(v1::OutputPart { part: Some(Part::Written(part)) })
+    };
+    let ended = |host: &str, exit, text: &'static str| {
+        let output = |text: &'static str| v1::Output {
+            head: text.into(),
+            bytes: text.len() as u64,
+            ..Default::default()
+        };
+        let end = v1::AttemptEnd {
+            outcome: Some(v1::attempt_end::Outcome::Exited(exit)),
+            stdout: Some(output(text)),
+            stderr: Some(output("")),
+            ..Default::default()
+        };
+        let (host, end) = (host.to_owned(), end.encode_to_vec().into());
+        let log = v1::AttemptLog { job: Some(JOB.into()), host, attempt: 1, late: false, end };
+        Ok(v1::OutputPart { part: Some(Part::Ended(log)) })
+    };
+    let out = v1::log_query::Stream::Stdout;
+    fake.tables().followed = [
+        vec![
+            written("db1", out, "one\ntw", 6),
+            written("db2", v1::log_query::Stream::Stderr, "hm\n", 3),
+            Err(Status::unavailable("the conductor is stopping")),
+        ],
+        vec![
+            written("db1", out, "one\ntwo\n", 8),
+            ended("db3", 0, "quick\n"),
+            ended("db2", 3, ""),
+            ended("db1", 0, "one\ntwo\n"),
+        ],
+    ]
+    .into();
+    fake.run("orc logs 42/pkg1 -f -w db[1-3]").is(
+        0,
+        "db1: one\ndb2! hm\ndb1: two\ndb3: quick\n",
+        "following flow 42: the conductor is stopping; trying again\n42.1.1@db2#1 exit 3\n",
+    );
+    let asked = fake.tables().follow_asked[1].clone();
+    assert_eq!((asked.slot, asked.job, asked.hosts.as_str()), (1, 1, "db[1-3]"));
 }

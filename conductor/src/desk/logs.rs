@@ -1,14 +1,18 @@
-//! Reads the logs of units on their players.
+//! Reads the logs of units, and of attempts that run, on their players.
 
 use orchestra_model::{
-    AudienceName, HostName, ServiceName,
-    service::{InstanceStatus, LogChunk, LogEnd, LogPart, LogQuery, Ordinal, ServiceStatus},
+    AudienceName, HostName, JobId, ServiceName,
+    delivery::AttemptKey,
+    service::{
+        InstanceStatus, LogChunk, LogEnd, LogPart, LogQuery, LogSource, Ordinal, ServiceStatus,
+    },
 };
 
 use super::{Desk, Recipient, Stopped, services::unknown};
 use crate::{
     declined::{Declined, Ground},
-    driver::{Request, ServiceQuestion},
+    driver::{Carries, Request, ServiceQuestion},
+    lines::Line,
 };
 
 /// How an instance of a service is named.
@@ -18,22 +22,24 @@ pub(crate) enum WhichInstance {
     Host(HostName),
 }
 
+/// Whose log is meant.
+#[derive(Clone, Debug)]
+pub(crate) enum WhichLog {
+    Instance(ServiceName, WhichInstance),
+    Attempt { job: JobId, host: HostName, attempt: u32 },
+}
+
 impl Desk {
-    /// Reads the log of an instance of a service.
+    /// Reads the log of an instance of a service, or of an attempt that runs.
     pub(crate) async fn read_logs(
         &self,
-        service: ServiceName,
-        which: &WhichInstance,
+        which: WhichLog,
         query: LogQuery,
         by: AudienceName,
         to: &impl Recipient<LogChunk>,
     ) -> Result<(), Stopped> {
-        let asked = service.clone();
-        let ask = |reply| Request::AboutServices(ServiceQuestion::Status(asked, reply));
-        let status = self.ask(ask).await?.ok_or_else(|| unknown(&service))?;
-        let host = find(&status, which)?.host.clone();
-        let line = self.ask(|reply| Request::Line(host.clone(), reply)).await?;
-        let mut reading = self.readings.begin(line, (service, query), by)?;
+        let (host, line, of) = self.find_log(which).await?;
+        let mut reading = self.readings.begin(line, (of.clone(), query), by)?;
         loop {
             let part = tokio::select! {
                 part = reading.next() => part?,
@@ -45,9 +51,34 @@ impl Desk {
                     to.give(chunk).await?;
                     reading.give_back(cost);
                 }
-                LogPart::End(end) => return Ok(judge(&host, end)?),
+                LogPart::End(end) => return Ok(judge(&host, &of, end)?),
             }
         }
+    }
+
+    /// Returns on which host a log is, the way to its player, and what it is called there.
+    async fn find_log(&self, which: WhichLog) -> Result<(HostName, Line, LogSource), Declined> {
+        let (host, carries) = match &which {
+            WhichLog::Instance(service, instance) => {
+                let asked = service.clone();
+                let ask = |reply| Request::AboutServices(ServiceQuestion::Status(asked, reply));
+                let status = self.ask(ask).await?.ok_or_else(|| unknown(service))?;
+                (find(&status, instance)?.host.clone(), Carries::Units)
+            }
+            WhichLog::Attempt { job, host, .. } => {
+                self.check_names(job.flow, &[*job], host).await?;
+                (host.clone(), Carries::AttemptLogs)
+            }
+        };
+        let asked = host.clone();
+        let line = self.ask(|reply| Request::Line(asked, carries, reply)).await?;
+        let of = match which {
+            WhichLog::Instance(service, _) => LogSource::Unit(service),
+            WhichLog::Attempt { job, attempt, .. } => {
+                LogSource::Attempt(AttemptKey { store: line.header.store, job, attempt })
+            }
+        };
+        Ok((host, line, of))
     }
 }
 
@@ -70,10 +101,16 @@ fn find<'a>(
 }
 
 /// Returns an error if a reading ended otherwise than it should.
-fn judge(host: &HostName, end: LogEnd) -> Result<(), Declined> {
+fn judge(host: &HostName, of: &LogSource, end: LogEnd) -> Result<(), Declined> {
     let (ground, why) = match end {
         LogEnd::All => return Ok(()),
-        LogEnd::Gone => (Ground::Unknown, format!("{host} has no unit of the service")),
+        LogEnd::Gone => (
+            Ground::Unknown,
+            match of {
+                LogSource::Unit(_) => format!("{host} has no unit of the service"),
+                LogSource::Attempt(key) => format!("attempt {key} does not run on {host}"),
+            },
+        ),
         LogEnd::Failed(why) => (Ground::Internal, format!("{host} cannot read it: {why}")),
         LogEnd::TooMany => (Ground::TooMuch, format!("{host} has as many logs read as it may")),
     };

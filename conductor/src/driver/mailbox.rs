@@ -65,8 +65,18 @@ pub(crate) struct Attach {
     pub(crate) snapshot: Box<PlayerSnapshot>,
     pub(crate) version: String,
     pub(crate) outbox: Outbox,
+    /// Whether it tells what attempts write while they run.
+    pub(crate) tells_attempt_logs: bool,
     /// An older session that was asked whether it lives, and did not answer.
     pub(crate) silent: Option<SessionId>,
+}
+
+/// What somebody wants of a player, which not every release does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carries {
+    Units,
+    /// What attempts write while they run.
+    AttemptLogs,
 }
 
 /// The answer to an attach.
@@ -163,7 +173,7 @@ pub(crate) enum Request {
     },
     Health(Told<Health>),
     /// The way to the player of a host, if it keeps units.
-    Line(HostName, Told<Line>),
+    Line(HostName, Carries, Told<Line>),
 }
 
 /// What a load of a fleet may do.

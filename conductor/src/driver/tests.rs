@@ -210,6 +210,7 @@ impl Bench {
             snapshot: Box::new(snapshot),
             version: String::new(),
             outbox,
+            tells_attempt_logs: false,
             silent: silent.map(SessionId),
         };
         let (reply, answer) = oneshot::channel();
@@ -562,6 +563,7 @@ async fn a_newcomer_that_left_is_not_attached() {
         snapshot: Box::new(snapshot),
         version: String::new(),
         outbox,
+        tells_attempt_logs: false,
         silent: None,
     };
     let message = FromSession::Attached(attach, oneshot::channel().0);

@@ -15,7 +15,7 @@ use orchestra_model::{
     vitals::HostUsage,
 };
 use orchestra_proto::{
-    Planned,
+    Planned, stream_to_wire,
     v1::{self, GroupKind, watch_event::Event},
 };
 use orchestra_service::Taken;
@@ -24,7 +24,9 @@ use prost::Message as _;
 use super::pages::cut;
 use crate::{
     declined::{Declined, Ground},
-    desk::{Cursor, ListedDeployment, ListedGroup, ListedVersion, News, Notice},
+    desk::{
+        Cursor, Execution, ListedDeployment, ListedGroup, ListedVersion, News, Notice, OutputPart,
+    },
     fleet::Word,
     reload::Loaded,
 };
@@ -148,14 +150,35 @@ pub(super) fn log_chunk(chunk: LogChunk) -> Encoded<v1::LogChunk> {
 }
 
 pub(super) fn attempt(record: EndRecord) -> Encoded<v1::AttemptLog> {
+    Ok(vec![attempt_log(record)])
+}
+
+fn attempt_log(record: EndRecord) -> v1::AttemptLog {
     let EndRecord { job, host, attempt, late, end } = record;
-    Ok(vec![v1::AttemptLog {
+    v1::AttemptLog {
         job: Some(job.into()),
         host: host.to_string(),
         attempt,
         late,
         end: Bytes::from_owner(end.to_shared()),
-    }])
+    }
+}
+
+pub(super) fn output_part(part: OutputPart) -> Encoded<v1::OutputPart> {
+    use v1::output_part::Part;
+    let part = match part {
+        OutputPart::Ended(record) => Part::Ended(attempt_log(record)),
+        OutputPart::Written { of: Execution { job, host, attempt }, stream, chunk } => {
+            Part::Written(v1::WrittenOutput {
+                job: Some(job.into()),
+                host: host.to_string(),
+                attempt,
+                stream: stream_to_wire(stream).into(),
+                chunk: Some(chunk.into()),
+            })
+        }
+    };
+    Ok(vec![v1::OutputPart { part: Some(part) }])
 }
 
 pub(super) fn notice(notice: Notice) -> Encoded<v1::WatchEvent> {

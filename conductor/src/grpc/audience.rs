@@ -14,7 +14,9 @@ use super::{
 };
 use crate::{
     declined::{Declined, Ground},
-    desk::{Conditions, Desk, Others, ReadProposal, RecoveryRequest, off_the_runtime},
+    desk::{
+        Conditions, Desk, Others, ReadProposal, RecoveryRequest, WantedOutput, off_the_runtime,
+    },
     reload::Allowed,
 };
 
@@ -59,6 +61,7 @@ impl Audience for AudienceCalls {
     type ListStrangersStream = Pages<v1::StrangerPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
     type ReadLogsStream = Pages<v1::LogChunk>;
+    type FollowOutputStream = Pages<v1::OutputPart>;
     type ListVitalsStream = Pages<v1::VitalsPage>;
 
     async fn submit(
@@ -490,14 +493,33 @@ impl Audience for AudienceCalls {
         }))
     }
 
+    async fn follow_output(
+        &self,
+        request: Request<v1::FollowOutputRequest>,
+    ) -> Result<Response<Pages<v1::OutputPart>>, Status> {
+        let by = audience(&request)?;
+        let v1::FollowOutputRequest { flow, slot, job, job_name, hosts } = request.into_inner();
+        let choice = requests::choice(slot, job, &job_name)?;
+        let flow = self.0.flow_id(requests::flow(flow)?, &by).await?;
+        let jobs = self.0.chosen_jobs(flow, &choice).await?.into_iter().collect();
+        let hosts = match hosts.is_empty() {
+            true => None,
+            false => Some(self.0.players(hosts).await?),
+        };
+        let wanted = WantedOutput { flow, jobs, hosts };
+        Ok(stream(&self.0, answers::output_part, |desk, to| async move {
+            desk.follow_output(wanted, by, &to).await
+        }))
+    }
+
     async fn read_logs(
         &self,
         request: Request<v1::ReadLogsRequest>,
     ) -> Result<Response<Pages<v1::LogChunk>>, Status> {
         let by = audience(&request)?;
-        let (service, which, query) = requests::read_logs(&request.into_inner())?;
+        let (which, query) = requests::read_logs(&request.into_inner())?;
         Ok(stream(&self.0, answers::log_chunk, |desk, to| async move {
-            desk.read_logs(service, &which, query, by, &to).await
+            desk.read_logs(which, query, by, &to).await
         }))
     }
 }

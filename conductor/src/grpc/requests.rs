@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orchestra_certs::Peer;
 use orchestra_model::{
-    AudienceName, FlowId, HostName, TaskState, Timestamp,
+    AudienceName, FlowId, HostName, JobId, TaskState, Timestamp,
     audit::Verb,
     delivery::{RequestId, Term},
     flow::FlowSpec,
@@ -24,7 +24,7 @@ use crate::{
     declined::{Declined, Ground},
     desk::{
         AuditFilter, Choice, Cursor, Proposal, ProposedParams, ServiceVerb, Since, TaskFilter,
-        ToldOfEnds, WantedRetry, WatchFilter, WhichFlow, WhichInstance,
+        ToldOfEnds, WantedRetry, WatchFilter, WhichFlow, WhichInstance, WhichLog,
     },
 };
 
@@ -224,22 +224,33 @@ pub(super) fn service_verb(
 }
 
 /// Reads which log is wanted, and which part of it.
-pub(super) fn read_logs(
-    request: &v1::ReadLogsRequest,
-) -> Result<(ServiceName, WhichInstance, LogQuery), Declined> {
+pub(super) fn read_logs(request: &v1::ReadLogsRequest) -> Result<(WhichLog, LogQuery), Declined> {
     use v1::read_logs_request::Instance;
     let invalid = |what| Declined::new(Ground::Invalid, what);
     let which = match &request.instance {
-        Some(Instance::Ordinal(ordinal)) => WhichInstance::Ordinal(Ordinal(*ordinal)),
+        Some(Instance::Ordinal(ordinal)) => {
+            let instance = WhichInstance::Ordinal(Ordinal(*ordinal));
+            WhichLog::Instance(service(&request.service)?, instance)
+        }
         Some(Instance::Host(name)) => {
             let host = HostName::new(name).map_err(|error| Declined::invalid(&error))?;
-            WhichInstance::Host(host)
+            WhichLog::Instance(service(&request.service)?, WhichInstance::Host(host))
         }
+        Some(Instance::Attempt(of)) => WhichLog::Attempt {
+            job: job_id(of.job.as_ref())?,
+            host: HostName::new(&of.host).map_err(|error| Declined::invalid(&error))?,
+            attempt: of.attempt,
+        },
         None => return Err(invalid("logs are of one instance: NAME/N or NAME@HOST")),
     };
     let query = request.query.as_ref().ok_or_else(|| invalid("the request asks for nothing"))?;
     let query = query.try_into().map_err(|error: Invalid| Declined::invalid(&error))?;
-    Ok((service(&request.service)?, which, query))
+    Ok((which, query))
+}
+
+fn job_id(job: Option<&v1::JobId>) -> Result<JobId, Declined> {
+    let job = job.ok_or_else(|| Declined::new(Ground::Invalid, "the request names no job"))?;
+    JobId::try_from(job).map_err(|error| Declined::invalid(&error))
 }
 
 fn params(jobs: Vec<v1::JobParams>) -> Result<Vec<ProposedParams>, Declined> {

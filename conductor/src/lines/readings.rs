@@ -16,8 +16,8 @@ use std::{
 
 use orchestra_flow::SessionId;
 use orchestra_model::{
-    AudienceName, HostName, ServiceName,
-    service::{CREDIT_BYTES, LogPart, LogQuery, READINGS, ReadLog, ReadingId},
+    AudienceName, HostName,
+    service::{CREDIT_BYTES, LogPart, LogQuery, LogSource, READINGS, ReadLog, ReadingId},
 };
 use orchestra_proto::v1::{self, command::Kind};
 use tokio::sync::mpsc;
@@ -26,7 +26,9 @@ use super::{command::Header, session::Outbox};
 use crate::declined::{Declined, Ground};
 
 /// Most readings of one name at once.
-const OF_A_NAME: usize = 4;
+const OF_A_NAME: usize = 8;
+/// Most followers of many attempts with one name at once. Each has a bound of its own on what is on the way.
+const FOLLOWERS_OF_A_NAME: usize = 4;
 
 /// All open readings.
 #[derive(Clone, Debug, Default)]
@@ -36,13 +38,15 @@ pub(crate) struct LogReadings(Arc<Mutex<Table>>);
 struct Table {
     /// The last number that was used.
     last: u64,
+    followers: Vec<AudienceName>,
     open: HashMap<ReadingId, Open>,
 }
 
 #[derive(Debug)]
 struct Open {
     session: SessionId,
-    by: AudienceName,
+    /// Whose reading it is; `None` for one of many that a follower has.
+    by: Option<AudienceName>,
     /// How many bytes the player may still send.
     credit: usize,
     parts: mpsc::UnboundedSender<Result<LogPart, Declined>>,
@@ -54,6 +58,13 @@ pub(crate) struct Line {
     pub(crate) session: SessionId,
     pub(crate) outbox: Outbox,
     pub(crate) header: Header,
+}
+
+/// A place among those who follow many attempts, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct FollowersPlace {
+    by: AudienceName,
+    table: LogReadings,
 }
 
 /// The reader's end of a reading. When it is dropped the player is told.
@@ -70,22 +81,54 @@ impl LogReadings {
     pub(crate) fn begin(
         &self,
         line: Line,
-        (service, query): (ServiceName, LogQuery),
+        what: (LogSource, LogQuery),
         by: AudienceName,
+    ) -> Result<LogReading, Declined> {
+        self.begin_with(line, what, Some(by), CREDIT_BYTES)
+    }
+
+    /// Begins one of the readings of a follower, with so much credit.
+    pub(crate) fn begin_of_many(
+        &self,
+        line: Line,
+        what: (LogSource, LogQuery),
+        credit: usize,
+    ) -> Result<LogReading, Declined> {
+        self.begin_with(line, what, None, credit)
+    }
+
+    /// Takes a place among those who follow many attempts.
+    pub(crate) fn follow(&self, by: &AudienceName) -> Result<FollowersPlace, Declined> {
+        let mut table = self.lock();
+        if table.followers.iter().filter(|other| *other == by).count() >= FOLLOWERS_OF_A_NAME {
+            let why =
+                format!("{by} follows {FOLLOWERS_OF_A_NAME} flows already, which is the most");
+            return Err(Declined::new(Ground::TooMuch, why));
+        }
+        table.followers.push(by.clone());
+        Ok(FollowersPlace { by: by.clone(), table: self.clone() })
+    }
+
+    fn begin_with(
+        &self,
+        line: Line,
+        (of, query): (LogSource, LogQuery),
+        by: Option<AudienceName>,
+        credit: usize,
     ) -> Result<LogReading, Declined> {
         let (sender, parts) = mpsc::unbounded_channel();
         let mut table = self.lock();
-        table.check_bounds(line.session, &by)?;
+        table.check_bounds(line.session, by.as_ref())?;
         // The end of a session ends its queue first, then its readings in the table.
         if line.outbox.is_ended() {
             return Err(gone());
         }
         table.last += 1;
         let id = ReadingId(table.last);
-        let open = Open { session: line.session, by, credit: CREDIT_BYTES, parts: sender };
+        let open = Open { session: line.session, by, credit, parts: sender };
         table.open.insert(id, open);
         drop(table);
-        let read = ReadLog { reading: id, service, query, credit: CREDIT_BYTES as u32 };
+        let read = ReadLog { reading: id, of, query, credit: credit as u32 };
         line.outbox.command(line.header, Kind::ReadLog((&read).into()));
         Ok(LogReading { id, line, parts, table: self.clone() })
     }
@@ -134,10 +177,12 @@ impl LogReadings {
 }
 
 impl Table {
-    fn check_bounds(&self, session: SessionId, by: &AudienceName) -> Result<(), Declined> {
+    fn check_bounds(&self, session: SessionId, by: Option<&AudienceName>) -> Result<(), Declined> {
         let too_many = |what: String| Err(Declined::new(Ground::TooMuch, what));
         let count = |is: &dyn Fn(&Open) -> bool| self.open.values().filter(|open| is(open)).count();
-        if count(&|open| open.by == *by) >= OF_A_NAME {
+        if let Some(by) = by
+            && count(&|open| open.by.as_ref() == Some(by)) >= OF_A_NAME
+        {
             return too_many(format!("{by} reads {OF_A_NAME} logs already, which is the most"));
         }
         if count(&|open| open.session == session) >= READINGS {
@@ -173,5 +218,14 @@ impl Drop for LogReading {
         self.table.lock().open.remove(&self.id);
         let kind = Kind::CloseLog(v1::CloseLog { reading: self.id.0 });
         self.line.outbox.command(self.line.header, kind);
+    }
+}
+
+impl Drop for FollowersPlace {
+    fn drop(&mut self) {
+        let mut table = self.table.lock();
+        if let Some(place) = table.followers.iter().position(|by| *by == self.by) {
+            table.followers.swap_remove(place);
+        }
     }
 }

@@ -68,6 +68,12 @@ pub(super) struct Session {
     id: SessionId,
 }
 
+/// What a player tells beside its orders, which one of an earlier release does not.
+struct Tells {
+    vitals: bool,
+    attempt_logs: bool,
+}
+
 impl Session {
     pub(super) fn id(&self) -> SessionId {
         self.id
@@ -104,7 +110,7 @@ impl Sessions {
                 ),
             ));
         }
-        let (snapshot, tells_vitals) = self.snapshot(host, attach.snapshot)?;
+        let (snapshot, tells) = self.snapshot(host, attach.snapshot)?;
         let outbox = Outbox::new(host.as_str(), queue.clone());
         let mut silent = None;
         loop {
@@ -116,13 +122,14 @@ impl Sessions {
                 snapshot: Box::new(snapshot.clone()),
                 version: version.to_owned(),
                 outbox: outbox.clone(),
+                tells_attempt_logs: tells.attempt_logs,
                 silent,
             };
             self.tell(FromSession::Attached(attach, reply)).await?;
             match attached.await.map_err(|_| stopping())? {
                 Attached::Welcome(player, header) => {
                     let line = Line { session: id, outbox, header };
-                    self.tables.vitals.attached(host, id, tells_vitals.then_some(line));
+                    self.tables.vitals.attached(host, id, tells.vitals.then_some(line));
                     return Ok(Session { host: host.clone(), player, id });
                 }
                 Attached::Unknown => {
@@ -151,8 +158,8 @@ impl Sessions {
         }
     }
 
-    /// Reads what a player says of its state, and whether it takes samples.
-    fn snapshot(&self, host: &HostName, bytes: Bytes) -> Result<(PlayerSnapshot, bool), Declined> {
+    /// Reads what a player says of its state, and what else it tells.
+    fn snapshot(&self, host: &HostName, bytes: Bytes) -> Result<(PlayerSnapshot, Tells), Declined> {
         check_fields("Snapshot: it has more fields than any honest one", &bytes)
             .map_err(|error| Declined::invalid(&error))?;
         let wire = RawSnapshot::decode(bytes)
@@ -172,7 +179,7 @@ impl Sessions {
         let mut snapshot = read.map_err(|error| Declined::invalid(&error))?;
         let keys = self.proofs.keys();
         drop_false_proofs(&mut snapshot, self.store, host, |said, mac| keys.confirm(said, mac));
-        Ok((snapshot, wire.vitals))
+        Ok((snapshot, Tells { vitals: wire.vitals, attempt_logs: wire.attempt_logs }))
     }
 
     async fn tell(&self, message: FromSession) -> Result<(), Declined> {

@@ -1,11 +1,11 @@
-//! What units wrote, read from pretended players.
+//! What units wrote, and attempts write, read from pretended players.
 
 use bytes::Bytes;
 use orchestra_proto::v1::{self, command::Kind, log_end::Reason, log_part::Part};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
-    harness::{Audience, Conductor, Place, Session, soon},
+    harness::{Audience, Conductor, Place, Player, Session, ended, exited, id, job, soon, started},
     services::{Keeper, spec, start},
 };
 
@@ -75,7 +75,7 @@ async fn failure(stream: &mut Streaming<v1::LogChunk>) -> Status {
 async fn a_log_comes_as_its_player_tells_it_and_what_is_taken_is_paid_for() {
     let (_place, _conductor, alice, mut db1) = ready().await;
     let (mut stream, asked) = begin(&alice, &mut db1).await;
-    let v1::read_log::Of::Unit(unit) = asked.of.unwrap();
+    let Some(v1::read_log::Of::Unit(unit)) = asked.of else { panic!("{asked:?}") };
     assert_eq!((unit.service.as_str(), asked.credit), ("web", 256 << 10));
     assert_eq!(asked.query, request(1).query);
     for (bytes, credit) in [(5, 1 << 10), (64 << 10, 64 << 10)] {
@@ -137,7 +137,7 @@ async fn a_player_that_sends_more_than_it_may_is_not_listened_to() {
 async fn readings_of_a_name_are_bounded() {
     let (place, conductor, alice, mut db1) = ready().await;
     let mut streams = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..8 {
         streams.push(begin(&alice, &mut db1).await.0);
     }
     let mut one_more = read(&alice, request(1)).await.unwrap();
@@ -171,4 +171,121 @@ async fn what_cannot_be_read_is_told_at_once() {
             break;
         }
     }
+}
+
+fn of_attempt(flow: u64, host: &str) -> v1::ReadLogsRequest {
+    let job = Some(v1::JobId { flow, slot: 1, job: 1 });
+    let attempt = v1::LogOfAttempt { job, host: host.to_owned(), attempt: 1 };
+    let instance = Some(v1::read_logs_request::Instance::Attempt(attempt));
+    v1::ReadLogsRequest { service: String::new(), instance, ..request(1) }
+}
+
+#[tokio::test]
+async fn an_attempt_is_read_where_it_runs() {
+    let place = Place::new("db[1-2]\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let mut db1 = Player::new(&place, &conductor.address, "db1").await;
+    let flow = alice.submit([job("db1")]).await;
+    let ends = async |request| failure(&mut read(&alice, request).await.unwrap()).await;
+    assert_eq!(ends(of_attempt(flow, "db1")).await.code(), Code::Unavailable);
+    assert_eq!(ends(of_attempt(flow, "db2")).await.code(), Code::NotFound);
+    // A player of an older release does not know what it would be asked.
+    let mut session = db1.attach().await;
+    session.order().await;
+    let old = ends(of_attempt(flow, "db1")).await;
+    assert_eq!(old.code(), Code::FailedPrecondition, "{old}");
+    assert!(old.message().contains("only once they have ended"), "{old}");
+    drop(session);
+    db1.snapshot.attempt_logs = true;
+    let mut session = db1.attach().await;
+    session.order().await;
+    let mut stream = read(&alice, of_attempt(flow, "db1")).await.unwrap();
+    let Kind::ReadLog(asked) = session.command().await else { panic!("no reading") };
+    let Some(v1::read_log::Of::Attempt(key)) = asked.of else { panic!("{asked:?}") };
+    let job = v1::JobId { flow, slot: 1, job: 1 };
+    assert_eq!((key.job, key.attempt), (Some(job), 1));
+    tell(&session, asked.reading, chunk(5));
+    assert_eq!(soon("a chunk", stream.message()).await.unwrap().unwrap().bytes.len(), 5);
+    session.command().await;
+    tell(&session, asked.reading, end(Reason::Gone));
+    let over = failure(&mut stream).await;
+    assert_eq!(over.code(), Code::NotFound);
+    assert_eq!(over.message(), format!("attempt {flow}.1.1#1 does not run on db1"));
+}
+
+#[tokio::test]
+async fn many_attempts_are_followed_to_their_ends() {
+    use v1::output_part::Part as Told;
+    let place = Place::new("db[1-2]\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let mut db1 = Player::new(&place, &conductor.address, "db1").await;
+    db1.snapshot.attempt_logs = true;
+    let mut session = db1.attach().await;
+    let flow = alice.submit([job("db1")]).await;
+    let order = session.order().await;
+    session.report(&started(&order));
+    let request = v1::FollowOutputRequest { flow: id(flow), ..Default::default() };
+    let follow = async || {
+        let mut client = alice.client.clone();
+        let answer = soon("an answer", client.follow_output(request.clone())).await;
+        answer.map(tonic::Response::into_inner).unwrap()
+    };
+    let mut parts = follow().await;
+    let mut readings = Vec::new();
+    while readings.len() < 2 {
+        let Kind::ReadLog(asked) = session.command().await else { panic!("no reading") };
+        assert_eq!(asked.credit, 16 << 10);
+        readings.push(asked);
+    }
+    tell(&session, readings[0].reading, chunk(5));
+    let part = soon("a part", parts.message()).await.unwrap().unwrap();
+    let Some(Told::Written(written)) = part.part else { panic!("{part:?}") };
+    assert_eq!((written.host.as_str(), written.attempt), ("db1", 1));
+    assert_eq!(written.chunk.unwrap().bytes.len(), 5);
+    // What is on its way comes before the end.
+    session.report(&ended(&order, &exited(3)));
+    assert_eq!(alice.verdict(flow).await, "failed");
+    tell(&session, readings[0].reading, chunk(6));
+    for asked in &readings {
+        tell(&session, asked.reading, end(Reason::All));
+    }
+    let part = soon("a part", parts.message()).await.unwrap().unwrap();
+    assert!(matches!(part.part, Some(Told::Written(_))), "{part:?}");
+    let part = soon("a part", parts.message()).await.unwrap().unwrap();
+    let Some(Told::Ended(log)) = part.part else { panic!("{part:?}") };
+    assert_eq!((log.host.as_str(), log.attempt), ("db1", 1));
+    assert_eq!(soon("the end", parts.message()).await.unwrap(), None);
+    // Of a flow that has ended the ends are told.
+    let mut after = follow().await;
+    let part = soon("a part", after.message()).await.unwrap().unwrap();
+    assert!(matches!(part.part, Some(Told::Ended(_))), "{part:?}");
+    assert_eq!(soon("the end", after.message()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn followers_of_a_name_are_bounded() {
+    let place = Place::new("db[1-2]\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let db1 = Player::new(&place, &conductor.address, "db1").await;
+    let mut session = db1.attach().await;
+    // The second waits for a player that does not come.
+    let flow = alice.submit([job("db1"), job("db2")]).await;
+    let order = session.order().await;
+    session.report(&ended(&order, &exited(0)));
+    let request = v1::FollowOutputRequest { flow: id(flow), ..Default::default() };
+    let follow = async || {
+        let mut client = alice.client.clone();
+        soon("an answer", client.follow_output(request.clone())).await.unwrap().into_inner()
+    };
+    let mut followers = Vec::new();
+    for _ in 0..4 {
+        let mut follower = follow().await;
+        assert!(soon("an end", follower.message()).await.unwrap().is_some());
+        followers.push(follower);
+    }
+    let refused = soon("an answer", follow().await.message()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
 }

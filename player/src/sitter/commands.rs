@@ -14,7 +14,7 @@ use orchestra_model::{
     Millis,
     delivery::{AttemptKey, JobPart, Order, OrderNumber, Refusal, StoreId, Term},
     proof::Mac,
-    service::{Instance, Leases, ReadingId},
+    service::{Instance, Leases, LogSource, ReadLog, ReadingId},
     tree::TreePlace,
 };
 use orchestra_proto::{Invalid, ReadOrder, mac_from_wire, order_from_wire, store_id, v1};
@@ -157,7 +157,13 @@ impl JobParts {
                 let Order { number, timeout, instance, tree, .. } = order;
                 Kind::Order { number, key, timeout, mac, instance, tree, part }
             }
-            Wire::ReadLog(read) => Kind::OfLog(OfLog::Read((&read).try_into()?)),
+            Wire::ReadLog(read) => {
+                let read = ReadLog::try_from(&read)?;
+                if matches!(read.of, LogSource::Attempt(key) if key.store != store) {
+                    return Err(CommandError::Store);
+                }
+                Kind::OfLog(OfLog::Read(read))
+            }
             Wire::LogCredit(credit) => {
                 Kind::OfLog(OfLog::Credit(ReadingId(credit.reading), credit.bytes))
             }

@@ -403,6 +403,8 @@ impl Sitter {
             if let Some(leaf) = attempt.leaf {
                 self.left.push(leaf);
             }
+            // Whoever reads has the files open. Another attempt must not write into them.
+            let is_read = self.keep_what_is_read(attempt.key);
             let (name, streams) = (attempt_name(attempt.key), attempt.streams);
             match (&streams.directory, streams.tap, streams.are_silent()) {
                 (Some(directory), Some(tap), _) if !streams.are_over() => {
@@ -410,7 +412,7 @@ impl Sitter {
                     self.linger(tap, name);
                 }
                 // No process has its pipes any more, neither to write nor to read.
-                (Some(directory), _, Some(silent)) if attempt.ours => {
+                (Some(directory), _, Some(silent)) if attempt.ours && !is_read => {
                     self.spool_dir.give_back(&name, directory.as_fd(), silent);
                 }
                 _ => self.spool_dir.remove_attempt(&name),

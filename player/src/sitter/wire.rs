@@ -60,6 +60,7 @@ pub(crate) fn snapshot(
     };
     let mut wire = snapshot_to_wire(&whole, &spool.marks, Some(units));
     wire.vitals = true;
+    wire.attempt_logs = true;
     while wire.encoded_len() > PAYLOAD_BYTES && !wire.scores.is_empty() {
         let kept = wire.scores.len() / 2;
         tracing::error!(kept, "the scores' descriptions are too large together");

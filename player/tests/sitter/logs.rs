@@ -5,8 +5,8 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use orchestra_model::{
     delivery::Outcome,
     service::{
-        CREDIT_BYTES, LogChunk, LogEnd, LogPart, LogQuery, LogRuns, LogStream, READINGS, ReadLog,
-        ReadingId, RunNumber, Wanted,
+        CREDIT_BYTES, LogChunk, LogEnd, LogPart, LogQuery, LogRuns, LogSource, LogStream, READINGS,
+        ReadLog, ReadingId, RunNumber, Wanted,
     },
 };
 use orchestra_proto::v1::{self, command::Kind};
@@ -27,6 +27,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_last_lines_are_found", the_last_lines_are_found),
     ("logs_keep_to_one_budget", logs_keep_to_one_budget),
     ("a_log_outlives_the_version_that_wrote_it", a_log_outlives_the_version_that_wrote_it),
+    ("an_attempt_is_read_while_it_runs", an_attempt_is_read_while_it_runs),
+    ("of_much_that_an_attempt_writes_the_last_comes_at_its_end", much_of_an_attempt),
 ];
 
 /// Everything of standard output that there is.
@@ -40,9 +42,18 @@ pub(crate) const ALL: LogQuery = LogQuery {
 };
 
 fn begin(world: &World, number: u64, query: LogQuery, credit: usize) -> ReadingId {
+    begin_of(world, number, LogSource::Unit("web".parse().unwrap()), query, credit)
+}
+
+fn begin_of(
+    world: &World,
+    number: u64,
+    of: LogSource,
+    query: LogQuery,
+    credit: usize,
+) -> ReadingId {
     let (reading, credit) = (ReadingId(number), credit as u32);
-    let service = "web".parse().unwrap();
-    let read = ReadLog { reading, service, query, credit };
+    let read = ReadLog { reading, of, query, credit };
     world.say_command(Kind::ReadLog((&read).into()));
     reading
 }
@@ -164,6 +175,91 @@ fn a_log_outlives_the_version_that_wrote_it() {
     let key = ask(&world, &Asked { placement: 9, ..Asked::wanting(Wanted::Stopped) });
     ends_well(&world, key);
     reads(&world, all);
+}
+
+const OF_ATTEMPT: LogQuery = LogQuery { runs: LogRuns::Newest, ..ALL };
+
+fn an_attempt_is_read_while_it_runs() {
+    let world = World::new();
+    world.gate("go");
+    world.score("slow", "echo begun; echo hm >&2; cat $OUT/go; echo over");
+    world.gate("go2");
+    world.score("other", "echo first; cat $OUT/go2; echo last");
+    world.score("third", "echo something else that is longer");
+    world.start();
+    let key = world.order("slow", &[]);
+    world.started(key);
+    let of = LogSource::Attempt(key);
+    let ask = |number, query| begin_of(&world, number, of.clone(), query, CREDIT_BYTES);
+    let follow = || LogQuery { follow: true, ..OF_ATTEMPT };
+    let (stdout, stderr) =
+        (ask(1, follow()), ask(2, LogQuery { stream: LogStream::Stderr, ..follow() }));
+    let begun = chunk(&world, stdout).unwrap();
+    assert_eq!((&begun.bytes[..], begun.run, begun.gap), (&b"begun\n"[..], RunNumber(1), false));
+    assert_eq!(chunk(&world, stderr).unwrap().bytes, b"hm\n");
+    // Whoever does not follow is told what there is.
+    let so_far = ask(3, OF_ATTEMPT);
+    assert_eq!(chunk(&world, so_far).unwrap().bytes, b"begun\n");
+    assert_eq!(chunk(&world, so_far), Err(LogEnd::All));
+    let later = ask(4, LogQuery { from: Some(begun.next), ..OF_ATTEMPT });
+    assert_eq!(chunk(&world, later), Err(LogEnd::All));
+    world.open_gate("go");
+    assert_eq!(chunk(&world, stdout).unwrap().bytes, b"over\n");
+    assert_eq!(chunk(&world, stdout), Err(LogEnd::All));
+    assert_eq!(chunk(&world, stderr), Err(LogEnd::All));
+    assert_eq!(world.ended(key).stdout.head, b"begun\nover\n");
+    world.acknowledge(key);
+    // Whoever is slow reads what it was, and not what a later attempt writes.
+    let first = world.order("other", &[]);
+    world.started(first);
+    let slow = begin_of(&world, 6, LogSource::Attempt(first), follow(), 1 << 10);
+    let LogPart::Chunk(part) = world.log_part(slow) else { panic!("no chunk") };
+    assert_eq!(part.bytes, b"first\n");
+    world.open_gate("go2");
+    assert_eq!(world.ended(first).stdout.head, b"first\nlast\n");
+    world.acknowledge(first);
+    let third = world.order("third", &[]);
+    world.ended(third);
+    give(&world, slow, 1 << 10);
+    assert_eq!(chunk(&world, slow).unwrap().bytes, b"last\n");
+    assert_eq!(chunk(&world, slow), Err(LogEnd::All));
+    let gone = ask(5, follow());
+    assert_eq!(chunk(&world, gone), Err(LogEnd::Gone));
+}
+
+fn much_of_an_attempt() {
+    let world = World::new();
+    world.set("output_max", "\"64KiB\"");
+    world.gate("go");
+    world.score("much", "seq 1 40000; cat $OUT/go");
+    world.start();
+    let key = world.order("much", &[]);
+    world.started(key);
+    let written: String = (1..=40_000).map(|n| format!("{n}\n")).collect();
+    let reading = begin_of(
+        &world,
+        1,
+        LogSource::Attempt(key),
+        LogQuery { follow: true, ..OF_ATTEMPT },
+        CREDIT_BYTES,
+    );
+    let mut first = Vec::new();
+    while first.len() < 64 << 10 {
+        let chunk = chunk(&world, reading).unwrap();
+        assert!(!chunk.gap);
+        first.extend(chunk.bytes);
+    }
+    assert!(first == written.as_bytes()[..64 << 10]);
+    world.open_gate("go");
+    let (mut last, mut gaps) = (Vec::new(), Vec::new());
+    while let Ok(chunk) = chunk(&world, reading) {
+        gaps.push(chunk.gap);
+        last.extend(chunk.bytes);
+    }
+    assert!(gaps[0] && !gaps[1..].contains(&true), "{gaps:?}");
+    let kept = orchestra_model::limits::OUTPUT_TAIL_BYTES;
+    assert!(last == written.as_bytes()[written.len() - kept..], "{} bytes", last.len());
+    world.ended(key);
 }
 
 fn a_slow_reader_holds_nobody_up() {

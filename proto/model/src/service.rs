@@ -39,7 +39,7 @@ pub use health::{
 pub use judgement::{Judged, Judgement, OnUnhealthy, Suspicion};
 pub use logs::{
     CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogChunk, LogEnd, LogPart, LogPlace, LogQuery,
-    LogRuns, LogStream, READINGS, ReadLog, ReadingId,
+    LogRuns, LogSource, LogStream, READINGS, ReadLog, ReadingId,
 };
 pub use place::{
     INSTANCES, InvalidPlace, Labels, Layout, Need, PlaceRule, PlayerFacts, Room, Spread, Waiting,

@@ -3,8 +3,8 @@
 use orchestra_model::{
     names::ServiceName,
     service::{
-        CHUNK_BYTES, LogChunk, LogEnd, LogPart, LogPlace, LogQuery, LogRuns, LogStream, Placement,
-        ReadLog, ReadingId, RunNumber,
+        CHUNK_BYTES, LogChunk, LogEnd, LogPart, LogPlace, LogQuery, LogRuns, LogSource, LogStream,
+        Placement, ReadLog, ReadingId, RunNumber,
     },
 };
 
@@ -26,15 +26,30 @@ impl From<v1::LogPlace> for LogPlace {
     }
 }
 
+/// Spells a stream.
+pub fn stream_to_wire(stream: LogStream) -> v1::log_query::Stream {
+    use v1::log_query::Stream;
+    match stream {
+        LogStream::Stdout => Stream::Stdout,
+        LogStream::Stderr => Stream::Stderr,
+    }
+}
+
+/// Reads a stream.
+pub fn stream_from_wire(stream: i32, field: &'static str) -> Result<LogStream, Invalid> {
+    use v1::log_query::Stream;
+    match Stream::try_from(stream).in_field(field)? {
+        Stream::Stdout => Ok(LogStream::Stdout),
+        Stream::Stderr => Ok(LogStream::Stderr),
+        Stream::Unspecified => Err(Invalid::field(field)),
+    }
+}
+
 impl From<&LogQuery> for v1::LogQuery {
     fn from(query: &LogQuery) -> Self {
-        use v1::{log_query::Runs, log_query::Stream};
-        let stream = match query.stream {
-            LogStream::Stdout => Stream::Stdout,
-            LogStream::Stderr => Stream::Stderr,
-        };
+        use v1::log_query::Runs;
         Self {
-            stream: stream.into(),
+            stream: stream_to_wire(query.stream).into(),
             runs: match query.runs {
                 LogRuns::Newest => None,
                 LogRuns::Previous => Some(Runs::Previous(v1::Empty {})),
@@ -53,13 +68,9 @@ impl TryFrom<&v1::LogQuery> for LogQuery {
     type Error = Invalid;
 
     fn try_from(query: &v1::LogQuery) -> Result<Self, Invalid> {
-        use v1::{log_query::Runs, log_query::Stream};
+        use v1::log_query::Runs;
         Ok(LogQuery {
-            stream: match Stream::try_from(query.stream).in_field("LogQuery.stream")? {
-                Stream::Stdout => LogStream::Stdout,
-                Stream::Stderr => LogStream::Stderr,
-                Stream::Unspecified => return Err(Invalid::field("LogQuery.stream")),
-            },
+            stream: stream_from_wire(query.stream, "LogQuery.stream")?,
             runs: match query.runs {
                 None => LogRuns::Newest,
                 Some(Runs::Previous(_)) => LogRuns::Previous,
@@ -77,10 +88,14 @@ impl TryFrom<&v1::LogQuery> for LogQuery {
 
 impl From<&ReadLog> for v1::ReadLog {
     fn from(read: &ReadLog) -> Self {
-        let unit = v1::LogOfUnit { service: read.service.to_string() };
+        use v1::read_log::Of;
+        let of = match &read.of {
+            LogSource::Unit(service) => Of::Unit(v1::LogOfUnit { service: service.to_string() }),
+            LogSource::Attempt(key) => Of::Attempt((*key).into()),
+        };
         Self {
             reading: read.reading.0,
-            of: Some(v1::read_log::Of::Unit(unit)),
+            of: Some(of),
             query: Some((&read.query).into()),
             credit: read.credit,
         }
@@ -91,10 +106,17 @@ impl TryFrom<&v1::ReadLog> for ReadLog {
     type Error = Invalid;
 
     fn try_from(read: &v1::ReadLog) -> Result<Self, Invalid> {
-        let v1::read_log::Of::Unit(unit) = read.of.as_ref().in_field("ReadLog.of")?;
+        use v1::read_log::Of;
+        let of = match read.of.as_ref().in_field("ReadLog.of")? {
+            Of::Unit(unit) => {
+                let service = ServiceName::new(&unit.service).in_field("LogOfUnit.service")?;
+                LogSource::Unit(service)
+            }
+            Of::Attempt(key) => LogSource::Attempt(key.try_into()?),
+        };
         Ok(ReadLog {
             reading: ReadingId(read.reading),
-            service: ServiceName::new(&unit.service).in_field("LogOfUnit.service")?,
+            of,
             query: read.query.as_ref().in_field("ReadLog.query")?.try_into()?,
             credit: read.credit,
         })

@@ -55,14 +55,7 @@ impl Asking<'_> {
     ) -> Result<Selected<'a>, Failure> {
         let flow = self.client.flow(reference.flow).await?;
         let selected = Selected { flow, reference };
-        if !selected.is_whole() && selected.jobs().next().is_none() {
-            let id = selected.flow.summary.id;
-            return Err(Failure::new(
-                Exit::NoSuchFlow,
-                format!("asking for a part of flow {id}: it has none such"),
-            )
-            .hint(format!("getstatus {id} shows its slots and jobs")));
-        }
+        chosen(&selected.flow, &reference.part)?;
         // With a host its tasks decide the exit code; they are judged as they come.
         if reference.host.is_none() {
             let exit = if selected.is_whole() {
@@ -77,15 +70,7 @@ impl Asking<'_> {
 
     /// Returns the filter by which the conductor lists the selected tasks.
     pub(super) fn filter(&self, selected: &Selected<'_>) -> TaskFilter {
-        let (slot, job) = match &selected.reference.part {
-            FlowPart::Flow => (0, 0),
-            FlowPart::Slot(slot) => (*slot, 0),
-            FlowPart::Job(slot, job) => (*slot, *job),
-            // Names are unique in a flow, and the named job exists, because it was selected.
-            FlowPart::Named(_) => {
-                selected.jobs().next().map_or((0, 0), |job| (job.id.slot, job.id.job))
-            }
-        };
+        let (slot, job) = place(&selected.flow, &selected.reference.part).unwrap_or_default();
         TaskFilter {
             slot,
             job,
@@ -113,6 +98,31 @@ impl Asking<'_> {
                 ),
             )),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Returns slot and job, as numbers from 1, of a part of a flow; 0 for all. A part that the flow does not
+/// have is a failure.
+pub(crate) fn chosen(flow: &FlowStatus, part: &FlowPart) -> Result<(u16, u16), Failure> {
+    place(flow, part).ok_or_else(|| {
+        let id = flow.summary.id;
+        let what = format!("asking for a part of flow {id}: it has none such");
+        Failure::new(Exit::NoSuchFlow, what)
+            .hint(format!("getstatus {id} shows its slots and jobs"))
+    })
+}
+
+fn place(flow: &FlowStatus, part: &FlowPart) -> Option<(u16, u16)> {
+    let mut jobs = flow.slots.iter().flatten();
+    match part {
+        FlowPart::Flow => Some((0, 0)),
+        FlowPart::Slot(slot) => jobs.any(|job| job.id.slot == *slot).then_some((*slot, 0)),
+        FlowPart::Job(slot, number) => jobs
+            .any(|job| (job.id.slot, job.id.job) == (*slot, *number))
+            .then_some((*slot, *number)),
+        FlowPart::Named(name) => {
+            jobs.find(|job| job.name == *name).map(|job| (job.id.slot, job.id.job))
         }
     }
 }

@@ -92,7 +92,7 @@ fn heading(chunk: &LogChunk, since: Option<Timestamp>) -> String {
 }
 
 /// Returns how many of these bytes are whole characters.
-fn whole_characters(bytes: &[u8]) -> usize {
+pub(crate) fn whole_characters(bytes: &[u8]) -> usize {
     let late = bytes.len().saturating_sub(3);
     match std::str::from_utf8(&bytes[late..]) {
         Ok(_) => bytes.len(),

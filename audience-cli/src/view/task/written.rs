@@ -37,6 +37,22 @@ pub(crate) fn text(output: &Output) -> Vec<u8> {
     text
 }
 
+/// Returns what is known of a stream from a byte on, counted from its first; as [`text`] does.
+pub(crate) fn text_from(output: &Output, from: u64) -> Vec<u8> {
+    let head = output.head.len() as u64;
+    let late = output.bytes.saturating_sub(output.tail.len() as u64).max(head);
+    let skip = |bytes: &[u8], count: u64| {
+        bytes.get(usize::try_from(count).unwrap_or(usize::MAX)..).unwrap_or_default().to_vec()
+    };
+    let left = Output {
+        head: skip(&output.head, from),
+        tail: skip(&output.tail, from.saturating_sub(late)),
+        bytes: output.bytes.saturating_sub(from),
+        truncated: output.truncated && from < late,
+    };
+    text(&left)
+}
+
 fn end_line(text: &mut Vec<u8>) {
     if !text.is_empty() && !text.ends_with(b"\n") {
         text.push(b'\n');

@@ -68,6 +68,7 @@ impl Audience for Service {
     type ListFailuresStream = Pages<v1::FailurePage>;
     type ListFlowsStream = Pages<v1::FlowPage>;
     type ReadLogsStream = Pages<v1::LogChunk>;
+    type FollowOutputStream = Pages<v1::OutputPart>;
     type ListVitalsStream = Pages<v1::VitalsPage>;
     type WatchStream = Pages<v1::WatchEvent>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
@@ -457,6 +458,15 @@ impl Audience for Service {
         Ok(pages(vec![Ok(v1::AuditPage { lines })]))
     }
 
+    async fn follow_output(
+        &self,
+        request: Request<v1::FollowOutputRequest>,
+    ) -> Result<Response<Pages<v1::OutputPart>>, Status> {
+        let mut tables = self.tables();
+        tables.follow_asked.push(request.into_inner());
+        Ok(pages(tables.followed.pop_front().unwrap_or_default()))
+    }
+
     async fn read_logs(
         &self,
         request: Request<v1::ReadLogsRequest>,
@@ -470,7 +480,9 @@ impl Audience for Service {
         &self,
         _: Request<v1::GetLogsRequest>,
     ) -> Result<Response<Pages<v1::AttemptLog>>, Status> {
-        Ok(pages(self.tables().logs.iter().cloned().map(Ok).collect()))
+        let mut tables = self.tables();
+        let most = tables.logs_then.pop_front().unwrap_or(usize::MAX);
+        Ok(pages(tables.logs.iter().take(most).cloned().map(Ok).collect()))
     }
 
     async fn status(

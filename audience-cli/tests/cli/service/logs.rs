@@ -128,7 +128,7 @@ fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
     let fake = Fake::start();
     fake.run("orc logs web").fails(64, &["one instance", "NAME/3 or NAME@HOST"]);
     fake.run("orc logs web/x").fails(64, &["one instance"]);
-    fake.run("orc logs 42@db1 -f").fails(64, &["is a task", "these flags are for services"]);
+    fake.run("orc logs 42@db1 --tail 3").fails(64, &["is a task", "these flags are for services"]);
     fake.run("orc logs web/1 --previous -f").fails(64, &["cannot be used with"]);
     fake.run("orc logs web/1 --run 0").fails(64, &["--run"]);
     assert!(fake.tables().log_asked.is_empty());

@@ -77,6 +77,7 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("ListServices", ASKS),
     ("ListVersions", ASKS),
     ("ReadLogs", WATCHES),
+    ("FollowOutput", Call { bytes: HOSTS, works: true, ..WATCHES }),
     ("ListVitals", ASKS_OF_HOSTS),
 ];
 

@@ -3,16 +3,16 @@
 //!
 //! Nothing of them is durable. A reading without credit is not read on, and no reading is while the
 //! agent has enough to carry. So neither a slow reader nor a slow line delays anything else. The
-//! files of a log that is followed are looked at once a second. If no log is followed, nothing
+//! files of a log that is followed are looked at once a second, and when the attempt that writes them is over. If no log is followed, nothing
 //! wakes the sitter.
 
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    delivery::StoreId,
+    delivery::{AttemptKey, StoreId},
     service::{
-        CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogEnd, LogPart, LogStream, READINGS, ReadLog,
-        ReadingId,
+        CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogEnd, LogPart, LogQuery, LogSource, LogStream,
+        READINGS, ReadLog, ReadingId,
     },
 };
 use orchestra_units::{RunId, UnitKey};
@@ -20,8 +20,9 @@ use orchestra_units::{RunId, UnitKey};
 use super::place::name_of;
 use crate::sitter::{
     Sitter,
+    attempt::Attempt,
     clock::BootMillis,
-    logs::{LogDir, Reading, Step},
+    logs::{AttemptReading, LogDir, Reading, Step},
     stream::Stream,
 };
 
@@ -42,12 +43,17 @@ pub(in crate::sitter) enum OfLog {
 pub(super) struct Readings(BTreeMap<ReadingId, Open>);
 
 struct Open {
-    unit: UnitKey,
-    reading: Reading,
+    from: From,
     /// How many more bytes may be sent.
     credit: usize,
     /// When to read on, if there is credit.
     due: BootMillis,
+}
+
+/// Whose log is read, and how far that has come.
+enum From {
+    Unit(UnitKey, Reading),
+    Attempt(AttemptKey, AttemptReading),
 }
 
 impl Readings {
@@ -82,8 +88,6 @@ impl Sitter {
     }
 
     fn begin_reading(&mut self, store: StoreId, read: &ReadLog) -> Result<(), LogEnd> {
-        let unit = UnitKey { store, service: read.service.clone() };
-        let newest = self.newest_run(&unit).ok_or(LogEnd::Gone)?;
         if self.keeping.readings.0.len() >= READINGS {
             return Err(LogEnd::TooMany);
         }
@@ -91,21 +95,62 @@ impl Sitter {
             LogStream::Stdout => Stream::Stdout,
             LogStream::Stderr => Stream::Stderr,
         };
-        let dir = self
-            .spool_dir
-            .make_log(&name_of(&unit), self.config.log_budget)
-            .map_err(|error| failed(&error))?;
-        let reading = Reading::new(LogDir::new(dir, stream), &read.query, newest);
-        let reading = reading.map_err(|error| failed(&error))?;
+        let from = match &read.of {
+            LogSource::Unit(service) => {
+                let unit = UnitKey { store, service: service.clone() };
+                let reading = self.begin_unit(&unit, stream, &read.query)?;
+                From::Unit(unit, reading)
+            }
+            LogSource::Attempt(key) => {
+                let streams = &self.attempt(*key).ok_or(LogEnd::Gone)?.streams;
+                let directory = streams.directory.clone().ok_or(LogEnd::Gone)?;
+                let reading = AttemptReading::new(directory, stream, streams.limit, &read.query);
+                From::Attempt(*key, reading)
+            }
+        };
         let credit = (read.credit as usize).min(CREDIT_BYTES);
-        let open = Open { unit, reading, credit, due: BootMillis::default() };
+        let open = Open { from, credit, due: BootMillis::default() };
         self.keeping.readings.0.insert(read.reading, open);
         Ok(())
+    }
+
+    fn begin_unit(
+        &self,
+        unit: &UnitKey,
+        stream: Stream,
+        query: &LogQuery,
+    ) -> Result<Reading, LogEnd> {
+        let newest = self.newest_run(unit).ok_or(LogEnd::Gone)?;
+        let dir = self
+            .spool_dir
+            .make_log(&name_of(unit), self.config.log_budget)
+            .map_err(|error| failed(&error))?;
+        Reading::new(LogDir::new(dir, stream), query, newest).map_err(|error| failed(&error))
+    }
+
+    /// Returns an attempt that is not settled.
+    fn attempt(&self, key: AttemptKey) -> Option<&Attempt> {
+        self.attempts.values().find(|attempt| attempt.key == key)
     }
 
     /// Ends all readings, because their session is over.
     pub(in crate::sitter) fn end_readings(&mut self) {
         self.keeping.readings.0.clear();
+    }
+
+    /// Has readings of an attempt that is over keep its files open, which are about to go. Returns whether
+    /// there are any.
+    pub(in crate::sitter) fn keep_what_is_read(&mut self, key: AttemptKey) -> bool {
+        let mut is_any = false;
+        for open in self.keeping.readings.0.values_mut() {
+            if let From::Attempt(of, reading) = &mut open.from
+                && *of == key
+            {
+                reading.attempt_is_over();
+                (is_any, open.due) = (true, BootMillis::default());
+            }
+        }
+        is_any
     }
 
     /// Returns when a log is to be read on. While the agent has enough to carry, its socket wakes
@@ -131,10 +176,18 @@ impl Sitter {
 
     /// Takes the next step of a reading. Returns what is to be sent, if anything.
     fn read_on(&mut self, id: ReadingId, now: BootMillis) -> Option<LogPart> {
-        let unit = self.keeping.readings.0.get(&id)?.unit.clone();
-        let Some(newest) = self.newest_run(&unit) else { return Some(LogPart::End(LogEnd::Gone)) };
+        let newest = match &self.keeping.readings.0.get(&id)?.from {
+            From::Unit(unit, _) => self.newest_run(unit),
+            From::Attempt(..) => None,
+        };
         let open = self.keeping.readings.0.get_mut(&id)?;
-        match open.reading.step(open.credit.min(CHUNK_BYTES), newest) {
+        let most = open.credit.min(CHUNK_BYTES);
+        let step = match (&mut open.from, newest) {
+            (From::Unit(_, reading), Some(newest)) => reading.step(most, newest),
+            (From::Unit(..), None) => Ok(Step::Gone),
+            (From::Attempt(_, reading), _) => reading.step(most),
+        };
+        match step {
             Ok(Step::Chunk(chunk)) => {
                 open.credit = open.credit.saturating_sub(chunk.cost());
                 Some(LogPart::Chunk(chunk))

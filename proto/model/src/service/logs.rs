@@ -1,9 +1,10 @@
-//! Logs: what units write, as somebody reads it.
+//! Logs: what units and attempts write, as somebody reads it.
 //!
-//! A *reading* is one reader's way through the log of one stream of a unit. Its player sends chunks as
-//! far as the reader gave it credit, so nobody waits for a slow reader.
+//! A *reading* is one reader's way through the log of one stream of a unit, or of an attempt that runs.
+//! Its player sends chunks as far as the reader gave it credit, so nobody waits for a slow reader.
 
 use crate::{
+    delivery::AttemptKey,
     names::ServiceName,
     service::{Placement, RunNumber},
     time::Timestamp,
@@ -27,12 +28,22 @@ pub struct ReadingId(pub u64);
 pub struct ReadLog {
     /// What it is called from now on.
     pub reading: ReadingId,
-    /// The service whose unit wrote it.
-    pub service: ServiceName,
+    /// Who wrote it.
+    pub of: LogSource,
     /// Which part.
     pub query: LogQuery,
     /// How many bytes may come before there is more credit.
     pub credit: u32,
+}
+
+/// Who wrote a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSource {
+    /// The unit of a service.
+    Unit(ServiceName),
+    /// An attempt that runs. It has one run, number 1, whose places are in file 1; of a query only
+    /// stream, place and `follow` count, and followed it ends with the attempt.
+    Attempt(AttemptKey),
 }
 
 /// Which part of what a unit wrote.
