@@ -176,12 +176,20 @@ struct Changed<'a> {
 
 /// Says what still runs on drained players.
 pub(crate) fn still_running(tasks: u32) -> Option<String> {
-    let running = match tasks {
-        0 => return None,
-        1 => "1 task still runs".to_owned(),
-        n => format!("{n} tasks still run"),
-    };
-    Some(format!("{running} there and may finish"))
+    Some(format!("{} there and may finish", running(tasks)?))
+}
+
+/// Says what still runs, and on whom.
+pub(crate) fn still_running_on(tasks: u32, hosts: &HostSet) -> Option<String> {
+    Some(format!("{} on {}", running(tasks)?, hosts.counted()))
+}
+
+fn running(tasks: u32) -> Option<String> {
+    match tasks {
+        0 => None,
+        1 => Some("1 task still runs".to_owned()),
+        n => Some(format!("{n} tasks still run")),
+    }
 }
 
 /// Players that were released from quarantine.

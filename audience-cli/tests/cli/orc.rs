@@ -147,6 +147,20 @@ fn players_are_drained_with_a_reason() {
     );
     fake.run("orc undrain fe1 fe2").is(0, "undrained fe1 fe2 (1)\n", "");
     fake.run("orc drain fe1").fails(64, &["--reason"]);
+    // Who waits is told on whom, and leaves at the deadline.
+    fake.tables().players = vec![PlayerStatus { in_flight: 2, ..player("fe1", true, 0xab) }];
+    fake.run("orc drain fe1 --reason disk --wait --deadline 100ms").is(
+        124,
+        "drained fe1 (1)\n",
+        "2 tasks still run on fe1 (1)\nthe waiting is over; they stay drained\n",
+    );
+    fake.tables().players = vec![player("fe1", true, 0xab)];
+    fake.run("orc drain fe1 --reason disk --wait").is(
+        0,
+        "drained fe1 (1)\n",
+        "nothing runs there any more\n",
+    );
+    fake.run("orc drain fe1 --reason disk --deadline 1h").fails(64, &["--wait"]);
     fake.run("orc drain a!a --reason x").fails(3, &["the host set is empty"]);
 
     let by = Asker::from_word("alice").unwrap();
