@@ -71,6 +71,10 @@ impl Verb for Logs {
                 Ok(Exit::Ok)
             });
         }
+        if reference.host.is_none() {
+            return Err(Failure::usage(format!("{:?}: logs are of one host", self.id))
+                .hint(format!("orc logs {0}@HOST; orc logs {0} -f follows all of them", self.id)));
+        }
         program.ask(async |client, console| {
             console.stream(&mut Told { client, reference: &reference, follow }).await?;
             Ok(Exit::Ok)

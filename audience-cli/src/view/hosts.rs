@@ -48,6 +48,8 @@ struct OfGroup<'a> {
 pub(crate) struct Resolved {
     pub(crate) set: HostSet,
     pub(crate) form: Form,
+    /// The same in parts, if that was asked for.
+    pub(crate) parts: Option<Vec<HostSet>>,
 }
 
 /// How a person is told a host set.
@@ -68,11 +70,20 @@ impl Output for &Resolved {
 
     fn json(self) -> impl Serialize {
         let set = &self.set;
-        Hostset { folded: set.to_string(), count: set.len(), hosts: set.as_slice() }
+        let parts = self.parts.as_ref();
+        Hostset {
+            folded: set.to_string(),
+            count: set.len(),
+            hosts: set.as_slice(),
+            parts: parts.map(|parts| parts.iter().map(HostSet::to_string).collect()),
+        }
     }
 
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
         let set = &self.set;
+        if let Some(parts) = &self.parts {
+            return parts.iter().try_for_each(|part| writeln!(out, "{part}"));
+        }
         match self.form {
             Form::Expanded => set.iter().try_for_each(|host| writeln!(out, "{host}")),
             Form::Folded => writeln!(out, "{set}"),
@@ -86,4 +97,5 @@ struct Hostset<'a> {
     folded: String,
     count: usize,
     hosts: &'a [HostName],
+    parts: Option<Vec<String>>,
 }

@@ -218,6 +218,7 @@ fn logs_keep_the_two_streams_apart() {
     fake.tables().logs.clear();
     fake.run("orc logs 42@db3").is(0, "", "no attempt has ended yet\n");
     fake.run("orc logs 42,43").fails(64, &["orc logs takes one task"]);
+    fake.run("orc logs 42/web").fails(64, &["logs are of one host", "hint: orc logs 42/web@HOST"]);
     fake.run("orc logs 42 -w db1").fails(64, &["-w is for a flow or job that is followed"]);
     fake.run("orc logs 42@db3 --json").json();
     let refused = fake.run("orc logs 42@db3 -f --json");
@@ -291,9 +292,20 @@ fn host_sets_need_a_conductor_only_for_groups() {
     run(&["-c", "a!a"]).is(3, "0\n", "");
     run(&["--json", "a,b"]).is(
         0,
-        "{\"schema\":1,\"hostset\":{\"folded\":\"a,b\",\"count\":2,\"hosts\":[\"a\",\"b\"]}}\n",
+        "{\"schema\":1,\"hostset\":{\"folded\":\"a,b\",\"count\":2,\"hosts\":[\"a\",\"b\"],\"parts\":null}}\n",
         "",
     );
+    run(&["--split", "3", "fe[1-8]"]).is(0, "fe[1-2]\nfe[3-5]\nfe[6-8]\n", "");
+    run(&["--split", "1", "a"]).is(0, "a\n", "");
+    run(&["--split", "3", "a,b"]).fails(3, &["splitting 2 hosts into 3 parts"]);
+    let parts = run(&["--json", "--split", "2", "a,b,c"]).json()["hostset"]["parts"].clone();
+    assert_eq!(parts, json!(["a", "b,c"]));
+    assert_eq!(run(&["--pick", "3", "-c", "fe[1-100]"]).stdout, "3\n");
+    let picked = run(&["--pick", "3", "-e", "fe[1-100]"]).stdout;
+    let names: Vec<&str> = picked.lines().collect();
+    assert!(names.len() == 3 && names.iter().all(|name| name.starts_with("fe")), "{names:?}");
+    run(&["--pick", "2", "a,b"]).is(0, "a,b\n", "");
+    run(&["--pick", "3", "a,b"]).fails(3, &["picking 3 of 2 hosts"]);
     run(&["a["]).fails(64, &["error: reading the host set"]);
     run(&["@web"]).fails(64, &["not configured"]);
     let fake = Fake::start();
