@@ -26,7 +26,7 @@ pub(crate) struct Brake {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verbs {
-    /// Believe the checks of a service again, so that what is unhealthy is restarted
+    /// Believe again: the checks of a service, or that players of a zone or of the fleet are away
     Release(With<release::Release>),
 }
 

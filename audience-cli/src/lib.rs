@@ -55,3 +55,4 @@ mod top;
 mod verb;
 mod view;
 mod words;
+mod zones;

@@ -17,6 +17,7 @@ use crate::{
     task,
     top::Top,
     verb::With,
+    zones::Zones,
 };
 
 const EXAMPLES: &str = "
@@ -50,6 +51,8 @@ pub(crate) enum Noun {
     Service(Service),
     /// What is left undone because too much seems wrong at once
     Brake(Brake),
+    /// Show zones: their players, who is away, and what holds replacements back
+    Zones(With<Zones>),
     /// What uses most of its host: units, or players
     Top(With<Top>),
     /// Deployments: apps, environments, and what may happen to them at once
@@ -79,6 +82,7 @@ impl Noun {
             Noun::Ledger(ledger) => ledger.run(environment),
             Noun::Service(service) => service.run(environment),
             Noun::Brake(brake) => brake.run(environment),
+            Noun::Zones(verb) => verb.run(environment),
             Noun::Top(verb) => verb.run(environment),
             Noun::Deployment(deployment) => deployment.run(environment),
             Noun::Hosts(verb) => verb.run(environment),

@@ -41,6 +41,8 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/orchestra.v1.Audience/PlanService", AUDIENCE),
     ("/orchestra.v1.Audience/ChangeService", AUDIENCE),
     ("/orchestra.v1.Audience/ListStrangers", AUDIENCE),
+    ("/orchestra.v1.Audience/ListZones", AUDIENCE),
+    ("/orchestra.v1.Audience/ReleaseBrake", AUDIENCE),
     ("/orchestra.v1.Audience/ListServices", AUDIENCE),
     ("/orchestra.v1.Audience/ListVersions", AUDIENCE),
     ("/orchestra.v1.Audience/ReadLogs", AUDIENCE),

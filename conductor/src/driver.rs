@@ -450,6 +450,9 @@ impl Driver {
             }
             Request::Recover(asked, reply) => self.recover(asked, reply),
             Request::ChangeService { asked, ask, reply } => self.ask_service(asked, *ask, reply),
+            Request::ReleaseBrake(asked, scope, reply) => {
+                self.release_brake(asked, &scope, reply);
+            }
             Request::AboutServices(question) => self.answer_about_services(question),
             Request::PruneAudit(below, reply) => self.prune_audit(below, reply),
             Request::Expire { flows, reply } => self.expire(flows, reply),

@@ -10,6 +10,7 @@ mod process;
 mod spec;
 mod status;
 mod unit;
+mod zones;
 
 pub use logs::{log_part_from_wire, log_part_to_wire, stream_from_wire, stream_to_wire};
 pub use spec::{decode_service, encode_service};

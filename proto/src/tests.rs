@@ -19,14 +19,15 @@ use orchestra_model::{
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        AbsenceRule, AtMostOne, Cause, Change, Exhausted, FileStanding, Goal, HealthRule, HttpPath,
-        Instance, InstanceAbsence, InstanceStatus, Judged, Judgement, Layout, LivingChange,
-        MilliCores, Need, OnUnhealthy, Ordinal, PlaceRule, Placement, PlannedAbsence, PortName,
-        PortRule, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule, Replaceable, Replacing,
-        ReplacingWait, Resources, RestartRule, RestartWhen, Room, RunEnd, RunNumber, ServiceEvent,
-        ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, SocketName, Spread,
-        StopRule, Suspicion, Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit,
-        UpdateRule, Upkeep, Waiting, Wanted,
+        AbsenceBrake, AbsenceRule, AtMostOne, Cause, Change, Exhausted, FileStanding, FleetZones,
+        Goal, HealthRule, HttpPath, Instance, InstanceAbsence, InstanceStatus, Judged, Judgement,
+        Layout, LivingChange, MilliCores, Need, OnUnhealthy, Ordinal, PlaceRule, Placement,
+        PlannedAbsence, PortName, PortRule, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule,
+        Replaceable, Replacing, ReplacingWait, Resources, RestartRule, RestartWhen, Room, RunEnd,
+        RunNumber, ServiceEvent, ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus,
+        ServiceVersion, SocketName, Spread, StopRule, Suspicion, Target, Umask, UnitJob,
+        UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep, Waiting, Wanted,
+        ZoneStatus,
     },
     size::ByteSize,
     status::{
@@ -406,6 +407,24 @@ fn what_becomes_of_an_absent_instance_is_read_back() {
 }
 
 #[test]
+fn a_fleet_by_zones_is_read_back() {
+    let brake =
+        |released_by| Some(AbsenceBrake { at: Timestamp(3), absent: 6, of: 10, released_by });
+    let zone = |zone: Option<&str>, brake| ZoneStatus {
+        zone: zone.map(|zone| LabelValue::new(zone).unwrap()),
+        players: 12,
+        attached: 4,
+        absent: 6,
+        brake,
+    };
+    let zones = vec![zone(None, brake(Some(alice()))), zone(Some("east"), None)];
+    for brake in [None, brake(None)] {
+        let fleet = FleetZones { zones: zones.clone(), brake };
+        assert_eq!(FleetZones::try_from(v1::FleetZones::from(&fleet)).unwrap(), fleet);
+    }
+}
+
+#[test]
 fn what_is_told_of_a_service_is_read_back() {
     let event = |ended: Option<FlowState>| ServiceEvent {
         at: Timestamp(1),
@@ -479,6 +498,7 @@ fn what_is_told_of_a_service_is_read_back() {
                 version: ServiceVersion(2),
                 superseded: false,
             }),
+            spent: Millis(0),
             last_placement: Placement(12),
             judged: Judged {
                 suspicion: Some(Suspicion {

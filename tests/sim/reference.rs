@@ -645,7 +645,8 @@ impl Reference {
                 | Record::Params(_)
                 | Record::Service(_)
                 | Record::Version(_)
-                | Record::Placement(_),
+                | Record::Placement(_)
+                | Record::Brakes(_),
             )
             | Op::EraseParams(_)
             | Op::PruneVersion(..)

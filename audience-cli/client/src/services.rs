@@ -7,7 +7,8 @@ use orchestra_model::{
     limits,
     names::{LabelValue, ServiceName},
     service::{
-        Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, Waiting,
+        BrakeScope, FleetZones, Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion,
+        Stranger, Waiting,
     },
     time::Timestamp,
 };
@@ -193,6 +194,20 @@ impl Client {
         let what = "listing strangers".to_owned();
         let stream = answered(&what, self.rpc.list_strangers(v1::ListStrangersRequest {})).await?;
         Ok(Pages::new(stream, what))
+    }
+
+    /// Returns the fleet by zones, with what holds replacements of instances back there.
+    pub async fn zones(&mut self) -> Result<FleetZones, Failure> {
+        let what = "asking for zones";
+        let fleet = answered(what, self.rpc.list_zones(v1::ListZonesRequest {})).await?;
+        fleet.try_into().map_err(|error| invalid(what, error))
+    }
+
+    /// Releases a brake of the fleet or of a zone.
+    pub async fn release_brake(&mut self, scope: &BrakeScope) -> Result<(), Failure> {
+        let what = format!("releasing the brake of {scope}");
+        let request = v1::ReleaseBrakeRequest { on: scope.to_string() };
+        answered(&what, self.rpc.release_brake(request)).await.map(drop)
     }
 
     /// Asks something of a service.

@@ -11,7 +11,13 @@ pub(crate) struct Show;
 impl Verb for Show {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         program.ask(async |client, console| {
-            console.list(Brakes, client.services().await?).await?;
+            let fleet = client.zones().await?;
+            let mut pages = client.services().await?;
+            let mut services = Vec::new();
+            while let Some(page) = pages.next().await? {
+                services.extend(page.into_iter().filter(Brakes::concern));
+            }
+            console.answer(Brakes { fleet: &fleet, services: &services })?;
             Ok(Exit::Ok)
         })
     }

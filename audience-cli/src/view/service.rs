@@ -16,9 +16,10 @@ mod spec;
 mod strangers;
 mod versions;
 mod waves;
+mod zones;
 
 pub(crate) use answer::Asked;
-pub(crate) use brakes::Brakes;
+pub(crate) use brakes::{BrakeReleased, Brakes};
 pub(crate) use diff::Differences;
 pub(crate) use endpoints::Endpoints;
 pub(crate) use list::Services;
@@ -28,6 +29,7 @@ pub(crate) use show::{Shown, Standing};
 pub(crate) use spec::Spec;
 pub(crate) use strangers::Strangers;
 pub(crate) use versions::Versions;
+pub(crate) use zones::Zones;
 
 use orchestra_model::HostSet;
 

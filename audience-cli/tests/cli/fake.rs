@@ -14,7 +14,7 @@ use orchestra_certs::{Door, Limits, Role, Subject, acceptance, incoming};
 use orchestra_model::{
     HostName,
     ledger::CellStatus,
-    service::{ServiceStatus, Stranger},
+    service::{FleetZones, ServiceStatus, Stranger},
     status::{ConductorStatus, FlowStatus, PlayerStatus, TaskStatus},
     vitals::HostUsage,
 };
@@ -63,6 +63,10 @@ pub(crate) struct Tables {
     pub(crate) planned_services: Vec<v1::ApplyServiceRequest>,
     pub(crate) service_plan: v1::ServicePlan,
     pub(crate) strangers: Vec<Stranger>,
+    /// The fleet by zones.
+    pub(crate) zones: FleetZones,
+    /// What was released of it.
+    pub(crate) released_brakes: Vec<String>,
     pub(crate) service_changes: Vec<v1::ChangeServiceRequest>,
     pub(crate) service_changed: v1::ServiceChanged,
     /// What each reading of a log brings; none left: nothing.

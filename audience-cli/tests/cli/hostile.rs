@@ -30,7 +30,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 82] = [
+const LINES: [&str; 85] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -78,6 +78,9 @@ const LINES: [&str; 82] = [
     "orc brake",
     "orc brake --json",
     "orc brake release web",
+    "orc brake release fleet",
+    "orc zones",
+    "orc zones --json",
     "orc service list",
     "orc service list --json",
     "orc service show web",

@@ -138,6 +138,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
             pending: None,
             living: None,
             relief: None,
+            spent: Millis(0),
             last_placement: Placement(count.into()),
             judged: Judged::default(),
             forgotten: Vec::new(),

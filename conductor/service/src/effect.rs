@@ -6,7 +6,9 @@ use orchestra_model::{
     Asker, FlowId, HostName, HostSet, Params, ServiceName,
     flow::FlowSpec,
     record::Op,
-    service::{Cause, FileOutcome, ServiceVersion, Suspicion, UnwellUnit},
+    service::{
+        AbsenceBrake, BrakeScope, Cause, FileOutcome, ServiceVersion, Suspicion, UnwellUnit,
+    },
 };
 
 use crate::input::{Reply, ReplyId};
@@ -29,6 +31,10 @@ pub enum Effect {
     Suspected(ServiceName, Suspicion),
     /// Log that it is believed again.
     Believed(ServiceName, Released),
+    /// Log that many players are away, so that replacements are held back.
+    Braked(BrakeScope, AbsenceBrake),
+    /// Log that replacements are held back no more: somebody asked for it, or so many players are back.
+    Unbraked(BrakeScope, Option<Asker>),
     /// Tell what came of the files that were loaded, once the records before are on disk.
     FilesTaken(Vec<FileOutcome>),
     /// Answer an asker, once the records before are on disk.

@@ -8,8 +8,8 @@ use orchestra_model::{
     names::LabelValue,
     score::Offers,
     service::{
-        InvalidService, Layout, Ordinal, PlayerFacts, Room, ServiceSpec, ServiceVersion,
-        UnitReport, Waiting,
+        BrakeScope, InvalidService, Layout, Ordinal, PlayerFacts, Room, ServiceSpec,
+        ServiceVersion, UnitReport, Waiting,
     },
 };
 
@@ -330,6 +330,8 @@ pub enum Rejection {
     Alive(ServiceName, Ordinal, HostName),
     /// It may be alive twice, so nobody waits for the word that an instance is dead.
     MayBeTwice(ServiceName),
+    /// Nothing holds replacements back there.
+    NotBraked(BrakeScope),
     /// It has no such version, or none that was ready everywhere.
     NoVersion(ServiceName, Option<ServiceVersion>),
     /// There are as many services as there may be.
@@ -415,6 +417,7 @@ impl fmt::Display for Rejection {
                 "service {service} is not at_most_one: nothing waits for the word that an instance \
                  of it is dead"
             ),
+            Self::NotBraked(scope) => write!(f, "{scope}: nothing is held back there"),
             Self::NoVersion(service, Some(version)) => {
                 write!(f, "service {service} has no version {version} that is kept")
             }

@@ -14,4 +14,4 @@ mod ground;
 mod hash;
 
 pub use choose::{Chosen, Standing, choose, choose_another, surplus};
-pub use ground::{Ground, SameScore, Wish};
+pub use ground::{Census, Ground, SameScore, Wish};

@@ -3,6 +3,7 @@
 mod absence;
 pub(crate) mod advance;
 mod asked;
+mod brakes;
 mod drift;
 mod files;
 mod flows;

@@ -10,8 +10,8 @@ use orchestra_model::{
     delivery::Term,
     record::{Op, Record},
     service::{
-        Goal, Instance, PlacementRecord, ServiceRecord, ServiceSpec, ServiceVersion, UnitReport,
-        UnwellUnit, VersionRecord, Wanted,
+        BrakeScope, Goal, Instance, PlacementRecord, ServiceRecord, ServiceSpec, ServiceVersion,
+        UnitReport, UnwellUnit, VersionRecord, Wanted,
     },
 };
 
@@ -20,7 +20,7 @@ use crate::{
     input::{Input, ReplyId},
     placement::Ground,
     rules::COME_BACK,
-    tables::{Away, KeptVersion, Placed, Presence, Service},
+    tables::{Away, Engaged, KeptVersion, Placed, Presence, Service},
 };
 
 /// All services, and what is known of their units.
@@ -53,8 +53,11 @@ pub struct Services {
     pub(crate) short: BTreeSet<ServiceName>,
     /// Players that have more room for instances than when they were looked at last.
     pub(crate) roomier: BTreeSet<HostName>,
-    /// When players have had their time to come back after the start.
+    /// When players have had their time to come back after the start, and whether they have.
     pub(crate) settled_at: Timestamp,
+    pub(crate) has_settled: bool,
+    /// What holds replacements back because many players are away.
+    pub(crate) brakes: BTreeMap<BrakeScope, Engaged>,
     /// Services whose flow is being submitted, so that no second one is.
     pub(crate) submitting: BTreeSet<ServiceName>,
     /// When services are to be looked at although nothing happens, ordered by time.
@@ -122,6 +125,7 @@ impl Services {
         self.short = placed.map(|service| service.record.name.clone()).collect();
         self.suppose_leases();
         self.suppose_absences();
+        self.resume_buckets();
         self.resume_flows(living);
         let hosts: Vec<HostName> = self.by_host.keys().cloned().collect();
         for host in hosts {
@@ -140,6 +144,7 @@ impl Services {
     /// Takes an input.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.now = now.max(self.now);
+        self.settle_if_due();
         match input {
             Input::Asked { reply, by, ask } => self.asked(reply, &by, ask),
             Input::Submitted { service, flow } => self.submitted(&service, flow),
@@ -155,6 +160,7 @@ impl Services {
                 self.roomier.insert(host.clone());
                 self.player_attached(&host, units, offers);
                 self.settle_if_whole();
+                self.recheck_brakes();
             }
             Input::PlayerDetached { host } => self.player_detached(&host),
             Input::UnitTold { host, report } => self.unit_told(&host, report),
@@ -166,17 +172,17 @@ impl Services {
 
     /// When there is something to do without an input; [`Services::advance_to`] does it.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let is_due = !self.short.is_empty() && self.now < self.settled_at;
         let wake = self.wakes.first().map(|(at, _)| *at);
-        is_due.then_some(self.settled_at).into_iter().chain(wake).min()
+        let settles = (!self.has_settled).then_some(self.settled_at);
+        settles.into_iter().chain(wake).chain(self.next_brake_end()).min()
     }
 
     /// Does what is due.
     pub fn advance_to(&mut self, now: Timestamp) {
-        let before = self.now;
-        self.now = now.max(before);
-        if before < self.settled_at && self.now >= self.settled_at {
-            self.fill_short();
+        self.now = now.max(self.now);
+        self.settle_if_due();
+        if self.next_brake_end().is_some_and(|at| at <= self.now) {
+            self.recheck_brakes();
         }
         while let Some((at, name)) = self.wakes.first().cloned()
             && at <= self.now

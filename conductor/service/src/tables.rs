@@ -1,6 +1,7 @@
 //! What is known of one service.
 
 mod absence;
+mod bucket;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,13 +13,14 @@ use orchestra_model::{
     names::LabelValue,
     score::Offers,
     service::{
-        Cause, Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, RunNumber,
-        ServiceRecord, ServiceSpec, ServiceVersion, UnitReport, UnitState, Unready, VersionRecord,
-        Wanted,
+        AbsenceBrake, Cause, Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd,
+        RunNumber, ServiceRecord, ServiceSpec, ServiceVersion, UnitReport, UnitState, Unready,
+        VersionRecord, Wanted,
     },
 };
 
 pub(crate) use absence::{Absences, Away};
+pub(crate) use bucket::Bucket;
 
 /// One service.
 #[derive(Clone, Debug)]
@@ -40,6 +42,10 @@ pub(crate) struct Service {
     pub(crate) absent: Absences,
     /// When it is noted on disk for how long they are.
     pub(crate) next_note: Option<Timestamp>,
+    /// How many of its instances were replaced of late.
+    pub(crate) bucket: Bucket,
+    /// When replacements that are held back are tried again.
+    pub(crate) retry_at: Option<Timestamp>,
     /// When the service is to be looked at although nothing happens.
     pub(crate) wake: Option<Timestamp>,
     /// Hosts that were given up: a flow did not bring them to what is wanted.
@@ -115,6 +121,15 @@ pub(crate) struct Failures {
     pub(crate) first: Option<String>,
 }
 
+/// A brake, and how many instances were replaced under it of late.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Engaged {
+    pub(crate) brake: AbsenceBrake,
+    pub(crate) bucket: Bucket,
+    /// Since when fewer players are away than would engage it, if they are.
+    pub(crate) clear_since: Option<Timestamp>,
+}
+
 /// What is known of a player that is attached.
 #[derive(Clone, Debug)]
 pub(crate) struct Presence {
@@ -151,6 +166,8 @@ impl Service {
             healthy: BTreeSet::new(),
             absent: Absences::default(),
             next_note: None,
+            bucket: Bucket::default(),
+            retry_at: None,
             wake: None,
             given_up: BTreeSet::new(),
             ordered: BTreeMap::new(),

@@ -90,6 +90,7 @@ impl Services {
             self.audit_placing(name, service).map_err(|why| format!("{name}: {why}"))?;
         }
         self.ground.audit()?;
+        self.audit_brakes()?;
         for (flow, name) in &self.flows {
             let record = self.services.get(name).map(|it| &it.record);
             let known = record.into_iter().flat_map(|it| it.living.iter().chain(&it.relief));

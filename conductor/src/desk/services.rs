@@ -7,7 +7,8 @@ use orchestra_model::{
     audit::Verb,
     names::LabelValue,
     service::{
-        Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, VersionRecord,
+        BrakeScope, FleetZones, Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion,
+        Stranger, VersionRecord,
     },
 };
 use orchestra_proto::decode_service;
@@ -107,6 +108,21 @@ impl Desk {
             false => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
         };
         Ok(Ask::Apply { spec, spec_bytes, hosts, take_over })
+    }
+
+    /// Returns the fleet by zones, with what holds replacements back there.
+    pub(crate) async fn zones(&self) -> Result<FleetZones, Declined> {
+        self.ask(|reply| Request::AboutServices(ServiceQuestion::Zones(reply))).await
+    }
+
+    /// Releases a brake of the fleet or of a zone.
+    pub(crate) async fn release_brake(
+        &self,
+        scope: BrakeScope,
+        by: AudienceName,
+    ) -> Result<(), Declined> {
+        let asked = Asked::by(&by, Verb::BrakeRelease);
+        self.ask(|reply| Request::ReleaseBrake(asked, scope, reply)).await
     }
 
     /// Lists units that no placement of the store explains.

@@ -8,7 +8,7 @@ use orchestra_model::{
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
     proof::Mac,
-    service::{FileOutcome, Leases, UnitReport},
+    service::{BrakeScope, FileOutcome, Leases, UnitReport},
     status::{FlowProgress, FlowStatus, PlayerStatus, TaskStatus},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -127,6 +127,8 @@ pub(crate) enum Request {
         ask: Box<orchestra_service::Ask>,
         reply: Told<orchestra_service::Taken>,
     },
+    /// The end of a brake of the fleet or of a zone.
+    ReleaseBrake(Asked, BrakeScope, Told<()>),
     /// A question about services.
     AboutServices(ServiceQuestion),
     /// Removes ended flows that were kept long enough. Answered when that is on disk.

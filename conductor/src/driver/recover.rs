@@ -62,7 +62,11 @@ fn services(store: &dyn Store) -> Result<Services, Unreadable> {
         placements: placements.remove(&record.name).unwrap_or_default(),
         record,
     });
-    Ok(Services::recover(stored.collect(), reader.recovered()?.term))
+    let mut services = Services::recover(stored.collect(), reader.recovered()?.term);
+    // Whoever has a spool was there once.
+    let met = reader.players()?.into_iter().filter(|player| player.spool.is_some());
+    services.remember(reader.brakes()?, met.map(|player| player.host));
+    Ok(services)
 }
 
 /// Returns what the store remembers of the time before this start.

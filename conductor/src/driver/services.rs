@@ -21,8 +21,8 @@ use orchestra_model::{
     record::{Op, Record},
     score::Offers,
     service::{
-        Cause, FileChange, FileOutcome, Leases, Room, ServicePlan, ServiceStatus, Stranger,
-        UnitReport, VersionRecord,
+        BrakeScope, Cause, FileChange, FileOutcome, FleetZones, Leases, Room, ServicePlan,
+        ServiceStatus, Stranger, UnitReport, VersionRecord,
     },
     status::Event,
     thresholds::Excess,
@@ -65,6 +65,8 @@ pub(crate) enum ServiceQuestion {
     Status(ServiceName, Told<Option<Box<ServiceStatus>>>),
     /// The kept versions of a service, oldest first; `None` if there is no such service.
     History(ServiceName, Told<Option<Vec<VersionRecord>>>),
+    /// The fleet by zones, with its brakes.
+    Zones(Told<FleetZones>),
     /// Units that no placement explains.
     Strangers(Told<Vec<Stranger>>),
     /// What an ask would do.
@@ -217,6 +219,18 @@ impl Driver {
                 );
             }
             Effect::Believed(service, why) => tracing::info!(%service, "{why}"),
+            Effect::Braked(scope, brake) => {
+                tracing::warn!(
+                    on = %scope, %brake,
+                    "many players are away together, so replacements are held back; see `orc brake`"
+                );
+            }
+            Effect::Unbraked(scope, None) => {
+                tracing::info!(on = %scope, "so many players are back that replacements go on");
+            }
+            Effect::Unbraked(scope, Some(by)) => {
+                tracing::info!(on = %scope, %by, "the brake is released: replacements go on");
+            }
             Effect::FilesTaken(outcomes) => self.take_files(outcomes),
             Effect::Answer(reply, answer) => self.answer_service(reply, answer),
         }
@@ -311,6 +325,30 @@ impl Driver {
         self.tell_services(Input::Asked { reply: id, by, ask });
     }
 
+    /// Releases a brake of the fleet or of a zone. The asker is recorded, and answered when that is on
+    /// disk.
+    pub(super) fn release_brake(&mut self, asked: Asked, scope: &BrakeScope, reply: Told<()>) {
+        use super::held::not_begun;
+        if let Some(trouble) = self.outgoing.trouble() {
+            // The asker may have gone.
+            let _ = reply.send(Err(not_begun(trouble)));
+            return;
+        }
+        let released = self.services.engine.release_brake(self.clock.now(), &asked.by, scope);
+        if released.is_ok() {
+            self.record(asked, Object::Conductor, scope.to_string());
+        }
+        self.serve_services();
+        let released = released.map_err(|rejection| declined(&rejection));
+        self.outgoing.hold(After::Tell(Box::new(move |fate| {
+            // The asker may have gone.
+            let _ = reply.send(match fate {
+                Ok(()) => released,
+                Err(trouble) => Err(super::held(trouble)),
+            });
+        })));
+    }
+
     fn answer_service(&mut self, id: ReplyId, answer: Result<Taken, Rejection>) {
         let Some((asked, reply)) = self.services.replies.remove(&id) else { return };
         let answer = answer.map_err(|rejection| declined(&rejection));
@@ -347,10 +385,13 @@ impl Driver {
 
     /// Records who changed a service, and to what (promise 12).
     fn record_service(&mut self, asked: Asked, service: ServiceName, what: String) {
+        self.record(asked, Object::Service(service), what);
+    }
+
+    fn record(&mut self, asked: Asked, on: Object, what: String) {
         let Asked { by, reason, verb } = asked;
         self.last_audit += 1;
-        let (number, at) = (self.last_audit, self.clock.now());
-        let (on, answer) = (Object::Service(service), what.into());
+        let (number, at, answer) = (self.last_audit, self.clock.now(), what.into());
         let line = AuditRecord { number, at, by, verb, on, reason, answer };
         self.outgoing.persist(Op::Put(Record::Audit(line)));
     }
@@ -369,6 +410,10 @@ impl Driver {
             ServiceQuestion::History(name, reply) => {
                 let history = services.history(&name);
                 self.tell_all(reply, history);
+            }
+            ServiceQuestion::Zones(reply) => {
+                let zones = services.zones();
+                self.tell_all(reply, zones);
             }
             ServiceQuestion::Strangers(reply) => {
                 let strangers = services.each_stranger().collect();
@@ -539,6 +584,7 @@ fn declined(rejection: &Rejection) -> Declined {
         Rejection::TooMany(_) => Ground::TooMuch,
         Rejection::Removed(_)
         | Rejection::NoBrake(_)
+        | Rejection::NotBraked(_)
         | Rejection::Stopped(_)
         | Rejection::IsLinkedTo(..)
         | Rejection::Changing(..)

@@ -458,6 +458,23 @@ impl Audience for AudienceCalls {
         Ok(Response::new(answers::service_changed(&taken)))
     }
 
+    async fn list_zones(
+        &self,
+        _: Request<v1::ListZonesRequest>,
+    ) -> Result<Response<v1::FleetZones>, Status> {
+        Ok(Response::new((&self.0.zones().await?).into()))
+    }
+
+    async fn release_brake(
+        &self,
+        request: Request<v1::ReleaseBrakeRequest>,
+    ) -> Result<Response<v1::BrakeReleased>, Status> {
+        let by = audience(&request)?;
+        let v1::ReleaseBrakeRequest { on } = request.into_inner();
+        self.0.release_brake(requests::brake_scope(&on)?, by).await?;
+        Ok(Response::new(v1::BrakeReleased { on }))
+    }
+
     async fn list_services(
         &self,
         request: Request<v1::ListServicesRequest>,

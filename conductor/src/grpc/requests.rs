@@ -11,7 +11,7 @@ use orchestra_model::{
     flow_filter::FlowFilter,
     hostset::Unknown,
     names::{DeploymentName, JobName, LabelValue, ScoreName, ServiceName},
-    service::{LogQuery, Ordinal, ServiceVersion, is_message},
+    service::{BrakeScope, LogQuery, Ordinal, ServiceVersion, is_message},
 };
 use orchestra_proto::{
     Invalid, check_flow_spec, params_from_wire, store_id,
@@ -177,6 +177,17 @@ pub(super) fn retry(request: v1::RetryRequest) -> Result<WantedRetry, Declined> 
 /// Reads the name of a service.
 pub(super) fn service(name: &str) -> Result<ServiceName, Declined> {
     ServiceName::new(name).map_err(|error| Declined::invalid(&error))
+}
+
+/// Reads which brake of players is meant.
+pub(super) fn brake_scope(word: &str) -> Result<BrakeScope, Declined> {
+    match BrakeScope::from_word(word) {
+        Some(scope) => scope.map_err(|error| Declined::invalid(&error)),
+        None => Err(Declined::new(
+            Ground::Invalid,
+            format!("{word:?} is no brake of players: it is fleet, or zone/NAME"),
+        )),
+    }
 }
 
 /// Reads what is asked of a service.

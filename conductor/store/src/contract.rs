@@ -35,6 +35,7 @@ use self::{
         a_submission_cut_short_is_dropped, sweeping_ends_and_is_bounded,
     },
     records::{hosts_chunk, spec_chunk},
+    services::brakes_are_kept,
     services::services_are_kept_with_their_versions_and_placements,
 };
 use crate::{ATOMIC_OPS, CommitError, Reader, Store};
@@ -64,6 +65,7 @@ pub fn check<P: Place>(fresh: impl Fn() -> P) {
         erased_params_are_gone_and_nothing_else,
         holds_end_when_they_are_released_and_not_before,
         audit_lines_are_kept_until_they_are_pruned_and_numbers_go_on,
+        brakes_are_kept,
         services_are_kept_with_their_versions_and_placements,
         a_pruned_flow_is_gone_and_nothing_else,
         sweeping_ends_and_is_bounded,

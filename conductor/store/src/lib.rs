@@ -44,7 +44,7 @@ use orchestra_model::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Recovered,
         TaskRecord,
     },
-    service::{PlacementRecord, ServiceRecord, VersionRecord},
+    service::{Brakes, PlacementRecord, ServiceRecord, VersionRecord},
 };
 
 pub use crate::{
@@ -157,6 +157,9 @@ pub trait Reader: Send {
 
     /// Every instance that was placed, by service and host.
     fn placements(&self) -> Result<Vec<PlacementRecord>, ReadError>;
+
+    /// What holds replacements back; nothing where no release that knows of it has written.
+    fn brakes(&self) -> Result<Brakes, ReadError>;
 
     /// Every player, by name.
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError>;

@@ -241,7 +241,8 @@ fn flow_of(op: &Op) -> Option<FlowId> {
             | Record::Player(_)
             | Record::Service(_)
             | Record::Version(_)
-            | Record::Placement(_),
+            | Record::Placement(_)
+            | Record::Brakes(_),
         )
         | Op::Release(_)
         | Op::PruneAudit(_)

@@ -17,7 +17,7 @@ use crate::{
     names::{DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName, ServiceName},
     params::Params,
     proof::Mac,
-    service::{PlacementRecord, ServiceRecord, ServiceVersion, VersionRecord},
+    service::{Brakes, PlacementRecord, ServiceRecord, ServiceVersion, VersionRecord},
     state::{FlowState, JobState, TaskState},
     status::Counts,
     thresholds::Thresholds,
@@ -85,6 +85,8 @@ pub enum Record {
     Version(VersionRecord),
     /// An instance on a player. Key: service, host.
     Placement(PlacementRecord),
+    /// What holds replacements back over the fleet and its zones.
+    Brakes(Brakes),
 }
 
 /// That a conductor went on from an old copy of its store, once or more often.

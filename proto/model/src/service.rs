@@ -14,6 +14,7 @@ use crate::names::ServiceName;
 
 mod absence;
 mod at_most_one;
+mod brakes;
 mod file;
 mod health;
 mod judgement;
@@ -31,6 +32,7 @@ mod upkeep;
 
 pub use absence::{AbsenceRule, InstanceAbsence, Replacing, ReplacingWait};
 pub use at_most_one::{AtMostOne, LEAST_LEASE, LONGEST_LEASE, Lease, Leases, Replaceable};
+pub use brakes::{AbsenceBrake, BrakeScope, Brakes, FleetZones, ZoneStatus};
 pub use file::{FileChange, FileOutcome, FileStanding, ServiceFile};
 pub use health::{
     HealthRule, HttpPath, InvalidProbe, OfInstance, OpenTarget, PATH_BYTES, Probe,

@@ -9,7 +9,7 @@ use orchestra_model::{
         Judged, LivingChange, Ordinal, Placement, ServiceEvent, ServiceFile, ServiceRecord,
         ServiceStatus, ServiceVersion, Suspicion, Unready,
     },
-    time::Timestamp,
+    time::{Millis, Timestamp},
 };
 
 use super::unit::{hash_from_wire, hash_to_wire};
@@ -247,6 +247,8 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                 pending: status.pending.map(change).transpose()?,
                 living: status.living.map(TryInto::try_into).transpose()?,
                 relief: status.relief.map(TryInto::try_into).transpose()?,
+                // Nobody is told.
+                spent: Millis(0),
                 last_placement: Placement(status.last_placement),
                 judged: Judged {
                     suspicion: status.suspicion.map(TryInto::try_into).transpose()?,

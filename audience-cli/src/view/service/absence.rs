@@ -21,6 +21,11 @@ fn in_the_way(why: ReplacingWait) -> &'static str {
             "once players had their time to come back after the conductor's start"
         }
         ReplacingWait::Paused => "once the service is resumed",
+        ReplacingWait::FleetDisrupted => "once fewer players of the fleet are away (orc brake)",
+        ReplacingWait::ZoneDisrupted => {
+            "one by one, because many players of its zone are away (orc brake)"
+        }
+        ReplacingWait::Rate => "10s after the one before",
         ReplacingWait::Room => "once another player has room",
     }
 }

@@ -2,21 +2,30 @@
 
 use std::io;
 
-use orchestra_model::service::{ServiceStatus, Suspicion};
+use orchestra_model::{
+    Asker,
+    service::{AbsenceBrake, BrakeScope, FleetZones, ServiceStatus, Suspicion},
+};
 use serde::Serialize;
 
-use crate::view::{Listing, Page, Style, when, when_about};
+use crate::view::{Output, Page, Style, when, when_about};
 
-/// Services whose health is not believed.
-pub(crate) struct Brakes;
+/// Whatever is braked.
+pub(crate) struct Brakes<'a> {
+    pub(crate) fleet: &'a FleetZones,
+    /// Services whose health is not believed.
+    pub(crate) services: &'a [ServiceStatus],
+}
 
 /// A brake.
 #[derive(Serialize)]
 struct Brake<'a> {
-    /// What is braked: `service/web`.
+    /// What is braked: `service/web`, `zone/east`, `fleet`.
     on: String,
-    service: &'a str,
-    suspicion: OfSuspicion<'a>,
+    service: Option<&'a str>,
+    suspicion: Option<OfSuspicion<'a>>,
+    /// Of a zone or the fleet.
+    absence: Option<OfAbsenceBrake<'a>>,
 }
 
 /// That the health of a service's units is not believed.
@@ -48,37 +57,118 @@ impl<'a> From<&'a Suspicion> for OfSuspicion<'a> {
     }
 }
 
-impl Listing for Brakes {
-    type Item = ServiceStatus;
+/// That many players are away.
+#[derive(Serialize)]
+pub(super) struct OfAbsenceBrake<'a> {
+    since: String,
+    why: String,
+    absent: u32,
+    /// Of how many that had been there.
+    of: u32,
+    /// Who released it; `null`: it holds replacements back.
+    released_by: Option<&'a str>,
+}
 
-    const NOUN: &'static str = "brakes";
+impl<'a> From<&'a AbsenceBrake> for OfAbsenceBrake<'a> {
+    fn from(brake: &'a AbsenceBrake) -> Self {
+        Self {
+            since: when(brake.at),
+            why: brake.to_string(),
+            absent: brake.absent,
+            of: brake.of,
+            released_by: brake.released_by.as_ref().map(Asker::as_str),
+        }
+    }
+}
 
-    fn wants(&mut self, service: &ServiceStatus) -> bool {
+impl<'a> Brakes<'a> {
+    /// Whether a service is braked.
+    pub(crate) fn concern(service: &ServiceStatus) -> bool {
         service.record.judged.suspicion.is_some()
     }
 
-    fn json(&self, service: &ServiceStatus) -> impl Serialize {
-        let name = service.record.name.as_str();
-        service.record.judged.suspicion.as_ref().map(|suspicion| Brake {
-            on: format!("service/{name}"),
-            service: name,
-            suspicion: suspicion.into(),
+    /// The brakes of the fleet and of its zones that hold something back.
+    fn of_players(&self) -> impl Iterator<Item = (BrakeScope, &'a AbsenceBrake)> {
+        let fleet = self.fleet.brake.iter().map(|brake| (BrakeScope::Fleet, brake));
+        let zones =
+            self.fleet.zones.iter().filter_map(|zone| {
+                Some((BrakeScope::Zone(zone.zone.clone()), zone.brake.as_ref()?))
+            });
+        fleet.chain(zones).filter(|(_, brake)| brake.is_engaged())
+    }
+}
+
+impl Output for Brakes<'_> {
+    fn noun(&self) -> &'static str {
+        "brakes"
+    }
+
+    fn json(self) -> impl Serialize {
+        let players = self.of_players().map(|(scope, brake)| Brake {
+            on: scope.to_string(),
+            service: None,
+            suspicion: None,
+            absence: Some(brake.into()),
+        });
+        let services = self.services.iter().map(|service| Brake {
+            on: format!("service/{}", service.record.name),
+            service: Some(service.record.name.as_str()),
+            suspicion: service.record.judged.suspicion.as_ref().map(Into::into),
+            absence: None,
+        });
+        players.chain(services).collect::<Vec<_>>()
+    }
+
+    fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for (scope, brake) in self.of_players() {
+            lines.push((scope.to_string(), brake.at, format!("{brake}: {}", held_back(&scope))));
+        }
+        for service in self.services {
+            let Some(suspicion) = &service.record.judged.suspicion else { continue };
+            let why = format!("{suspicion}: no unit is restarted or withdrawn for its health");
+            lines.push((format!("service/{}", service.record.name), suspicion.at, why));
+        }
+        if !lines.is_empty() {
+            writeln!(out, "{:<24} {:<20} WHY", "BRAKE", "SINCE")?;
+        }
+        lines.iter().try_for_each(|(on, at, why)| {
+            writeln!(out, "{on:<24} {:<20} {}", when_about(*at), style.warning(why))
         })
     }
 
-    fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
-        writeln!(out, "{:<24} {:<20} WHY", "BRAKE", "SINCE")
+    fn remark(&self) -> Option<String> {
+        let is_any = self.of_players().next().is_some() || !self.services.is_empty();
+        (!is_any).then(|| "no brake is engaged".to_owned())
+    }
+}
+
+/// What a brake of players holds back.
+pub(super) fn held_back(scope: &BrakeScope) -> &'static str {
+    match scope {
+        BrakeScope::Fleet => "no instance is replaced",
+        BrakeScope::Zone(_) => "its instances are replaced one by one, 10s apart",
+    }
+}
+
+/// A brake of players that was released.
+pub(crate) struct BrakeReleased<'a>(pub(crate) &'a BrakeScope);
+
+#[derive(Serialize)]
+struct OfReleased {
+    on: String,
+}
+
+impl Output for BrakeReleased<'_> {
+    fn noun(&self) -> &'static str {
+        "fleet_brake_released"
     }
 
-    fn text(&self, service: &ServiceStatus, out: &mut dyn Page, style: Style) -> io::Result<()> {
-        let name = &service.record.name;
-        let Some(suspicion) = &service.record.judged.suspicion else { return Ok(()) };
-        let brake = format!("service/{name}");
-        let why = format!("{suspicion}: no unit is restarted or withdrawn for its health");
-        writeln!(out, "{brake:<24} {:<20} {}", when_about(suspicion.at), style.warning(&why))
+    fn json(self) -> impl Serialize {
+        OfReleased { on: self.0.to_string() }
     }
 
-    fn remark(&self, told: usize) -> Option<String> {
-        (told == 0).then(|| "no brake is engaged".to_owned())
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        writeln!(out, "{}: instances are replaced as usual", self.0)
     }
 }

@@ -96,6 +96,22 @@ impl Audience for Service {
         services::change(&mut self.tables(), request.into_inner())
     }
 
+    async fn list_zones(
+        &self,
+        _: Request<v1::ListZonesRequest>,
+    ) -> Result<Response<v1::FleetZones>, Status> {
+        Ok(Response::new((&self.tables().zones).into()))
+    }
+
+    async fn release_brake(
+        &self,
+        request: Request<v1::ReleaseBrakeRequest>,
+    ) -> Result<Response<v1::BrakeReleased>, Status> {
+        let on = request.into_inner().on;
+        self.tables().released_brakes.push(on.clone());
+        Ok(Response::new(v1::BrakeReleased { on }))
+    }
+
     async fn list_services(
         &self,
         request: Request<v1::ListServicesRequest>,

@@ -74,7 +74,8 @@ impl Disk {
             | Record::Audit(_)
             | Record::Service(_)
             | Record::Version(_)
-            | Record::Placement(_) => {}
+            | Record::Placement(_)
+            | Record::Brakes(_) => {}
             Record::Flow(flow) => {
                 let before = self.flows.insert(flow.id, flow.clone());
                 if let Some(before) = before.filter(|before| before.state.is_final()) {

@@ -52,6 +52,20 @@ pub struct Ground {
     /// The hash of each zone's name; the first zone is that of players without the label.
     pub(super) zones: Vec<u64>,
     known_zones: BTreeMap<LabelValue, u32>,
+    /// Of each zone.
+    census: Vec<Census>,
+    /// Every player that was ever there.
+    met: BTreeSet<HostName>,
+}
+
+/// How many players a zone has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Those of the conductor's files.
+    pub players: u32,
+    /// Those of them that were ever there.
+    pub met: u32,
+    pub attached: u32,
 }
 
 /// The open players of one kind.
@@ -123,6 +137,7 @@ impl Ground {
     /// is kept; what is taken of them is not.
     pub fn load(&mut self, players: impl IntoIterator<Item = (HostName, PlayerFacts)>) {
         let mut before = std::mem::take(self);
+        self.met = std::mem::take(&mut before.met);
         self.zones.push(hash::of_text(""));
         for (host, facts) in players {
             let known = before.index.remove(&host);
@@ -147,6 +162,33 @@ impl Ground {
             self.sort_in(ix);
             self.enter(ix);
         }
+        self.count();
+    }
+
+    /// Takes which players were ever there.
+    pub fn meet(&mut self, met: impl IntoIterator<Item = HostName>) {
+        self.met.extend(met);
+        self.count();
+    }
+
+    /// Counts the players of each zone.
+    fn count(&mut self) {
+        self.census = vec![Census::default(); self.zones.len()];
+        for plot in &self.plots {
+            let Some(zone) = self.census.get_mut(plot.zone as usize) else { continue };
+            zone.players += 1;
+            zone.met += u32::from(self.met.contains(&plot.host));
+            zone.attached += u32::from(plot.told.is_some());
+        }
+    }
+
+    /// Returns how many players each zone has that has some: first those without a zone, then by name.
+    pub fn census(&self) -> impl Iterator<Item = (Option<&LabelValue>, Census)> {
+        let zones = self.known_zones.iter().map(|(zone, ix)| (Some(zone), *ix));
+        let all = std::iter::once((None, 0)).chain(zones);
+        let counted =
+            all.map(|(zone, ix)| (zone, self.census.get(ix as usize).copied().unwrap_or_default()));
+        counted.filter(|(_, census)| census.players > 0)
     }
 
     /// Returns the number of a zone.
@@ -309,6 +351,10 @@ impl Ground {
         }
         for plot in &self.plots {
             let used = plot.taken.values().fold(Need::default(), |all, need| all.plus(*need));
+            let zone = self.census.get(plot.zone as usize);
+            if zone.is_none_or(|zone| zone.met < zone.attached || zone.players < zone.met) {
+                return Err(format!("{}: its zone is counted wrong", plot.host));
+            }
             if plot.used != used || plot.services != plot.bits() {
                 return Err(format!("{}: what is taken of it is counted wrong", plot.host));
             }
@@ -335,9 +381,15 @@ impl Ground {
         let Some(ix) = self.ix(host) else { return };
         self.leave(ix);
         if let Some(plot) = self.plots.get_mut(ix) {
-            let before = usize::from(plot.told.is_some());
+            let before = plot.told.is_some();
             change(plot);
-            self.attached = self.attached + usize::from(plot.told.is_some()) - before;
+            let is_there = plot.told.is_some();
+            self.attached = self.attached + usize::from(is_there) - usize::from(before);
+            if let Some(zone) = self.census.get_mut(plot.zone as usize) {
+                zone.attached = zone.attached + u32::from(is_there) - u32::from(before);
+                let is_new = is_there && self.met.insert(plot.host.clone());
+                zone.met += u32::from(is_new);
+            }
         }
         if is_told {
             self.sort_in(ix);
@@ -364,6 +416,18 @@ impl Ground {
         let plot = self.plots.get(ix).filter(|plot| plot.is_open())?;
         let number = u32::try_from(ix).unwrap_or(u32::MAX);
         Some((plot.kind?, Rank { load: plot.load(), hash: plot.hash, plot: number }))
+    }
+}
+
+impl Census {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            players: self.players + other.players,
+            met: self.met + other.met,
+            attached: self.attached + other.attached,
+        }
     }
 }
 

@@ -115,7 +115,7 @@ impl Services {
     pub(crate) fn overdue(&self, name: &ServiceName) -> Vec<HostName> {
         let Some(service) = self.services.get(name) else { return Vec::new() };
         let Some(after) = service.replace_after() else { return Vec::new() };
-        if service.record.paused_by.is_some() || !self.is_settled() {
+        if service.record.paused_by.is_some() || !self.is_settled() || self.is_isolated() {
             return Vec::new();
         }
         service.absent.over(after, self.now).cloned().collect()
@@ -231,7 +231,11 @@ impl Services {
             () if at > self.now => Replacing::At(at.max(self.settled_at)),
             () if !self.is_settled() => Replacing::Waits(ReplacingWait::Starting),
             () if service.record.paused_by.is_some() => Replacing::Waits(ReplacingWait::Paused),
-            () => Replacing::Waits(ReplacingWait::Room),
+            () if self.is_isolated() => Replacing::Waits(ReplacingWait::FleetDisrupted),
+            () => {
+                let held_back = self.held_back(name, host).map(|(why, _)| why);
+                Replacing::Waits(held_back.unwrap_or(ReplacingWait::Room))
+            }
         })
     }
 }
@@ -246,7 +250,8 @@ impl Service {
     pub(crate) fn next_absence(&self, now: Timestamp) -> Option<Timestamp> {
         let after = self.replace_after()?;
         let next = self.absent.under(after, now).next().map(|(away, _)| away.reaches(after));
-        next.into_iter().chain(self.next_note).min()
+        let due = next.into_iter().chain(self.next_note).chain(self.retry_at);
+        due.filter(|at| *at > now).min()
     }
 
     /// Decides when absences are noted next: when some are long enough to be worth it.

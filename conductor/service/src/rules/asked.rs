@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    Asker, HostSet, ScoreName, ServiceName,
+    Asker, HostSet, Millis, ScoreName, ServiceName,
     record::{Op, Record},
     service::{
         Cause, Change, FileStanding, Goal, Judged, Placement, ServiceRecord, ServiceSpec,
@@ -378,6 +378,7 @@ pub(super) fn new(name: &ServiceName, score: &ScoreName, by: &Asker, skipped: u6
         relief: None,
         file: None,
         judged: Judged::default(),
+        spent: Millis(0),
         last_placement: Placement(0),
         forgotten: Vec::new(),
         events: Vec::new(),

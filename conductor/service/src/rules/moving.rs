@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use orchestra_model::{
-    HostName, HostSet, ServiceName,
+    HostName, HostSet, ServiceName, Timestamp,
     service::{Goal, Instance, Layout},
 };
 
@@ -22,10 +22,15 @@ impl Services {
     pub(super) fn move_away(&mut self, name: &ServiceName) -> HostSet {
         let mut changed = HostSet::default();
         let mut replaced = Vec::new();
+        let mut retry_at = None;
         let overdue = self.overdue(name);
         let drained = self.drained_hosts(name).into_iter().filter(|host| !overdue.contains(host));
         let leaving = drained.map(|host| (host, false)).collect::<Vec<_>>();
         for (host, is_overdue) in overdue.into_iter().map(|host| (host, true)).chain(leaving) {
+            if is_overdue && let Some((_, until)) = self.held_back(name, &host) {
+                retry_at = Some(retry_at.map_or(until, |at: Timestamp| at.min(until)));
+                continue;
+            }
             let Some(to) = self.next_player(name, &host) else {
                 // It is looked at again when some player has more room.
                 self.short.insert(name.clone());
@@ -40,8 +45,12 @@ impl Services {
             changed = changed.union(&old).union(&new);
             self.settle_on(name, &to, ordinal);
             if is_overdue {
+                self.count_replacement(name, &host);
                 replaced.push((host, to));
             }
+        }
+        if let Some(service) = self.services.get_mut(name) {
+            service.retry_at = retry_at;
         }
         self.note_replaced(name, &replaced);
         changed

@@ -41,6 +41,7 @@ impl Services {
                 self.tally(name, &host);
             }
         }
+        self.recheck_brakes();
         for name in names {
             if self.fill(&name) {
                 self.advance(&name);
@@ -88,13 +89,22 @@ impl Services {
 
     /// Returns whether players had their time to come back since the start.
     pub(crate) fn is_settled(&self) -> bool {
-        self.now >= self.settled_at
+        self.has_settled
     }
 
     /// Goes on to place instances once all players are back.
     pub(crate) fn settle_if_whole(&mut self) {
         if !self.is_settled() && self.ground.is_whole() {
             self.settled_at = self.now;
+            self.settle_if_due();
+        }
+    }
+
+    /// Goes on to place instances once players had their time to come back.
+    pub(crate) fn settle_if_due(&mut self) {
+        if !self.has_settled && self.now >= self.settled_at {
+            self.has_settled = true;
+            self.recheck_brakes();
             self.fill_short();
         }
     }

@@ -80,6 +80,7 @@ impl Services {
         }
         self.ground.detached(host);
         self.begin_absence(host);
+        self.recheck_brakes();
         let names = self.names_on(host);
         for name in &names {
             self.recheck(name, host);

@@ -87,6 +87,8 @@ impl Services {
             // A service that is not placed asks nothing of it.
             ground: if is_placed { self.ground.clone() } else { Ground::default() },
             settled_at: self.settled_at,
+            has_settled: self.has_settled,
+            brakes: self.brakes.clone(),
             ..Self::default()
         }
     }

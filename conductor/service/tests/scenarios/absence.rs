@@ -384,3 +384,51 @@ fn a_drain_that_is_over_before_the_other_one_is_ready_leaves_all_as_it_was() {
     world.settle();
     assert!(!world.units[&h(&new)].contains_key(&web()));
 }
+
+/// Whoever was away during an update gets the version that is wanted when it is back, and belongs to
+/// every later update.
+#[test]
+fn who_returns_after_an_update_gets_its_version_and_the_next_ones() {
+    let mut world = running(3, 3, None);
+    world.detach("db2");
+    world.apply(placed(3, 6));
+    world.settle();
+    world.pass(AFTER);
+    world.attach("db2");
+    world.settle();
+    let all_of = |world: &World, version| {
+        world.versions().iter().all(|(_, of, state)| (*of, *state) == (version, UnitState::Ready))
+    };
+    assert!(all_of(&world, 2), "{:?}", world.versions());
+    world.apply(placed(3, 10));
+    world.settle();
+    assert!(all_of(&world, 3), "{:?}", world.versions());
+}
+
+/// A network that comes and goes in the middle of an update takes no version back: not the version
+/// has failed.
+#[test]
+fn however_often_the_network_goes_no_version_is_taken_back_for_it() {
+    let mut world = running(4, 4, Some(Millis(AFTER)));
+    for n in 0..20 {
+        let version = 5 + 4 * n;
+        world.apply(placed(4, version));
+        for host in ["db1", "db2", "db3", "db4"] {
+            world.detach(host);
+        }
+        world.settle();
+        world.pass(AFTER / 2);
+        world.attach("db[1-4]");
+        world.settle();
+        let record = world.status().record;
+        assert_eq!(
+            record.last_version.0,
+            u64::from(n) + 2,
+            "one version for each that was applied"
+        );
+        assert_eq!(record.version, record.last_version);
+        assert!(record.events.iter().all(|event| event.cause != Cause::Revert));
+    }
+    assert_eq!(world.status().ready(), 4);
+    assert_eq!(world.status().record.last_placement, Placement(4), "nor was anything moved");
+}

@@ -186,3 +186,23 @@ fn a_player_that_an_instance_leaves_gets_no_other_one_before_that_is_gone() {
     world.settle();
     assert_eq!(world.status().record.hosts.len(), 3, "then it does");
 }
+
+/// Of two instances whose players are drained at the same moment none is ended before its successor
+/// is ready, however many drains there are.
+#[test]
+fn two_drains_at_once_end_nothing_before_it_is_ready_elsewhere() {
+    let mut world = World::new();
+    world.load_players(&[("db[1-6]", "")]);
+    world.attach("db[1-6]");
+    world.apply(placed(2, 1));
+    world.settle();
+    let old = world.status().record.hosts;
+    let ready = |world: &World| world.units.keys().filter(|host| is_ready(world, host)).count();
+    drain(&mut world, &old.to_string(), true);
+    while !world.flows.is_empty() {
+        world.run_flow();
+        assert!(ready(&world) >= 2, "{:?}", world.versions());
+    }
+    assert_eq!(ready(&world), 2);
+    assert!(old.iter().all(|host| !is_ready(&world, host)));
+}

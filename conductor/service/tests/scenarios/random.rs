@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use orchestra_model::{
     HostName, HostSet, ServiceName,
     score::ScoreHash,
-    service::{Cause, Goal, HostStep, Placement, RunEnd, ServiceVersion, UnitState, Wanted},
+    service::{
+        BrakeScope, Cause, Goal, HostStep, Placement, RunEnd, ServiceVersion, UnitState, Wanted,
+    },
 };
 use orchestra_service::{Ask, Input, UnitFlow};
 
@@ -157,7 +159,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
         23 => match chance.below(4) {
             0 => drop(world.hanging.insert(h(&host))),
             1 => world.calm(&host),
-            2 => drop(world.ask(Ask::ReleaseBrake(web()))),
+            2 => release(world, chance),
             _ => world.pass(1_000 * (1 + chance.below(400))),
         },
         26 => {
@@ -269,6 +271,14 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
                 world.run_flow();
             }
         }
+    }
+}
+
+/// Somebody releases a brake, if there is one.
+fn release(world: &mut World, chance: &mut Chance) {
+    match world.engine.zones().brake.filter(|brake| brake.is_engaged()) {
+        Some(_) if chance.below(2) == 0 => world.release(BrakeScope::Fleet).unwrap(),
+        _ => drop(world.ask(Ask::ReleaseBrake(web()))),
     }
 }
 

@@ -14,16 +14,16 @@ use orchestra_model::{
     record::{Op, Record},
     score::{Offers, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        AbsenceRule, AtMostOne, Cause, FileOutcome, HealthRule, Instance, InstanceStatus, Labels,
-        Layout, OnUnhealthy, Ordinal, PlaceRule, Placement, PlacementRecord, PlayerFacts, Probe,
-        Room, RunEnd, RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Spread,
-        Stranger, Suspicion, Target, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord,
-        Wanted,
+        AbsenceRule, AtMostOne, BrakeScope, Brakes, Cause, FileOutcome, HealthRule, Instance,
+        InstanceStatus, Labels, Layout, OnUnhealthy, Ordinal, PlaceRule, Placement,
+        PlacementRecord, PlayerFacts, Probe, Room, RunEnd, RunNumber, ServiceRecord, ServiceSpec,
+        ServiceStatus, ServiceVersion, Spread, Stranger, Suspicion, Target, UnitReport, UnitState,
+        Unready, UnwellUnit, VersionRecord, Wanted,
     },
 };
 use orchestra_service::{
-    Ask, Effect, FileConflict, FiledService, Input, RecoveredService, Released, Reply, ReplyId,
-    Services, Taken, UnitFlow,
+    Ask, Effect, FileConflict, FiledService, Input, RecoveredService, Rejection, Released, Reply,
+    ReplyId, Services, Taken, UnitFlow,
 };
 
 pub(crate) struct World {
@@ -56,7 +56,16 @@ pub(crate) struct World {
     /// The players of the file that was read last, and those that offered the score when they
     /// attached last.
     pub(crate) players: BTreeSet<HostName>,
-    facts: BTreeMap<HostName, PlayerFacts>,
+    file: BTreeMap<HostName, PlayerFacts>,
+    /// The zone of each, and who was ever there.
+    pub(crate) zones: BTreeMap<HostName, Option<LabelValue>>,
+    pub(crate) met: BTreeSet<HostName>,
+    /// What is held back, as it is logged.
+    pub(crate) braked: BTreeSet<BrakeScope>,
+    /// When instances of `web` were replaced, and how many.
+    pub(crate) replaced: Vec<(u64, u64)>,
+    /// When the conductor started last.
+    started: u64,
     pub(crate) offering: BTreeSet<HostName>,
     /// Hosts that refuse every order to run something.
     pub(crate) refusing: BTreeSet<HostName>,
@@ -86,6 +95,7 @@ pub(crate) struct Disk {
     services: BTreeMap<ServiceName, ServiceRecord>,
     versions: BTreeMap<(ServiceName, ServiceVersion), VersionRecord>,
     placements: BTreeMap<(ServiceName, HostName), PlacementRecord>,
+    brakes: Brakes,
 }
 
 impl Disk {
@@ -127,7 +137,12 @@ impl World {
             hanging: BTreeSet::new(),
             drained: BTreeSet::new(),
             players: BTreeSet::new(),
-            facts: BTreeMap::new(),
+            file: BTreeMap::new(),
+            zones: BTreeMap::new(),
+            met: BTreeSet::new(),
+            braked: BTreeSet::new(),
+            replaced: Vec::new(),
+            started: 1,
             offering: BTreeSet::new(),
             refusing: BTreeSet::new(),
             refuses: None,
@@ -173,6 +188,8 @@ impl World {
                     Effect::FilesTaken(outcomes) => self.taken = outcomes,
                     Effect::Suspected(name, suspicion) => self.check_suspicion(&name, &suspicion),
                     Effect::Believed(_, why) => self.believed = Some(why),
+                    Effect::Braked(scope, _) => drop(self.braked.insert(scope)),
+                    Effect::Unbraked(scope, _) => assert!(self.braked.remove(&scope), "{scope}"),
                     Effect::RecountCells => {}
                     Effect::Unwell(host, units) => drop(self.unwell.insert(host, units)),
                     Effect::Answer(reply, answer) => drop(self.answers.insert(reply, answer)),
@@ -272,6 +289,11 @@ impl World {
         self.tried_at = self.now;
     }
 
+    /// Whether players have had their time to come back after the last start.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.now >= self.started + 45_000
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.now
     }
@@ -303,7 +325,9 @@ impl World {
     fn write(&mut self, op: Op) {
         self.writes += 1;
         match op {
+            Op::Put(Record::Brakes(brakes)) => self.disk.brakes = brakes,
             Op::Put(Record::Service(record)) => {
+                self.count_replaced(&record);
                 self.disk.services.insert(record.name.clone(), *record);
             }
             Op::Put(Record::Version(version)) => {
@@ -318,6 +342,42 @@ impl World {
             Op::Displace(name, host) => drop(self.disk.placements.remove(&(name, host))),
             other => panic!("{other:?} is not of services"),
         }
+    }
+
+    /// However many players are away, and however often the conductor starts: three instances of a
+    /// service may be replaced at once, and one more each ten seconds.
+    fn count_replaced(&mut self, record: &ServiceRecord) {
+        let known = self.disk.services.get(&record.name).map_or(&[][..], |it| &it.events);
+        let last = known.last().map(|event| (event.at, event.note.clone()));
+        let news = record.events.iter().rev();
+        let news = news.take_while(|event| Some((event.at, event.note.clone())) != last);
+        for event in news {
+            let Some(note) = event.note.as_deref().filter(|note| note.contains(" absent for "))
+            else {
+                continue;
+            };
+            let count = note.split_once(" (").unwrap().1.split_once(')').unwrap().0;
+            self.replaced.push((event.at.0, count.parse().unwrap()));
+        }
+        for (from, _) in &self.replaced {
+            let within = self.replaced.iter().filter(|(at, _)| at >= from);
+            let (last, count) =
+                within.fold((*from, 0), |(last, all), (at, n)| (last.max(*at), all + n));
+            let most = 3 + (last - from) / 10_000;
+            assert!(count <= most, "{count} replaced from {from} to {last}: {:?}", self.replaced);
+        }
+    }
+
+    /// Every placement that there ever was, by the highest number.
+    pub(crate) fn disk_of_placements(&self) -> Placement {
+        self.disk.services[&web()].last_placement
+    }
+
+    pub(crate) fn release(&mut self, scope: BrakeScope) -> Result<(), Rejection> {
+        self.now += 1;
+        let released = self.engine.release_brake(Timestamp(self.now), &alice(), &scope);
+        self.perform();
+        released
     }
 
     pub(crate) fn ask(&mut self, ask: Ask) -> Reply {
@@ -351,9 +411,13 @@ impl World {
 
     pub(crate) fn attach(&mut self, hosts: &str) {
         for host in &HostSet::parse_plain(hosts).unwrap() {
+            if !self.players.is_empty() && !self.players.contains(host) {
+                continue;
+            }
             self.attached.insert(host.clone());
             let units = self.units.entry(host.clone()).or_default();
             let units = Some(units.values().cloned().collect());
+            self.met.insert(host.clone());
             let offers = self.offers(host);
             match self.refusing.contains(host) {
                 true => self.offering.remove(host),
@@ -418,8 +482,15 @@ impl World {
             players.extend(hosts.iter().map(|host| (host.clone(), facts.clone())));
         }
         self.players = players.keys().cloned().collect();
-        self.facts.clone_from(&players);
+        self.file.clone_from(&players);
+        let zone = |facts: &PlayerFacts| facts.zone().cloned();
+        self.zones = players.iter().map(|(host, it)| (host.clone(), zone(it))).collect();
         self.handle(Input::PlayersLoaded { players });
+        // Who does not belong to the fleet has no session.
+        let gone: Vec<HostName> = self.attached.difference(&self.players).cloned().collect();
+        for host in gone {
+            self.detach(host.as_str());
+        }
     }
 
     /// Time goes by.
@@ -698,6 +769,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         let stored = self.disk.read();
         self.engine = Services::recover(stored, self.recovered);
+        self.engine.remember(self.disk.brakes.clone(), self.met.clone());
         let open = |id: FlowId, flow: &UnitFlow| {
             let hosts = flow.targets.iter().flatten().flat_map(|hosts| hosts.iter());
             let is_open = |host: &&HostName| {
@@ -709,10 +781,14 @@ impl World {
             self.flows.iter().map(|(id, it)| (*id, it.service.clone(), open(*id, it))).collect();
         self.unwell.clear();
         self.attached.clear();
+        self.started = self.now;
         let drained = self.drained.clone();
         self.engine.resume(Timestamp(self.now), &living, drained);
         self.perform();
-        self.handle(Input::PlayersLoaded { players: self.facts.clone() });
+        // A conductor reads its files before it takes any player in.
+        if !self.file.is_empty() {
+            self.handle(Input::PlayersLoaded { players: self.file.clone() });
+        }
     }
 
     pub(crate) fn status(&self) -> ServiceStatus {

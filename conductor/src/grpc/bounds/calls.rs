@@ -74,6 +74,8 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("PlanService", SUBMITS),
     ("ChangeService", CHANGES_HOSTS),
     ("ListStrangers", ASKS),
+    ("ListZones", ASKS),
+    ("ReleaseBrake", SHORT),
     ("ListServices", ASKS),
     ("ListVersions", ASKS),
     ("ReadLogs", WATCHES),

@@ -6,9 +6,9 @@ use orchestra_model::{
     record::{Op, Record},
     score::ScoreHash,
     service::{
-        Cause, Change, FileStanding, Forgotten, Goal, Instance, Judged, Layout, LivingChange,
-        Ordinal, Placement, PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord,
-        ServiceVersion, Suspicion, VersionRecord,
+        AbsenceBrake, BrakeScope, Brakes, Cause, Change, FileStanding, Forgotten, Goal, Instance,
+        Judged, Layout, LivingChange, Ordinal, Placement, PlacementRecord, ServiceEvent,
+        ServiceFile, ServiceRecord, ServiceVersion, Suspicion, VersionRecord,
     },
 };
 
@@ -72,6 +72,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
             }),
             trusted: Timestamp(2),
         },
+        spent: Millis(7_000),
         last_placement: Placement(12),
         forgotten: vec![Forgotten {
             placements: (Placement(3), Placement(5)),
@@ -142,4 +143,20 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
     let reader = place.open().reader().unwrap();
     assert_eq!(reader.versions().unwrap(), [version(2, true)]);
     assert_eq!(reader.placements().unwrap(), [placed("db2", 2, true)]);
+}
+
+pub(super) fn brakes_are_kept(place: &dyn Place) {
+    let mut store = place.open();
+    assert_eq!(store.reader().unwrap().brakes().unwrap(), Brakes::default());
+    let brake = |released_by| AbsenceBrake { at: Timestamp(5), absent: 6, of: 10, released_by };
+    let east = BrakeScope::Zone(Some(LabelValue::new("east").unwrap()));
+    let alice = Asker::from_word("alice").unwrap();
+    let scopes = [BrakeScope::Fleet, BrakeScope::Zone(None)].map(|scope| (scope, brake(None)));
+    let all = Brakes(scopes.into_iter().chain([(east, brake(Some(alice)))]).collect());
+    put(&mut *store, [Record::Brakes(all.clone())]);
+    drop(store);
+    let mut store = place.open();
+    assert_eq!(store.reader().unwrap().brakes().unwrap(), all);
+    put(&mut *store, [Record::Brakes(Brakes::default())]);
+    assert_eq!(store.reader().unwrap().brakes().unwrap(), Brakes::default());
 }

@@ -14,7 +14,7 @@ use orchestra_model::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Record, Recovered,
         TaskRecord,
     },
-    service::{PlacementRecord, ServiceRecord, ServiceVersion, VersionRecord},
+    service::{Brakes, PlacementRecord, ServiceRecord, ServiceVersion, VersionRecord},
 };
 
 use crate::{ReadError, Reader, pieces};
@@ -25,6 +25,7 @@ pub(super) struct Tables {
     next_flow: Option<FlowId>,
     recovered: Recovered,
     in_force: InForce,
+    brakes: Brakes,
     flows: BTreeMap<FlowId, FlowRecord>,
     pruned: BTreeSet<FlowId>,
     spec: BTreeMap<(FlowId, u32), Arc<[u8]>>,
@@ -79,6 +80,7 @@ impl Tables {
             Record::NextFlow(next) => self.next_flow = Some(next),
             Record::Recovered(recovered) => self.recovered = recovered,
             Record::InForce(in_force) => self.in_force = in_force,
+            Record::Brakes(brakes) => self.brakes = brakes,
             Record::Flow(flow) => drop(self.flows.insert(flow.id, flow)),
             Record::Spec(chunk) => drop(self.spec.insert((chunk.flow, chunk.index), chunk.bytes)),
             Record::Job(job) => drop(self.jobs.insert(job.id, job)),
@@ -200,6 +202,10 @@ impl Reader for Arc<Tables> {
     fn audit(&self, limit: usize, before: Option<u64>) -> Result<Vec<AuditRecord>, ReadError> {
         let lines = self.audit.range(..before.unwrap_or(u64::MAX));
         Ok(lines.rev().take(limit).map(|(_, line)| line.clone()).collect())
+    }
+
+    fn brakes(&self) -> Result<Brakes, ReadError> {
+        Ok(self.brakes.clone())
     }
 
     fn in_force(&self) -> Result<InForce, ReadError> {

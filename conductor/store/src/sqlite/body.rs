@@ -24,9 +24,11 @@ use orchestra_model::{
 };
 use prost::Message;
 
+mod brakes;
 mod in_force;
 mod service;
 
+pub(super) use brakes::BrakesBody;
 pub(super) use in_force::InForceBody;
 pub(super) use service::{PlacementBody, ServiceBody, VersionBody};
 

@@ -14,16 +14,16 @@ use orchestra_model::{
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, PlayerRecord, Recovered, TaskRecord,
     },
-    service::{PlacementRecord, ServiceRecord, VersionRecord},
+    service::{Brakes, PlacementRecord, ServiceRecord, VersionRecord},
 };
 use prost::Message;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{
     body::{
-        AuditBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody, JobBody, ParamsBody,
-        PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, Unreadable, VersionBody,
-        decode,
+        AuditBody, BrakesBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody, JobBody,
+        ParamsBody, PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, Unreadable,
+        VersionBody, decode,
     },
     guard::Watched,
     write::int,
@@ -291,6 +291,14 @@ impl Reader for SqliteReader {
         let sql = "SELECT value FROM meta WHERE key = 'in_force'";
         let found = self.first("meta", sql, [], |row| {
             Place { table: "meta", key: "in_force" }.read(row, 0, InForceBody::into_record)
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn brakes(&self) -> Result<Brakes, ReadError> {
+        let sql = "SELECT value FROM meta WHERE key = 'brakes'";
+        let found = self.first("meta", sql, [], |row| {
+            Place { table: "meta", key: "brakes" }.read(row, 0, BrakesBody::into_record)
         })?;
         Ok(found.unwrap_or_default())
     }

@@ -11,8 +11,8 @@ use orchestra_model::{
 use rusqlite::{Connection, Result, ToSql, params};
 
 use super::body::{
-    AuditBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody, JobBody, ParamsBody,
-    PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, VersionBody, encode,
+    AuditBody, BrakesBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody, JobBody,
+    ParamsBody, PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, VersionBody, encode,
 };
 use super::sweep::prune;
 
@@ -53,6 +53,7 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
             put_meta(db, "half_known", int(recovered.half_known.0))?;
             put_meta(db, "recovered", int(recovered.term.0))
         }
+        Record::Brakes(brakes) => put_meta(db, "brakes", encode(&BrakesBody::from(brakes), buffer)),
         Record::InForce(in_force) => {
             put_meta(db, "in_force", encode(&InForceBody::from(in_force), buffer))
         }

@@ -54,6 +54,12 @@ kebab_enum!(
         Starting = "starting",
         /// Somebody paused its service.
         Paused = "paused",
+        /// Many of all players are away.
+        FleetDisrupted = "fleet-disrupted",
+        /// Many players of its zone are away, and others of that zone were replaced just now.
+        ZoneDisrupted = "zone-disrupted",
+        /// Others of its service were replaced just now.
+        Rate = "rate",
         /// No other player has room for it.
         Room = "room",
     }

@@ -54,6 +54,8 @@ pub struct ServiceRecord {
     pub relief: Option<LivingChange>,
     /// How its health is judged.
     pub judged: Judged,
+    /// What was used of the time between replacements, ahead: a bucket that empties with time.
+    pub spent: Millis,
     /// The highest placement that was given.
     pub last_placement: Placement,
     /// Numbers that the store has forgotten, because it was recovered from an old copy: what players

@@ -24,6 +24,9 @@ impl Absences {
             self.seen.insert(host.clone(), world.now());
         }
         check_told(world, now);
+        if world.is_settled() {
+            check_brakes(world);
+        }
         self.before = Some(now.clone());
     }
 
@@ -79,5 +82,29 @@ fn check_told(world: &World, now: &ServiceStatus) {
             Some(Replacing::Never) => assert_eq!(world.replaces_after(), None, "{host}"),
             Some(Replacing::Waits(_)) | None => {}
         }
+    }
+}
+
+/// Which brakes there are, once players had their time to come back: one that is engaged stays for a
+/// while, in which the others may come back.
+fn check_brakes(world: &World) {
+    let is_away = |host: &&HostName| !world.attached.contains(*host);
+    let met: Vec<&HostName> = world.players.iter().filter(|it| world.met.contains(*it)).collect();
+    let check = |all: &[&HostName], is_braked: bool| {
+        let away = all.iter().copied().filter(is_away).count();
+        let is_many = away >= 3 && away * 100 > all.len() * 55;
+        let is_right = if is_braked { away > 0 } else { !is_many };
+        assert!(is_right, "{away} of {all:?} are away, and it is braked: {is_braked}");
+    };
+    let fleet = world.engine.zones();
+    if fleet.zones.is_empty() {
+        // Nobody has read the players file yet.
+        return;
+    }
+    check(&met, fleet.brake.is_some());
+    for status in &fleet.zones {
+        let of_zone: Vec<&HostName> =
+            met.iter().copied().filter(|host| world.zones[*host] == status.zone).collect();
+        check(&of_zone, status.brake.is_some());
     }
 }

@@ -53,6 +53,9 @@ pub(in super::super) struct ServiceBody {
     trusted: u64,
     #[prost(message, optional, tag = "92")]
     relief: Option<LivingBody>,
+    /// In milliseconds.
+    #[prost(uint64, tag = "80")]
+    spent: u64,
 }
 
 /// A count, or numbers by zones; zones of an empty layout are never stored.
@@ -202,6 +205,7 @@ impl From<&ServiceRecord> for ServiceBody {
             file: record.file.as_ref().map(Into::into),
             suspicion: record.judged.suspicion.as_ref().map(Into::into),
             trusted: record.judged.trusted.0,
+            spent: record.spent.0,
         }
     }
 }
@@ -361,6 +365,7 @@ impl ServiceBody {
                 suspicion: self.suspicion.map(SuspicionBody::into_suspicion).transpose()?,
                 trusted: Timestamp(self.trusted),
             },
+            spent: Millis(self.spent),
             last_placement: Placement(self.last_placement),
             forgotten: self.forgotten.into_iter().map(Into::into).collect(),
             events: self.events.into_iter().map(EventBody::into_event).collect::<Result<_, _>>()?,
