@@ -296,8 +296,11 @@ impl Services {
         let Some(service) = self.services.get(name) else { return };
         let known = service.placements.keys().chain(&service.wrong);
         let hosts: BTreeSet<HostName> = service.record.hosts.iter().chain(known).cloned().collect();
+        // What is linked leaves a host with it.
+        let linked = self.linked_to(name);
         for host in hosts {
             self.recheck(name, &host);
+            linked.iter().for_each(|linked| self.recheck(linked, &host));
             self.tell_unwell(&host);
         }
         if !self.overdue(name).is_empty() {

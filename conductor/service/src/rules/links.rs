@@ -58,8 +58,8 @@ impl Services {
         for name in self.linked_to(other) {
             if self.follow_link(&name) {
                 self.recheck_all(&name);
-                self.advance(&name);
             }
+            self.advance(&name);
         }
     }
 
