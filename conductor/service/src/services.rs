@@ -301,6 +301,8 @@ impl Services {
         for host in hosts {
             self.recheck(name, &host);
             linked.iter().for_each(|linked| self.recheck(linked, &host));
+            // The version that is wanted now may be one that it has run for a while.
+            self.tell_drift(name, &host);
             self.tell_unwell(&host);
         }
         if !self.overdue(name).is_empty() {

@@ -152,6 +152,7 @@ impl Services {
         // Where the flow did not come to a host that is not wanted any more, nothing is there.
         for host in self.left_behind(&name) {
             self.displace_if_gone(&name, &host);
+            // What is linked to it there waits for nothing any more.
             self.recheck_linked(&name, &host);
         }
         self.advance(&name);
