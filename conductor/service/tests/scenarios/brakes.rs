@@ -106,10 +106,10 @@ fn once_fewer_are_away_the_others_are_replaced_at_the_buckets_rate() {
 fn a_person_releases_the_brake_until_players_are_back() {
     let mut world = isolated();
     world.pass(2 * AFTER);
-    world.release(east()).unwrap();
-    world.release(FLEET).unwrap();
+    world.release(&east()).unwrap();
+    world.release(&FLEET).unwrap();
     assert_eq!(left(&world), 4, "there is room for three");
-    assert_eq!(world.release(FLEET), Err(Rejection::NotBraked(FLEET)));
+    assert_eq!(world.release(&FLEET), Err(Rejection::NotBraked(FLEET)));
     assert_eq!(world.engine.zones().brake.unwrap().released_by, Some(alice()));
     // That is on disk, and holds until so many are back that it would not be engaged.
     world.restart();
@@ -145,7 +145,7 @@ fn while_most_of_a_zone_is_away_its_instances_are_replaced_one_by_one() {
     assert!(world.engine.zones().zones.iter().any(|zone| zone.brake.is_some()));
     world.pass(COME_BACK);
     assert_eq!(left(&world), 1);
-    world.release(east()).unwrap();
+    world.release(&east()).unwrap();
     world.pass(1);
     assert_eq!(left(&world), 0, "released, the service's own bucket has room again");
 }

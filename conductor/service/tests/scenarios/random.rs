@@ -6,7 +6,8 @@ use orchestra_model::{
     HostName, HostSet, ServiceName,
     score::ScoreHash,
     service::{
-        BrakeScope, Cause, Goal, HostStep, Placement, RunEnd, ServiceVersion, UnitState, Wanted,
+        AbsenceBrake, BrakeScope, Cause, Goal, HostStep, Placement, RunEnd, ServiceVersion,
+        UnitState, Wanted,
     },
 };
 use orchestra_service::{Ask, Input, UnitFlow};
@@ -276,8 +277,8 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
 
 /// Somebody releases a brake, if there is one.
 fn release(world: &mut World, chance: &mut Chance) {
-    match world.engine.zones().brake.filter(|brake| brake.is_engaged()) {
-        Some(_) if chance.below(2) == 0 => world.release(BrakeScope::Fleet).unwrap(),
+    match world.engine.zones().brake.filter(AbsenceBrake::is_engaged) {
+        Some(_) if chance.below(2) == 0 => world.release(&BrakeScope::Fleet).unwrap(),
         _ => drop(world.ask(Ask::ReleaseBrake(web()))),
     }
 }

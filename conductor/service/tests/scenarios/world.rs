@@ -373,9 +373,9 @@ impl World {
         self.disk.services[&web()].last_placement
     }
 
-    pub(crate) fn release(&mut self, scope: BrakeScope) -> Result<(), Rejection> {
+    pub(crate) fn release(&mut self, scope: &BrakeScope) -> Result<(), Rejection> {
         self.now += 1;
-        let released = self.engine.release_brake(Timestamp(self.now), &alice(), &scope);
+        let released = self.engine.release_brake(Timestamp(self.now), &alice(), scope);
         self.perform();
         released
     }
