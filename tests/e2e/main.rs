@@ -31,6 +31,7 @@ mod reload;
 mod restored;
 mod rollout;
 mod scores;
+mod service_absence;
 mod service_budget;
 mod service_files;
 mod service_health;
