@@ -143,8 +143,8 @@ impl Services {
 
     /// Takes an input.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
-        self.now = now.max(self.now);
-        self.settle_if_due();
+        // Else what is due in this very moment might be taken for done.
+        self.advance_to(now);
         match input {
             Input::Asked { reply, by, ask } => self.asked(reply, &by, ask),
             Input::Submitted { service, flow } => self.submitted(&service, flow),

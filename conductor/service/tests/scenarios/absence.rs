@@ -68,6 +68,19 @@ fn notes(world: &World) -> Vec<String> {
 }
 
 #[test]
+fn what_is_due_is_done_though_something_else_happens_in_that_moment() {
+    let mut world = running(4, 2, Some(Millis(AFTER)));
+    let [old, other] = &hosts(&world)[..] else { panic!("{:?}", hosts(&world)) };
+    world.detach(old);
+    world.pass(AFTER - 1);
+    // In the very moment the service is looked at for another reason.
+    let report = world.units[&h(other)][&web()].clone();
+    world.handle(Input::UnitTold { host: h(other), report });
+    world.pass(COME_BACK);
+    assert!(!hosts(&world).contains(old), "{:?}", hosts(&world));
+}
+
+#[test]
 fn an_instance_is_replaced_when_its_player_was_away_for_as_long_as_its_version_says() {
     let mut world = usual(1);
     let old = only(&world);
