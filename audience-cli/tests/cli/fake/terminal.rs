@@ -29,13 +29,17 @@ pub(crate) struct Terminal {
 /// Both ends of a terminal: ours, and the program's. Where this machine has none, as in a chroot without
 /// `/dev/pts`, says so aloud.
 fn open_pair() -> Option<(OwnedFd, OwnedFd)> {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-    let ours = openpt(flags).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    match ioctl_tiocgptpeer(&ours, flags) {
-        Ok(theirs) => Some((ours, theirs)),
-        Err(Errno::NODEV) => {
+    let open = || {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let ours = openpt(flags)?;
+        grantpt(&ours)?;
+        unlockpt(&ours)?;
+        let theirs = ioctl_tiocgptpeer(&ours, flags)?;
+        Ok((ours, theirs))
+    };
+    match open() {
+        Ok(pair) => Some(pair),
+        Err(Errno::NODEV | Errno::NOENT) => {
             let mut told = io::stderr().lock();
             writeln!(told, "skipped: this machine has no terminals: nothing is at /dev/pts")
                 .unwrap();
