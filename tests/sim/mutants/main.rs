@@ -1,8 +1,8 @@
 //! Checks the checker: `make sim-mutants`.
 //!
 //! Each mutant of `mutants.toml` is a small, deliberate mistake. The crates that the simulation
-//! joins are copied into a workspace of their own, the mistake is made there, and some seed below
-//! [`SEEDS`] has to fail: of the simulation, or of an engine's own world where the mistake is in it. Where too
+//! joins are copied into a workspace of their own, the mistake is made there, and one of so many seeds
+//! ([`World::seeds`]) has to fail: of the simulation, or of an engine's own world where the mistake is in it. Where too
 //! few seeds come by a mistake, its mutant names the scenario that has to fail.
 //! Fails where a mutant survives, where the text that it changes is no longer there, or where a world
 //! fails without any.
@@ -24,9 +24,6 @@ use std::{
     process::Command,
 };
 
-/// How many seeds a mutant may live through.
-const SEEDS: &str = "200";
-
 /// The packages that the simulation joins.
 const PACKAGES: [&str; 6] = [
     "proto/model",
@@ -36,14 +33,26 @@ const PACKAGES: [&str; 6] = [
     "player/spool",
     "player/units",
 ];
-/// The tests that live through the seeds of the simulation.
-const SIMULATION: &[&str] = &["--test", "sim"];
-/// Packages and files that have a world of their own, and the tests that live through its seeds.
-const WORLDS: [(&str, &[&str]); 3] = [
+/// The tests that have to catch a mutant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct World {
+    /// What `cargo test` is told of where they are.
+    tests: &'static [&'static str],
+    /// How many seeds a mutant may live through there.
+    seeds: &'static str,
+}
+
+/// The simulation.
+const SIMULATION: World = World { tests: &["--test", "sim"], seeds: "200" };
+/// Packages and files that have a world of their own.
+const WORLDS: [(&str, World); 3] = [
     // A world of both engines, beside the simulation.
     ("conductor/service/src/rules/leases.rs", SIMULATION),
-    ("conductor/service", &["-p", "orchestra-service", "--test", "scenarios"]),
-    ("player/units", &["-p", "orchestra-units", "--test", "world"]),
+    (
+        "conductor/service",
+        World { tests: &["-p", "orchestra-service", "--test", "scenarios"], seeds: "1000" },
+    ),
+    ("player/units", World { tests: &["-p", "orchestra-units", "--test", "world"], seeds: "200" }),
 ];
 
 /// A deliberate mistake.
@@ -61,9 +70,9 @@ struct Mutant {
 
 impl Mutant {
     /// The world that has to catch it.
-    fn world(&self) -> &'static [&'static str] {
+    fn world(&self) -> World {
         let own = WORLDS.iter().find(|(package, _)| self.file.starts_with(package));
-        own.map_or(SIMULATION, |(_, tests)| tests)
+        own.map_or(SIMULATION, |(_, world)| *world)
     }
 }
 
@@ -110,23 +119,24 @@ fn main() {
             wrong.push(mutant.name.as_str());
         }
     }
-    println!(
-        "{} of {} mutants caught within {SEEDS} seeds",
-        mutants.len() - wrong.len(),
-        mutants.len()
-    );
+    println!("{} of {} mutants caught", mutants.len() - wrong.len(), mutants.len());
     assert!(wrong.is_empty(), "not caught: {wrong:?}");
 }
 
 /// Builds and runs the simulation as it is there, or a scenario in its place. Why it fails, if it
 /// does.
-fn run(world: &[&str], scenario: Option<&str>, work: &Path, place: &Path) -> Option<String> {
+fn run(world: World, scenario: Option<&str>, work: &Path, place: &Path) -> Option<String> {
+    // A scenario may be in any of the tests of a package.
+    let tests = match (world.tests, scenario) {
+        (["-p", ..], Some(_)) => &world.tests[..2],
+        (tests, _) => tests,
+    };
     let cargo = |arguments: &[&str]| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["test", "--offline", "--quiet"]).args(world).args(arguments);
+        command.args(["test", "--offline", "--quiet"]).args(tests).args(arguments);
         command.current_dir(work).env("CARGO_TARGET_DIR", place.join("target"));
-        command.envs([("SEEDS", SEEDS), ("SHRINK", "0"), ("RUST_BACKTRACE", "0")]);
+        command.envs([("SEEDS", world.seeds), ("SHRINK", "0"), ("RUST_BACKTRACE", "0")]);
         command.env_remove("SEED").env_remove("FROM").env_remove("FAILURES");
         let output = command.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
