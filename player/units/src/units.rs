@@ -310,11 +310,6 @@ impl Units {
         self.tend(key).rests_on = self.recorded;
     }
 
-    /// Returns whether so many of the recorded entries are durable.
-    pub(crate) fn is_durable(&self, entries: u64) -> bool {
-        entries <= self.durable
-    }
-
     /// Takes back effects for a run of which nothing is left, if they were not given yet. They must
     /// not hit the next run.
     pub(crate) fn withdraw_acts(&mut self, key: &UnitKey, id: RunId) {

@@ -240,8 +240,7 @@ impl Units {
         let early = tended.filter(|tended| {
             let is_alone = tended.linked_to.is_none();
             let is_next = run == unit.status.last.next(unit.status.last.placement);
-            let is_durable = self.is_durable(tended.rests_on);
-            tended.is_ahead && is_alone && is_next && is_durable
+            tended.is_ahead && is_alone && is_next
         });
         let early = early.map(|tended| tended.rests_on);
         let begun = Run::begin(unit.order, beside, unit.asked.upkeep.stop, self.at);
