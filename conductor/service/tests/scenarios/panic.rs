@@ -149,6 +149,18 @@ fn a_person_releases_it() {
 }
 
 #[test]
+fn what_was_released_is_not_suspected_anew_after_a_start() {
+    let mut world = suspicious();
+    world.settle();
+    world.ask(Ask::ReleaseBrake(web())).unwrap();
+    // Nobody of them has a new run yet.
+    world.flows.clear();
+    world.restart();
+    world.attach("db[0-9]");
+    assert_eq!(suspicion(&world), None);
+}
+
+#[test]
 fn it_outlives_the_conductor() {
     let mut world = suspicious();
     world.settle();
