@@ -4,7 +4,7 @@
 pub(crate) mod cerebro;
 mod griforkfile;
 
-use std::{io, path::Path};
+use std::io;
 
 use orchestra_client::Exit;
 use orchestra_model::foreign;
@@ -44,14 +44,10 @@ impl Verb for Import {
     }
 }
 
-/// Reads a file, or standard input where `-` is given. Returns the name by which messages call it, too.
+/// Reads a file of another tool, or standard input where `-` is given. Returns its name, too.
 pub(crate) fn read<'a>(given: &'a str, what: &str) -> Result<(&'a str, String), Failure> {
     let mut stdin = io::stdin().lock();
-    let mut inputs = Inputs::new(&mut stdin);
-    match given {
-        "-" => Ok(("standard input", inputs.standard_input(what, FILE_BYTES)?)),
-        path => Ok((path, inputs.file(Path::new(path), what, FILE_BYTES)?)),
-    }
+    Inputs::new(&mut stdin).document(given, what, FILE_BYTES)
 }
 
 /// A text in quotes as YAML reads it, whatever is in it; what a terminal might obey is escaped.

@@ -76,6 +76,20 @@ impl<'a> Inputs<'a> {
         Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
+    /// A document: all of a file, or of standard input if `-` is given. Returns the name by which
+    /// messages call it, too.
+    pub(crate) fn document<'n>(
+        &mut self,
+        given: &'n str,
+        what: &str,
+        most: usize,
+    ) -> Result<(&'n str, String), Failure> {
+        match given {
+            "-" => Ok(("standard input", self.standard_input(what, most)?)),
+            path => Ok((path, self.file(Path::new(path), what, most)?)),
+        }
+    }
+
     /// All of standard input.
     pub(crate) fn standard_input(&mut self, what: &str, most: usize) -> Result<String, Failure> {
         let Some(stdin) = self.stdin.take() else {

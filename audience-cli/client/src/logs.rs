@@ -6,13 +6,9 @@ use orchestra_model::{
     service::{LogChunk, LogQuery, Ordinal},
 };
 use orchestra_proto::v1;
-use tokio::time::timeout;
-use tonic::{Response, Status, Streaming};
+use tonic::Streaming;
 
-use crate::{
-    Client, Unheard,
-    client::{ANSWER, invalid},
-};
+use crate::{Client, Unheard, client::invalid, watch::opened};
 
 /// An instance of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,13 +82,7 @@ impl Client {
         request: v1::ReadLogsRequest,
         what: String,
     ) -> Result<LogChunks, Unheard> {
-        match timeout(ANSWER, self.rpc.read_logs(request)).await {
-            Ok(Ok(answer)) => Ok(LogChunks { stream: Response::into_inner(answer), what }),
-            Ok(Err(status)) => Err(Unheard::of(&what, &status)),
-            Err(_) => {
-                let silent = Status::unavailable(format!("no answer within {ANSWER:?}"));
-                Err(Unheard::of(&what, &silent))
-            }
-        }
+        let stream = opened(&what, self.rpc.read_logs(request)).await?;
+        Ok(LogChunks { stream, what })
     }
 }

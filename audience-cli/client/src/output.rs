@@ -6,12 +6,12 @@ use orchestra_model::{
     service::{LogChunk, LogStream},
 };
 use orchestra_proto::{Invalid, stream_from_wire, v1};
-use tokio::time::timeout;
-use tonic::{Response, Status, Streaming};
+use tonic::Streaming;
 
 use crate::{
     AttemptLog, Client, ListPage as _, Unheard,
-    client::{ANSWER, flow_ref, invalid},
+    client::{flow_ref, invalid},
+    watch::opened,
 };
 
 /// One execution of a task, with its host.
@@ -89,13 +89,7 @@ impl Client {
             job_name: String::new(),
             hosts: hosts.to_owned(),
         };
-        match timeout(ANSWER, self.rpc.follow_output(request)).await {
-            Ok(Ok(answer)) => Ok(OutputParts { stream: Response::into_inner(answer), what }),
-            Ok(Err(status)) => Err(Unheard::of(&what, &status)),
-            Err(_) => {
-                let silent = Status::unavailable(format!("no answer within {ANSWER:?}"));
-                Err(Unheard::of(&what, &silent))
-            }
-        }
+        let stream = opened(&what, self.rpc.follow_output(request)).await?;
+        Ok(OutputParts { stream, what })
     }
 }

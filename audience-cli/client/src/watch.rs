@@ -104,13 +104,19 @@ impl Client {
         let flow = Some(flow_ref(flow));
         let (every_end, quiet) = (hears == Hears::EveryEnd, hears == Hears::Trouble);
         let request = v1::WatchRequest { flow, since, every_end, snapshots: true, quiet };
-        let answer = match timeout(ANSWER, self.rpc.watch(request)).await {
-            Ok(answer) => answer.map(Response::into_inner),
-            Err(_) => Err(Status::unavailable(format!("no answer within {ANSWER:?}"))),
-        };
-        match answer {
-            Ok(stream) => Ok(WatchStream { stream, what }),
-            Err(status) => Err(Unheard::of(&what, &status)),
-        }
+        let stream = opened(&what, self.rpc.watch(request)).await?;
+        Ok(WatchStream { stream, what })
     }
+}
+
+/// Awaits the beginning of a stream that may be begun again. A conductor that is silent counts as lost.
+pub(crate) async fn opened<T>(
+    what: &str,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Unheard> {
+    let answer = match timeout(ANSWER, call).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_) => Err(Status::unavailable(format!("no answer within {ANSWER:?}"))),
+    };
+    answer.map_err(|status| Unheard::of(what, &status))
 }

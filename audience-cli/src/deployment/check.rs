@@ -88,11 +88,7 @@ impl Check {
 
 fn read(given: &str, inputs: &mut Inputs<'_>) -> Result<File, Failure> {
     let (what, most) = ("deployments", limits::DEPLOYMENT_FILE_BYTES);
-    let (name, text) = if given == "-" {
-        ("standard input", inputs.standard_input(what, most)?)
-    } else {
-        (given, inputs.file(Path::new(given), what, most)?)
-    };
+    let (name, text) = inputs.document(given, what, most)?;
     let format = Format::of_path(Path::new(name)).unwrap_or_else(|| Format::sniff(&text));
     Ok(File { name: name.to_owned(), format, text })
 }

@@ -67,11 +67,7 @@ fn read(given: &str) -> Result<ServiceSpec, Failure> {
     let mut stdin = io::stdin().lock();
     let mut inputs = Inputs::new(&mut stdin);
     let what = "the service";
-    let (name, text) = if given == "-" {
-        ("standard input", inputs.standard_input(what, FILE_BYTES)?)
-    } else {
-        (given, inputs.file(Path::new(given), what, FILE_BYTES)?)
-    };
+    let (name, text) = inputs.document(given, what, FILE_BYTES)?;
     let format = Format::of_path(Path::new(name)).unwrap_or_else(|| Format::sniff(&text));
     parse(&text, format)
         .map_err(|problems| Failure::usage(format!("reading {what} from {name}")).because(problems))
