@@ -185,6 +185,14 @@ impl World {
         self.path("out").join(name)
     }
 
+    /// What a score wrote to a file, once there is a whole line of it: between the making of a file and
+    /// the writing, it is empty.
+    pub(crate) fn text_in(&self, name: &str) -> String {
+        eventually(name, || {
+            fs::read_to_string(self.out(name)).ok().filter(|text| text.ends_with('\n'))
+        })
+    }
+
     /// The number that a score wrote to a file, once it is there.
     pub(crate) fn number_in(&self, name: &str) -> i32 {
         eventually(name, || fs::read_to_string(self.out(name)).ok()?.trim_end().parse().ok())

@@ -102,18 +102,20 @@ fn a_check_is_told_what_its_run_is_told() {
     let conf = format!("{NOT_DISRUPTIVE}[params.port]\ntype = \"integer\"\n");
     world.file("check.conf", &conf, 0o644);
     let env = "env | grep -E '^(ORC|NOTIFY|LIMIT)' | grep -v -E '^ORC_(SPOOL|SCORE_DIR)=' | sort";
-    world.score("web", &format!("{RECORD}\n{env} > $OUT/web.env\nexec sleep 1000"));
-    world.score("check", &format!("{env} > $OUT/new.env; mv $OUT/new.env $OUT/check.env"));
+    world.score(
+        "web",
+        &format!("{RECORD}\n{env} > $OUT/new.env; mv $OUT/new.env $OUT/web.env\nexec sleep 1000"),
+    );
+    world.score("check", &format!("{env} > $OUT/new.check; mv $OUT/new.check $OUT/check.env"));
     world.start();
     let params = vec![("port", "8080".to_owned()), ("key", "secret".to_owned())];
     ends_well(&world, ask(&world, &Asked { params, ..ready_by_check() }));
-    let read = |name: &str| fs::read_to_string(world.out(name)).unwrap();
-    let told = eventually("the run's own", || Some(read("web.env")).filter(|env| !env.is_empty()));
+    let told = world.text_in("web.env");
     let own = told.lines().filter(|line| *line != "ORC_key=secret");
     let own = own.map(|line| line.replace("ORC_SCORE=web", "ORC_SCORE=check"));
     let mut expected: Vec<String> = own.chain(["ORCHESTRA_CHECK=1".to_owned()]).collect();
     expected.sort();
-    let mut check: Vec<String> = read("check.env").lines().map(str::to_owned).collect();
+    let mut check: Vec<String> = world.text_in("check.env").lines().map(str::to_owned).collect();
     check.sort();
     assert_eq!(check, expected);
     assert!(check.contains(&"ORC_RUN=1".to_owned()), "{check:?}");
@@ -261,20 +263,19 @@ fn processes_are_bounded() {
     world.score("web", &format!("cat /proc/self/cgroup > $OUT/own\n{RECORD}\nexec sleep 1000"));
     world.start();
     ends_well(&world, ask(&world, &ready_by_check()));
-    let read = |name: &str| fs::read_to_string(world.out(name)).unwrap();
     let leaves = |text: &str| {
         let names = text.lines().filter_map(|line| line.rsplit('/').next());
         let names = names.filter(|name| name.starts_with("orchestra-units-"));
         names.map(str::to_owned).collect::<Vec<_>>()
     };
-    let (own, of_check) = (leaves(&read("own")), leaves(&read("cgroups")));
+    let (own, of_check) = (leaves(&world.text_in("own")), leaves(&world.text_in("cgroups")));
     if own.is_empty() {
         return eprintln!("SKIPPED: this needs cgroups");
     }
     assert!(own.iter().all(|name| !name.ends_with("~check")), "{own:?}");
     assert!(!of_check.is_empty() && of_check.iter().all(|name| name.ends_with("~check")));
     if can_limit("pids") {
-        assert_eq!(read("forked").trim(), "2");
+        assert_eq!(world.text_in("forked").trim(), "2");
     }
     assert!(lives(run(&world, 1).pid), "nothing of its run was in the way");
 }

@@ -174,7 +174,7 @@ fn a_run_has_its_variables_and_no_other() {
         &world,
         ask(&world, &Asked { params: vec![("port", "80".to_owned())], ..Asked::default() }),
     );
-    let text = eventually("an environment", || fs::read_to_string(world.out("env")).ok());
+    let text = world.text_in("env");
     let value =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     for (name, wanted) in [

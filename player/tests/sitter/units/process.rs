@@ -117,8 +117,7 @@ fn a_state_directory_outlives_its_unit() {
     assert_eq!(kept(), "1\n", "nobody has removed it");
     ends_well(&world, ask(&world, &Asked { placement: 8, ..asked }));
     eventually("what it keeps", || (kept() == "1\n1\n").then_some(()));
-    let told = fs::read_to_string(world.out("where")).unwrap();
-    assert_eq!(told.trim(), place.to_str().unwrap());
+    assert_eq!(world.text_in("where").trim(), place.to_str().unwrap());
     assert_eq!(record(&world).len(), 2);
 }
 
@@ -137,9 +136,7 @@ fn an_instance_has_ports_of_its_own() {
     let at = "{player}:{port.http}/web-{ordinal}{}".to_owned();
     let asked = Asked { upkeep: port(8_000), params: vec![("at", at)], ..Asked::default() };
     ends_well(&world, ask(&world, &asked));
-    let told = eventually("where it is", || {
-        fs::read_to_string(world.out("at")).ok().filter(|text| text.ends_with('\n'))
-    });
+    let told = world.text_in("at");
     assert!(told.trim().ends_with(":8003/web-3{}") && !told.contains("{player}"), "{told}");
 }
 
@@ -157,9 +154,7 @@ fn parameters_stand_in_others() {
     let Refusal::Parameters(why) = refused else { panic!("{refused:?}") };
     assert_eq!(why, "parameter at: it does not match the pattern web-3:8003");
     ends_well(&world, ask(&world, &asked("{name}:{port.http}")));
-    let told = eventually("where it is", || {
-        fs::read_to_string(world.out("at")).ok().filter(|text| text.ends_with('\n'))
-    });
+    let told = world.text_in("at");
     assert_eq!(told, "web-3:8003\n");
 }
 

@@ -131,13 +131,13 @@ fn nobody_else(world: &World) {
     world.score(
         "web",
         &format!(
-            "{RECORD}\n{say}\necho $NOTIFY_SOCKET > $OUT/new; mv $OUT/new $OUT/socket\n\
+            "{RECORD}\n{say}\necho $NOTIFY_SOCKET > $OUT/socket\n\
              cat $OUT/go; say READY=1; exec sleep 1000"
         ),
     );
     world.start();
     let key = ask(world, &with_ready(ReadySign::Notify, Millis::minutes(2)));
-    let path = eventually("a socket", || fs::read_to_string(world.out("socket")).ok());
+    let path = world.text_in("socket");
     let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
     socket.send_to(b"READY=1", path.trim_end()).unwrap();
     world.logged("a process that is not the unit's speaks for it");
