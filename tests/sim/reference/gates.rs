@@ -415,7 +415,9 @@ impl Reference {
                 let returns = task.before.is_some() && task.impact == Impact::Holds;
                 let changes = self.impact(name, &job.spec) == Impact::Holds;
                 let parked = self.closed(job.id, at, name).iter().all(on_the_way);
-                if returns || (changes && parked && !job.is_one_of()) {
+                // Its tree may wait for those who may come back: then it is not parked here yet.
+                let is_here = !job.is_one_of() && !self.may_expect(job);
+                if returns || (changes && parked && is_here) {
                     return Hope::Some;
                 }
                 if changes || self.hosts[name].scores.is_empty() {

@@ -157,7 +157,7 @@ fn what_was_released_is_not_suspected_anew_after_a_start() {
     world.flows.clear();
     world.restart();
     world.attach("db[0-9]");
-    assert_eq!(suspicion(&world), None);
+    assert_eq!((suspicion(&world), world.suspected), (None, 1), "not even until the others came");
 }
 
 #[test]
