@@ -21,6 +21,6 @@ pub(crate) mod task;
 pub(crate) mod top;
 pub(crate) mod vitals;
 
-pub(crate) use output::{Listing, Output};
+pub(crate) use output::{Each, Listing, Output};
 pub(crate) use style::colour_at_start;
 pub(crate) use style::{Page, Style, ago, elapsed, one_line, read_moment, when, when_about};

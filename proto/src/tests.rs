@@ -483,6 +483,7 @@ fn what_is_told_of_a_service_is_read_back() {
                 by: alice(),
                 hosts: Some(hosts("db1")),
                 signal: Some(10),
+                with: vec![ServiceName::new("api").unwrap()],
             }),
             living: Some(LivingChange {
                 flow: FlowId(3),

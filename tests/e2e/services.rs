@@ -10,9 +10,14 @@ use crate::harness::{Chance, Fleet, eventually};
 impl Fleet {
     /// Writes the file of service `web`, on these hosts, with further lines.
     pub(crate) fn service_file(&self, on: &str, further: &str) -> String {
-        let path = self.dir().join("web.yaml");
+        self.file_of("web", on, further)
+    }
+
+    /// Writes the file of a service of this name that lives and records, as [`Fleet::service_file`] does.
+    fn file_of(&self, name: &str, on: &str, further: &str) -> String {
+        let path = self.dir().join(format!("{name}.yaml"));
         let text = format!(
-            "service: web\nscore: serve\non: \"{on}\"\n\
+            "service: {name}\nscore: serve\non: \"{on}\"\n\
              update: {{parallel: 100%, healthy_for: 300ms, deadline: 20s}}\n{further}"
         );
         fs::write(&path, text).expect("a file");
@@ -124,6 +129,47 @@ fn a_version_follows_another_and_one_that_fails_is_taken_back() {
     assert_eq!((&service["version"], &service["stable"]), (&2.into(), &2.into()));
     let versions: Vec<String> = fleet.record.of("run").into_iter().map(|line| line.rest).collect();
     assert!(versions.contains(&"3".to_owned()), "it was tried: {versions:?}");
+    fleet.no_run_was_doubled();
+}
+
+#[test]
+fn services_that_are_applied_at_once_come_in_the_order_of_their_deployment() {
+    let deployment = "\
+shop:
+  apps: {backend: 'p[1-2]', frontend: 'p[3-4]'}
+  envs: {cluster: {east: 'p[1-4]'}}
+  constraints: {cluster: {sequence: [[backend, frontend]]}}
+";
+    let fleet = Fleet::new("p[1-4]").deployment(deployment).start();
+    let files = |further: &str| {
+        [fleet.file_of("web", "@frontend", further), fleet.file_of("db", "@backend", further)]
+    };
+    let apply = |[web, db]: &[String; 2]| fleet.orc(&["service", "apply", web, db, "--wait"]);
+    apply(&files("")).exits(0).says("web version 1").says("db version 1");
+    // Each service's hosts in the order in which they began.
+    let begun = || -> Vec<bool> {
+        let runs = fleet.record.of("run").into_iter();
+        runs.map(|line| ["p1", "p2"].contains(&line.host())).collect()
+    };
+    assert_eq!(begun(), [true, true, false, false]);
+    let flows = fleet.orc(&["flows", "--json"]).exits(0).json()["flows"].take();
+    assert_eq!(flows.as_array().map(Vec::len), Some(1), "{flows}");
+    apply(&files("params: {other: \"1\"}\n")).exits(0);
+    assert_eq!(begun()[4..], [true, true, false, false]);
+    // A backend that does not become ready takes the frontends back with it, which it never came to.
+    let [_, bad] = files("params: {exit: \"3\"}\nrestart: {attempts: 1}\n");
+    let web = fleet.file_of("web", "@frontend", "params: {other: \"2\"}\n");
+    apply(&[web, bad]).exits(2);
+    let ready = |name: &str| {
+        eventually("both to be as before", || {
+            let told = fleet.orc(&["service", "show", name, "--json"]).exits(0).json();
+            let service = &told["service"];
+            let is_back = service["version"] == 2 && service["ready"] == 2;
+            (is_back && service["living"].is_null()).then_some(())
+        });
+    };
+    ready("web");
+    ready("db");
     fleet.no_run_was_doubled();
 }
 

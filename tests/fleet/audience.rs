@@ -147,11 +147,12 @@ impl Audience {
         let update =
             UpdateRule { parallel: Quantity::ALL, healthy_for: Millis(0), ..UpdateRule::default() };
         let spec = ServiceSpec { update, ..ServiceSpec::new(name, score, targets) };
-        let request =
-            v1::ApplyServiceRequest { spec: encode_service(&spec).into(), take_over: false };
+        let specs = vec![encode_service(&spec).into()];
+        let request = v1::ApplyServicesRequest { specs, take_over: false };
         let at = Instant::now();
-        let answer = self.0.apply_service(request).await.during(WHAT)?.into_inner();
-        Ok(Submitted { id: FlowId(answer.flow), at, jobs: 1, hosts })
+        let answer = self.0.apply_services(request).await.during(WHAT)?.into_inner();
+        let flow = answer.services.first().map_or(0, |taken| taken.flow);
+        Ok(Submitted { id: FlowId(flow), at, jobs: 1, hosts })
     }
 
     /// How many instances of a service are told to be ready.

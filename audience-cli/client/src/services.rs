@@ -160,33 +160,39 @@ pub struct AppliedVersion {
 }
 
 impl Client {
-    /// Makes a service as a spec says; with `take_over` even if it belongs to a file of the
-    /// conductor.
-    pub async fn apply_service(
+    /// Makes services as these specs say, by one flow; with `take_over` even if one belongs to a file
+    /// of the conductor. All of them are applied or none is. Returns an answer for each, in order.
+    pub async fn apply_services(
         &mut self,
-        spec: &ServiceSpec,
+        specs: &[ServiceSpec],
         take_over: bool,
-    ) -> Result<ServiceAnswer, Failure> {
-        let what = format!("applying service {}", spec.name);
-        let request = v1::ApplyServiceRequest { spec: encoded(spec, &what)?, take_over };
-        let answer = answered(&what, self.rpc.apply_service(request)).await?;
-        answer.try_into().map_err(|error| invalid(&what, error))
+    ) -> Result<Vec<ServiceAnswer>, Failure> {
+        let what = format!("applying {}", named(specs));
+        let request = v1::ApplyServicesRequest { specs: all_encoded(specs, &what)?, take_over };
+        let answers = answered(&what, self.rpc.apply_services(request)).await?.services;
+        let read = answers.into_iter().map(TryInto::try_into);
+        let read = read.collect::<Result<_, _>>().map_err(|error| invalid(&what, error))?;
+        one_for_each(specs, read, &what)
     }
 
-    /// Returns what [`Client::apply_service`] would do, with the version that is wanted now, if
-    /// there is one, and the one that would be, if it differs. Nothing is done.
-    pub async fn plan_service(
+    /// Returns what [`Client::apply_services`] would do to each service: the version that is wanted
+    /// now, if there is one, and the one that would be, if it differs, with the plan. Nothing is done.
+    pub async fn plan_services(
         &mut self,
-        spec: &ServiceSpec,
+        specs: &[ServiceSpec],
         take_over: bool,
-    ) -> Result<(Vec<AppliedVersion>, ServicePlan), Failure> {
-        let what = format!("planning service {}", spec.name);
-        let request = v1::ApplyServiceRequest { spec: encoded(spec, &what)?, take_over };
-        let mut answer = answered(&what, self.rpc.plan_service(request)).await?;
-        let versions = std::mem::take(&mut answer.versions).into_iter().map(applied);
-        let versions = versions.collect::<Result<_, _>>().map_err(|error| invalid(&what, error))?;
-        let plan = answer.try_into().map_err(|error| invalid(&what, error))?;
-        Ok((versions, plan))
+    ) -> Result<Vec<(Vec<AppliedVersion>, ServicePlan)>, Failure> {
+        let what = format!("planning {}", named(specs));
+        let request = v1::ApplyServicesRequest { specs: all_encoded(specs, &what)?, take_over };
+        let answers = answered(&what, self.rpc.plan_services(request)).await?.services;
+        let read = answers.into_iter().map(|mut answer| {
+            let versions = std::mem::take(&mut answer.versions).into_iter().map(applied);
+            Ok((versions.collect::<Result<_, _>>()?, answer.try_into()?))
+        });
+        let read = read
+            .collect::<Result<_, orchestra_proto::Invalid>>()
+            .map_err(|error| invalid(&what, error))?;
+        one_for_each(specs, read, &what)
     }
 
     /// Lists units that no placement of the conductor's store explains.
@@ -274,6 +280,27 @@ impl Client {
             versions.extend(page);
         }
         Ok(versions)
+    }
+}
+
+/// Names services: `service web`, `services db, web`.
+fn named(specs: &[ServiceSpec]) -> String {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    match names[..] {
+        [name] => format!("service {name}"),
+        _ => format!("services {}", names.join(", ")),
+    }
+}
+
+fn all_encoded(specs: &[ServiceSpec], what: &str) -> Result<Vec<Bytes>, Failure> {
+    specs.iter().map(|spec| encoded(spec, what)).collect()
+}
+
+/// Returns the answers, unless they are not one for each spec.
+fn one_for_each<T>(specs: &[ServiceSpec], answers: Vec<T>, what: &str) -> Result<Vec<T>, Failure> {
+    match answers.len() == specs.len() {
+        true => Ok(answers),
+        false => Err(invalid(what, Invalid::field("services"))),
     }
 }
 

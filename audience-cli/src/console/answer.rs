@@ -9,7 +9,7 @@ use super::{Answer, Console, Screen, unwritten};
 use crate::{
     error::Failure,
     view::{
-        Listing, Output,
+        Each, Listing, Output,
         json::{self, Error, List},
     },
 };
@@ -63,6 +63,22 @@ impl Console {
         P: ListPage<Item = L::Item>,
     {
         self.stream(&mut Listed { listing, pages }).await
+    }
+
+    /// Writes answers of one kind: one alone as [`Console::answer`] does, several as a list that is
+    /// called `noun`.
+    pub(crate) fn answer_each<T: Output>(
+        &mut self,
+        mut answers: Vec<T>,
+        noun: &'static str,
+    ) -> Result<(), Failure> {
+        match answers.pop() {
+            Some(only) if answers.is_empty() => self.answer(only),
+            last => {
+                answers.extend(last);
+                self.answer(Each(answers, noun))
+            }
+        }
     }
 
     /// Writes a line of JSON of many, at once: what `--jsonl` asks for.

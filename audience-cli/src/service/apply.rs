@@ -27,11 +27,11 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   orc service apply web.yaml --plan
-  orc service apply web.yaml --wait --timeout 15m")]
+  orc service apply db.yaml web.yaml --wait --timeout 15m")]
 pub(crate) struct Apply {
-    /// A service, in YAML, TOML or JSON; - is standard input
-    #[arg(value_name = "FILE")]
-    file: String,
+    /// A service, in YAML, TOML or JSON; - is standard input. Several are applied by one flow
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
     /// Tell what would change, host by host; nothing is done
     #[arg(long, conflicts_with = "wait")]
     plan: bool,
@@ -47,25 +47,45 @@ pub(crate) struct Apply {
 
 impl Verb for Apply {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        let spec = read(&self.file)?;
+        let specs = read_all(&self.files)?;
         let patience = self.patience.only_with(self.wait)?;
         let take_over = self.take_over;
         if self.plan {
             return program.ask(async |client, console| {
-                let (versions, plan) = client.plan_service(&spec, take_over).await?;
-                console.answer(Planned { name: &spec.name, versions: &versions, plan: &plan })?;
+                let planned = client.plan_services(&specs, take_over).await?;
+                let plans = specs.iter().zip(&planned).map(|(spec, (versions, plan))| Planned {
+                    name: &spec.name,
+                    versions,
+                    plan,
+                });
+                console.answer_each(plans.collect(), "plans")?;
                 Ok(Exit::Ok)
             });
         }
         program
-            .ask(async |client, console| apply(&spec, take_over, patience, client, console).await)
+            .ask(async |client, console| apply(&specs, take_over, patience, client, console).await)
     }
 }
 
-/// Reads a service from a file.
-fn read(given: &str) -> Result<ServiceSpec, Failure> {
+/// Reads services from files, each once.
+fn read_all(files: &[String]) -> Result<Vec<ServiceSpec>, Failure> {
     let mut stdin = io::stdin().lock();
     let mut inputs = Inputs::new(&mut stdin);
+    let specs: Vec<ServiceSpec> =
+        files.iter().map(|file| read(file, &mut inputs)).collect::<Result<_, _>>()?;
+    for (nth, spec) in specs.iter().enumerate() {
+        if let Some(before) = specs[..nth].iter().position(|before| before.name == spec.name) {
+            let what = format!("reading the services from {}", files.join(", "));
+            let why =
+                format!("both {} and {} are service {}", files[before], files[nth], spec.name);
+            return Err(Failure::usage(what).because(why).hint("apply one of them"));
+        }
+    }
+    Ok(specs)
+}
+
+/// Reads a service from a file.
+fn read(given: &str, inputs: &mut Inputs<'_>) -> Result<ServiceSpec, Failure> {
     let what = "the service";
     let (name, text) = inputs.document(given, what, FILE_BYTES)?;
     let format = Format::of_path(Path::new(name)).unwrap_or_else(|| Format::sniff(&text));
@@ -81,33 +101,31 @@ fn note(spec: &ServiceSpec) -> Option<String> {
     ))
 }
 
-/// Applies a service, tells what came of it, and waits where that was asked for.
+/// Applies services, tells what came of it, and waits where that was asked for.
 async fn apply(
-    spec: &ServiceSpec,
+    specs: &[ServiceSpec],
     take_over: bool,
     patience: Option<Patience>,
     client: &mut Client,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    let applied = client.apply_service(spec, take_over).await;
-    let answer = applied.map_err(|failure| may_be_done(failure, &spec.name))?;
+    let applied = client.apply_services(specs, take_over).await;
+    let answers = applied.map_err(|failure| may_be_done(failure, &specs[0].name))?;
     // With --wait and --json there is one document, at the end.
     if patience.is_none() || !console.answers_in_json() {
         let is_followed = patience.is_some();
-        console.answer(Asked {
+        let asked = specs.iter().zip(&answers).map(|(spec, answer)| Asked {
             what: "applied",
-            answer: &answer,
+            answer,
             of_strangers: false,
             is_followed,
             note: note(spec),
-        })?;
+        });
+        console.answer_each(asked.collect(), "all_applied")?;
         console.finish()?;
     }
-    match patience {
-        Some(patience) => {
-            let version = Some(answer.version);
-            until_ready(&spec.name, version, From::Beginning, patience, client, console).await
-        }
-        None => Ok(Exit::Ok),
-    }
+    let Some(patience) = patience else { return Ok(Exit::Ok) };
+    let awaited: Vec<_> =
+        specs.iter().zip(&answers).map(|(spec, it)| (&spec.name, Some(it.version))).collect();
+    until_ready(&awaited, From::Beginning, patience, client, console).await
 }

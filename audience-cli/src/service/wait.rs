@@ -13,12 +13,12 @@ Exit codes: 0 ready everywhere; 2 failed, reverted or stopped; 4 ready but on ho
 cannot be reached; 5 superseded by a newer version; 7 Ctrl-C; 124 the timeout ran out.
 
 Examples:
-  orc service wait web
+  orc service wait db web
   orc service wait web --version 7 --timeout 15m")]
 pub(crate) struct Wait {
     /// Which
-    #[arg(value_name = "NAME")]
-    name: ServiceName,
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<ServiceName>,
     /// For this version [default: the one that is wanted]
     #[arg(long, value_name = "N", value_parser = number(1..=u64::MAX))]
     version: Option<u64>,
@@ -28,9 +28,14 @@ pub(crate) struct Wait {
 
 impl Verb for Wait {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        if self.version.is_some() && self.names.len() > 1 {
+            let what = "--version is of one service, and several are named";
+            return Err(Failure::usage(what).hint("wait for each with a command of its own"));
+        }
         program.ask(async |client, console| {
             let version = self.version.map(ServiceVersion);
-            until_ready(&self.name, version, From::Now, self.patience, client, console).await
+            let services: Vec<_> = self.names.iter().map(|name| (name, version)).collect();
+            until_ready(&services, From::Now, self.patience, client, console).await
         })
     }
 }

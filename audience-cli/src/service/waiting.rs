@@ -67,10 +67,10 @@ struct Waiting<'a> {
     backoff: Backoff,
 }
 
-/// Waits until a version of a service is ready, and tells what came of it.
+/// Waits until these services are ready, each with the version that is named or the one that is wanted,
+/// and tells what came of it. The exit code is the worst of theirs.
 pub(super) async fn until_ready(
-    name: &ServiceName,
-    version: Option<ServiceVersion>,
+    services: &[(&ServiceName, Option<ServiceVersion>)],
     from: From,
     patience: Patience,
     client: &mut Client,
@@ -79,22 +79,31 @@ pub(super) async fn until_ready(
     let deadline = patience.deadline();
     let mut interrupts = signal(SignalKind::interrupt())
         .map_err(|error| Failure::broken("listening for Ctrl-C").because(error))?;
-    let mut waiting = Waiting::new(name, version, from);
-    let (exit, how) = select! {
-        over = waiting.until_over(client, console) => {
-            let (status, awaited) = over?;
-            let (exit, said) = verdict(&status, waiting.version(), &awaited)?;
-            console.answer(Standing(&status))?;
-            console.narrate(format_args!("{name} version {} {said}", waiting.version()));
-            if exit == Exit::NotOk {
-                console.narrate(format_args!("what happened: orc service show {name}"));
+    let (mut exit, mut over) = (Exit::Ok, Vec::new());
+    for (nth, (name, version)) in services.iter().enumerate() {
+        let mut waiting = Waiting::new(name, *version, from);
+        let (stopped, how) = select! {
+            looked = waiting.until_over(client, console) => {
+                let (status, awaited) = looked?;
+                let (own, said) = verdict(&status, waiting.version(), &awaited)?;
+                console.narrate(format_args!("{name} version {} {said}", waiting.version()));
+                if own == Exit::NotOk {
+                    console.narrate(format_args!("what happened: orc service show {name}"));
+                }
+                exit = exit.worse(own);
+                over.push(status);
+                continue;
             }
-            return Ok(exit);
-        }
-        () = reached(deadline) => (Exit::WaitTimeout, "is still not over"),
-        _ = interrupts.recv() => (Exit::NotOver, "goes on"),
-    };
-    console.narrate(format_args!("service {name} {how}; to wait again: orc service wait {name}"));
+            () = reached(deadline) => (Exit::WaitTimeout, "is still not over"),
+            _ = interrupts.recv() => (Exit::NotOver, "goes on"),
+        };
+        let left: Vec<&str> = services[nth..].iter().map(|(name, _)| name.as_str()).collect();
+        let left = left.join(" ");
+        console
+            .narrate(format_args!("service {name} {how}; to wait again: orc service wait {left}"));
+        return Ok(exit.worse(stopped));
+    }
+    console.answer_each(over.iter().map(Standing).collect(), "waited_for")?;
     Ok(exit)
 }
 

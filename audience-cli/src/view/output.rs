@@ -24,6 +24,29 @@ pub(crate) trait Output: Sized {
     }
 }
 
+/// Several answers of one kind, in one document: `{"schema":1,"NOUN":[…]}`.
+pub(crate) struct Each<T>(pub(crate) Vec<T>, pub(crate) &'static str);
+
+impl<T: Output> Output for Each<T> {
+    fn noun(&self) -> &'static str {
+        self.1
+    }
+
+    fn json(self) -> impl Serialize {
+        self.0.into_iter().map(T::json).collect::<Vec<_>>()
+    }
+
+    fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        self.0.into_iter().try_for_each(|answer| answer.text(out, style))
+    }
+
+    fn remark(&self) -> Option<String> {
+        let mut remarks: Vec<String> = self.0.iter().filter_map(T::remark).collect();
+        remarks.dedup();
+        (!remarks.is_empty()).then(|| remarks.join("\n"))
+    }
+}
+
 /// A list that is written item by item as it comes, and is not kept.
 pub(crate) trait Listing {
     /// What is listed.

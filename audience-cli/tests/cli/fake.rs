@@ -59,8 +59,8 @@ pub(crate) struct Tables {
     pub(crate) services_then: VecDeque<ServiceStatus>,
     pub(crate) versions: Vec<v1::ServiceVersion>,
     /// What was asked of services, and what came of it.
-    pub(crate) applied: Vec<v1::ApplyServiceRequest>,
-    pub(crate) planned_services: Vec<v1::ApplyServiceRequest>,
+    pub(crate) applied: Vec<v1::ApplyServicesRequest>,
+    pub(crate) planned_services: Vec<v1::ApplyServicesRequest>,
     pub(crate) service_plan: v1::ServicePlan,
     pub(crate) strangers: Vec<Stranger>,
     /// The fleet by zones.

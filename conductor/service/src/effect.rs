@@ -44,20 +44,27 @@ pub enum Effect {
 /// A flow that brings units where they are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitFlow {
-    pub service: ServiceName,
+    /// What it changes, in the order of services; at least one.
+    pub services: Vec<FlowService>,
     /// The one in whose name it is submitted.
     pub audience: Asker,
     /// Whether the keeper begins it by itself.
     pub by_keeper: bool,
-    pub cause: Cause,
-    /// The version that is wanted.
-    pub version: ServiceVersion,
-    /// The flow's spec. Each of its jobs is about units.
+    /// The flow's spec. Each of its jobs is about units of one service.
     pub spec: FlowSpec,
     /// The host set of each job, slot by slot.
     pub targets: Vec<Vec<HostSet>>,
     /// The parameters of jobs that have any, by slot and job from 1.
     pub params: BTreeMap<(u16, u16), Params>,
+}
+
+/// A service that a flow changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowService {
+    pub name: ServiceName,
+    pub cause: Cause,
+    /// The version that is wanted.
+    pub version: ServiceVersion,
 }
 
 /// Why the health of a service is believed again.

@@ -31,8 +31,8 @@ pub enum Input {
     },
     /// A flow of [`crate::Effect::Submit`] was taken, or refused.
     Submitted {
-        /// Of which service.
-        service: ServiceName,
+        /// Of which services, in order.
+        services: Vec<ServiceName>,
         /// The flow's number, or the refusal as text for people.
         flow: Result<FlowId, String>,
     },
@@ -40,6 +40,8 @@ pub enum Input {
     TaskEnded {
         /// Ignored if the flow changes no service.
         flow: FlowId,
+        /// The service of the unit that the task was about.
+        service: ServiceName,
         host: HostName,
         state: TaskState,
         /// Why it was refused or lost, for people.
@@ -101,13 +103,11 @@ pub enum Input {
 /// What somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// A service is to be as this spec says.
+    /// Services are to be as these say; at least one, and none twice. What is to be done for them is
+    /// done by one flow. Either all of them are applied or none is.
     Apply {
-        spec: Box<ServiceSpec>,
-        /// The spec as it came.
-        spec_bytes: Arc<[u8]>,
-        hosts: HostSet,
-        /// Whether to apply it even if the service belongs to a file.
+        services: Vec<AppliedService>,
+        /// Whether to apply one even if it belongs to a file.
         take_over: bool,
     },
     /// A service is to have an earlier version.
@@ -180,11 +180,23 @@ pub enum Ask {
     },
 }
 
+/// What a service is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedService {
+    pub spec: ServiceSpec,
+    /// The spec as it came.
+    pub spec_bytes: Arc<[u8]>,
+    /// The hosts to which its expression resolves.
+    pub hosts: HostSet,
+}
+
 impl Ask {
-    /// Returns the service that the ask is about.
-    pub fn service(&self) -> &ServiceName {
-        match self {
-            Ask::Apply { spec, .. } => &spec.name,
+    /// Returns the services that the ask is about, in its order.
+    pub fn services(&self) -> Vec<ServiceName> {
+        let service = match self {
+            Ask::Apply { services, .. } => {
+                return services.iter().map(|service| service.spec.name.clone()).collect();
+            }
             Ask::Revert { service, .. }
             | Ask::Restart { service, .. }
             | Ask::Reload { service, .. }
@@ -199,7 +211,8 @@ impl Ask {
             | Ask::Pause(service)
             | Ask::Resume(service)
             | Ask::ReleaseBrake(service) => service,
-        }
+        };
+        vec![service.clone()]
     }
 }
 
@@ -259,8 +272,8 @@ impl fmt::Display for Leaving {
     }
 }
 
-/// The answer to an ask.
-pub type Reply = Result<Taken, Rejection>;
+/// The answer to an ask: one for each of its services, in its order.
+pub type Reply = Result<Vec<Taken>, Rejection>;
 
 /// What was asked for is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,6 +347,8 @@ pub enum Rejection {
     NotBraked(BrakeScope),
     /// It has no such version, or none that was ready everywhere.
     NoVersion(ServiceName, Option<ServiceVersion>),
+    /// It is named twice in one ask.
+    Twice(ServiceName),
     /// There are as many services as there may be.
     TooMany(usize),
 }
@@ -423,6 +438,9 @@ impl fmt::Display for Rejection {
             }
             Self::NoVersion(service, None) => {
                 write!(f, "service {service} has no other version that was ready everywhere")
+            }
+            Self::Twice(service) => {
+                write!(f, "service {service} is given twice: apply one of them")
             }
             Self::TooMany(most) => write!(f, "there are {most} services; more are not kept"),
         }

@@ -39,8 +39,9 @@ mod services;
 mod tables;
 mod views;
 
-pub use effect::{Effect, Released, UnitFlow};
+pub use effect::{Effect, FlowService, Released, UnitFlow};
 pub use input::{
-    Ask, FileConflict, FiledService, Input, Leaving, Rejection, Reply, ReplyId, Taken,
+    AppliedService, Ask, FileConflict, FiledService, Input, Leaving, Rejection, Reply, ReplyId,
+    Taken,
 };
 pub use services::{RecoveredService, Services};

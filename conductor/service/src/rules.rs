@@ -16,6 +16,7 @@ mod placing;
 mod relief;
 mod scale;
 mod strangers;
+mod together;
 mod told;
 
 pub(crate) use asked::MOST;

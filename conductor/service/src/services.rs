@@ -43,8 +43,8 @@ pub struct Services {
     /// How many numbers of each service are skipped, so that none that the store has forgotten is
     /// issued twice; 0 if it has forgotten none.
     pub(crate) skipped: u64,
-    /// The living flows that change services.
-    pub(crate) flows: BTreeMap<FlowId, ServiceName>,
+    /// The living flows that change services, each with those in order.
+    pub(crate) flows: BTreeMap<FlowId, Vec<ServiceName>>,
     /// For each host with units that count as down, what was told last.
     pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
     /// The players of the conductor's files, by what they have to offer to instances.
@@ -60,10 +60,13 @@ pub struct Services {
     pub(crate) brakes: BTreeMap<BrakeScope, Engaged>,
     /// Services whose flow is being submitted, so that no second one is.
     pub(crate) submitting: BTreeSet<ServiceName>,
+    /// Services that may wait for others of which a change was asked for with theirs.
+    pub(crate) joined: BTreeSet<ServiceName>,
     /// When services are to be looked at although nothing happens, ordered by time.
     pub(crate) wakes: BTreeSet<(Timestamp, ServiceName)>,
-    /// The asker who waits until a flow was taken.
-    pub(crate) answering: Option<(ReplyId, ServiceName)>,
+    /// The asker who waits until the flows of services were taken, and for each of those whether nothing
+    /// of it has changed.
+    pub(crate) answering: Option<(ReplyId, Vec<(ServiceName, bool)>)>,
     pub(crate) effects: VecDeque<Effect>,
 }
 
@@ -107,10 +110,9 @@ impl Services {
         engine
     }
 
-    /// Goes on from what the store has. `living` are the living flows about units, each with the hosts
-    /// of its tasks that are not final: a service whose
-    /// flow is not among them missed its end, and a service that has another one missed its
-    /// beginning. `drained` are the drained players.
+    /// Goes on from what the store has. `living` are the living flows about units, with each of their
+    /// services once, and the hosts of its tasks that are not final: a service whose flow is not among
+    /// them missed its end, and a service that has another one missed its beginning. `drained` are the drained players.
     pub fn resume(
         &mut self,
         now: Timestamp,
@@ -127,6 +129,7 @@ impl Services {
         self.suppose_absences();
         self.resume_buckets();
         self.resume_flows(living);
+        self.joined = self.services.keys().cloned().collect();
         let hosts: Vec<HostName> = self.by_host.keys().cloned().collect();
         for host in hosts {
             self.tell_unwell(&host);
@@ -147,9 +150,9 @@ impl Services {
         self.advance_to(now);
         match input {
             Input::Asked { reply, by, ask } => self.asked(reply, &by, ask),
-            Input::Submitted { service, flow } => self.submitted(&service, flow),
-            Input::TaskEnded { flow, host, state, detail } => {
-                self.task_ended(flow, &host, state, detail.as_deref());
+            Input::Submitted { services, flow } => self.submitted(&services, &flow),
+            Input::TaskEnded { flow, service, host, state, detail } => {
+                self.task_ended(flow, &service, &host, state, detail.as_deref());
             }
             Input::FlowEnded { flow, state } => self.flow_ended(flow, state),
             Input::PlayersLoaded { players } => self.players_loaded(players),

@@ -91,7 +91,9 @@ impl Services {
         }
         self.ground.audit()?;
         self.audit_brakes()?;
-        for (flow, name) in &self.flows {
+        for (flow, name) in
+            self.flows.iter().flat_map(|(flow, names)| names.iter().map(move |it| (flow, it)))
+        {
             let record = self.services.get(name).map(|it| &it.record);
             let known = record.into_iter().flat_map(|it| it.living.iter().chain(&it.relief));
             if known.map(|known| known.flow).all(|known| known != *flow) {
@@ -203,7 +205,7 @@ impl Services {
                 "that a unit is unhealthy is not known, or is over",
             )?;
         }
-        let waits = record.living.is_some() || record.paused_by.is_some();
+        let waits = record.paused_by.is_some() || !self.are_free(&self.together(name));
         let is_left = service.wrong.difference(&service.given_up).next().is_some();
         require(waits || !is_left, "a difference waits for nothing")?;
         service.audit_relief()?;

@@ -12,7 +12,7 @@ use orchestra_model::{
     },
 };
 use orchestra_proto::decode_service;
-use orchestra_service::{Ask, Taken};
+use orchestra_service::{AppliedService, Ask, Taken};
 
 use super::{Desk, Others, Recipient, Stopped, off_the_runtime};
 use crate::{
@@ -64,50 +64,59 @@ pub(crate) struct ListedVersion {
 }
 
 impl Desk {
-    /// Makes a service as a spec says; with `take_over` even if it belongs to a file.
-    pub(crate) async fn apply_service(
+    /// Makes services as these specs say; with `take_over` even if one belongs to a file.
+    pub(crate) async fn apply_services(
         &self,
-        spec_bytes: Arc<[u8]>,
+        specs: Vec<Arc<[u8]>>,
         take_over: bool,
         by: AudienceName,
-    ) -> Result<Taken, Declined> {
+    ) -> Result<Vec<Taken>, Declined> {
         let asked = Asked::by(&by, Verb::ServiceApply);
-        let taken = self.ask_service(asked, self.to_apply(spec_bytes, take_over).await?).await?;
-        tracing::info!(
-            service = %taken.service, version = %taken.version, audience = %by,
-            unchanged = taken.unchanged, "service applied"
-        );
+        let taken = self.ask_services(asked, self.to_apply(specs, take_over).await?).await?;
+        for taken in &taken {
+            tracing::info!(
+                service = %taken.service, version = %taken.version, audience = %by,
+                unchanged = taken.unchanged, "service applied"
+            );
+        }
         Ok(taken)
     }
 
-    /// Returns what [`Desk::apply_service`] would do, with the version that is wanted now and the
-    /// one that would be.
-    pub(crate) async fn plan_service(
+    /// Returns what [`Desk::apply_services`] would do to each service, with the version that is wanted
+    /// now and the one that would be.
+    pub(crate) async fn plan_services(
         &self,
-        spec_bytes: Arc<[u8]>,
+        specs: Vec<Arc<[u8]>>,
         take_over: bool,
         by: AudienceName,
-    ) -> Result<(Vec<ListedVersion>, ServicePlan), Declined> {
-        let ask = Box::new(self.to_apply(spec_bytes, take_over).await?);
+    ) -> Result<Vec<(Vec<ListedVersion>, ServicePlan)>, Declined> {
+        let ask = Box::new(self.to_apply(specs, take_over).await?);
         let question = |reply| ServiceQuestion::Plan(by.into(), ask, reply);
-        let (versions, plan) = self.ask(|reply| Request::AboutServices(question(reply))).await??;
-        let versions = off_the_runtime(move || list(versions)).await??;
-        Ok((versions, plan))
+        let planned = self.ask(|reply| Request::AboutServices(question(reply))).await??;
+        let listed = move || {
+            let planned = planned.into_iter();
+            planned.map(|(versions, plan)| Ok((list(versions)?, plan))).collect()
+        };
+        off_the_runtime(listed).await?
     }
 
-    /// Makes the ask that a service be as a spec says.
-    async fn to_apply(&self, spec_bytes: Arc<[u8]>, take_over: bool) -> Result<Ask, Declined> {
-        let read = Arc::clone(&spec_bytes);
-        let spec = off_the_runtime(move || {
-            decode_service(&read).map_err(|error| Declined::invalid(&error))
+    /// Makes the ask that services be as these specs say.
+    async fn to_apply(&self, specs: Vec<Arc<[u8]>>, take_over: bool) -> Result<Ask, Declined> {
+        let read = off_the_runtime(move || {
+            let read =
+                specs.into_iter().map(|bytes| decode_service(&bytes).map(|spec| (spec, bytes)));
+            read.collect::<Result<Vec<_>, _>>().map_err(|error| Declined::invalid(&error))
         });
-        let spec = Box::new(spec.await??);
-        // A linked service is where the other one is, and a placed one is where there is room.
-        let hosts = match spec.upkeep.linked_to.is_some() || spec.place.is_some() {
-            true => HostSet::default(),
-            false => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
-        };
-        Ok(Ask::Apply { spec, spec_bytes, hosts, take_over })
+        let mut services = Vec::new();
+        for (spec, spec_bytes) in read.await?? {
+            // A linked service is where the other one is, and a placed one is where there is room.
+            let hosts = match spec.upkeep.linked_to.is_some() || spec.place.is_some() {
+                true => HostSet::default(),
+                false => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
+            };
+            services.push(AppliedService { spec, spec_bytes, hosts });
+        }
+        Ok(Ask::Apply { services, take_over })
     }
 
     /// Returns the fleet by zones, with what holds replacements back there.
@@ -141,6 +150,7 @@ impl Desk {
         verb: ServiceVerb,
         by: AudienceName,
     ) -> Result<Taken, Declined> {
+        let name = service.clone();
         let (verb, ask) = match verb {
             ServiceVerb::Restart(hosts) => {
                 let hosts = self.hosts_of(hosts).await?;
@@ -179,7 +189,8 @@ impl Desk {
                 (Verb::ServiceStopStranger, Ask::StopStrangers { service, hosts })
             }
         };
-        let taken = self.ask_service(Asked::by(&by, verb), ask).await?;
+        let taken = self.ask_services(Asked::by(&by, verb), ask).await?;
+        let taken = taken.into_iter().next().ok_or_else(|| unknown(&name))?;
         tracing::info!(
             service = %taken.service, %verb, audience = %by, unchanged = taken.unchanged,
             "service changed"
@@ -213,7 +224,7 @@ impl Desk {
         Ok(resolved)
     }
 
-    async fn ask_service(&self, asked: Asked, ask: Ask) -> Result<Taken, Declined> {
+    async fn ask_services(&self, asked: Asked, ask: Ask) -> Result<Vec<Taken>, Declined> {
         self.ask(|reply| Request::ChangeService { asked, ask: Box::new(ask), reply }).await
     }
 

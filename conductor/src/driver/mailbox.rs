@@ -125,7 +125,7 @@ pub(crate) enum Request {
     ChangeService {
         asked: Asked,
         ask: Box<orchestra_service::Ask>,
-        reply: Told<orchestra_service::Taken>,
+        reply: Told<Vec<orchestra_service::Taken>>,
     },
     /// The end of a brake of the fleet or of a zone.
     ReleaseBrake(Asked, BrakeScope, Told<()>),

@@ -28,7 +28,9 @@ use orchestra_model::{
     thresholds::Excess,
 };
 use orchestra_proto::v1::{self, command::Kind};
-use orchestra_service::{Ask, Effect, Input, Rejection, ReplyId, Services, Taken, UnitFlow};
+use orchestra_service::{
+    Ask, Effect, FlowService, Input, Rejection, Reply, ReplyId, Services, Taken, UnitFlow,
+};
 use prost::Message as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -51,7 +53,7 @@ pub(super) struct ServiceDesk {
     pub(super) has_fleet: bool,
     /// Whether effects are being carried out.
     busy: bool,
-    replies: HashMap<ReplyId, (Asked, Told<Taken>)>,
+    replies: HashMap<ReplyId, (Asked, Told<Vec<Taken>>)>,
     /// What came of the files that were loaded last.
     outcomes: Vec<FileOutcome>,
     next_reply: u64,
@@ -69,13 +71,13 @@ pub(crate) enum ServiceQuestion {
     Zones(Told<FleetZones>),
     /// Units that no placement explains.
     Strangers(Told<Vec<Stranger>>),
-    /// What an ask would do.
-    Plan(Asker, Box<Ask>, Told<Result<Planned, Declined>>),
+    /// What an ask would do to each of its services.
+    Plan(Asker, Box<Ask>, Told<Result<Vec<Planned>, Declined>>),
     /// The expression of each kept version of a service.
     Expressions(ServiceName, Told<Vec<(orchestra_model::service::ServiceVersion, String)>>),
 }
 
-/// What an apply would do, with the versions that it is about.
+/// What an apply would do to a service, with the versions that it is about.
 pub(crate) type Planned = (Vec<VersionRecord>, ServicePlan);
 
 impl ServiceDesk {
@@ -195,9 +197,9 @@ impl Driver {
         match effect {
             Effect::Persist(op) => self.outgoing.persist(op),
             Effect::Submit(flow) => {
-                let service = flow.service.clone();
+                let services = flow.services.iter().map(|service| service.name.clone()).collect();
                 let flow = self.submit_units(*flow);
-                self.services.inputs.push_front(Input::Submitted { service, flow });
+                self.services.inputs.push_front(Input::Submitted { services, flow });
             }
             Effect::Cancel(flow, by) => {
                 // The flow's events tell what came of it.
@@ -243,7 +245,7 @@ impl Driver {
         if self.services.has_fleet && std::mem::take(&mut self.services.recount) {
             self.recount_cells();
         }
-        let UnitFlow { service, audience, by_keeper, cause, version, spec, targets, params } = flow;
+        let UnitFlow { services, audience, by_keeper, spec, targets, params } = flow;
         let mut id = [0; 16];
         SystemRandom::new().fill(&mut id).map_err(|_| "the system gives no random number")?;
         let spec_bytes = v1::FlowSpec::from(&spec).encode_to_vec().into();
@@ -263,14 +265,16 @@ impl Driver {
         let answer = self.ask_engine(|reply| FlowInput::FlowSubmitted { reply, submission });
         match answer {
             Some(Answer::Submitted(answer::Submitted { flow, .. })) => {
-                if by_keeper {
+                for FlowService { name, cause, version } in
+                    services.into_iter().filter(|_| by_keeper)
+                {
                     let verb = match cause {
                         Cause::Revert => Verb::ServiceRevert,
                         Cause::Unhealthy => Verb::ServiceRestart,
                         _ => Verb::ServiceRepair,
                     };
                     let what = format!("version {version}, flow {flow}");
-                    self.record_service(Asked::by(Asker::Keeper, verb), service, what);
+                    self.record_service(Asked::by(Asker::Keeper, verb), name, what);
                 }
                 Ok(flow)
             }
@@ -312,7 +316,7 @@ impl Driver {
 
     /// Asks for a change of a service. The asker is recorded, and answered when the change is on
     /// disk.
-    pub(super) fn ask_service(&mut self, asked: Asked, ask: Ask, reply: Told<Taken>) {
+    pub(super) fn ask_service(&mut self, asked: Asked, ask: Ask, reply: Told<Vec<Taken>>) {
         use super::held::not_begun;
         if let Some(trouble) = self.outgoing.trouble() {
             // The asker may have gone.
@@ -349,15 +353,14 @@ impl Driver {
         })));
     }
 
-    fn answer_service(&mut self, id: ReplyId, answer: Result<Taken, Rejection>) {
+    fn answer_service(&mut self, id: ReplyId, answer: Reply) {
         let Some((asked, reply)) = self.services.replies.remove(&id) else { return };
         let answer = answer.map_err(|rejection| declined(&rejection));
-        if let Ok(taken) = &answer
-            && !taken.unchanged
-        {
+        let taken = answer.as_ref().map_or(&[][..], Vec::as_slice);
+        for taken in taken.iter().filter(|taken| !taken.unchanged) {
             let flow = taken.flow.map_or_else(String::new, |flow| format!(", flow {flow}"));
             let what = format!("version {}{flow}", taken.version);
-            self.record_service(asked, taken.service.clone(), what);
+            self.record_service(asked.clone(), taken.service.clone(), what);
         }
         self.outgoing.hold(After::Tell(Box::new(move |fate| {
             // The asker may have gone.
@@ -442,13 +445,11 @@ impl Driver {
             Event::Task { job, host: Some(host), state, detail, .. }
                 if state.is_final() && self.services.engine.is_about(job.flow) =>
             {
+                let Some(service) = self.engine.service_of(*job).cloned() else { return };
                 let (flow, host, state) = (job.flow, host.clone(), *state);
-                self.services.inputs.push_back(Input::TaskEnded {
-                    flow,
-                    host,
-                    state,
-                    detail: detail.clone(),
-                });
+                let detail = detail.clone();
+                let ended = Input::TaskEnded { flow, service, host, state, detail };
+                self.services.inputs.push_back(ended);
             }
             _ => {}
         }
@@ -572,6 +573,7 @@ fn join(told: &[impl ToString]) -> Option<String> {
 fn declined(rejection: &Rejection) -> Declined {
     let ground = match rejection {
         Rejection::Invalid(_)
+        | Rejection::Twice(_)
         | Rejection::NotItsHosts(..)
         | Rejection::LinkOfLink(..)
         | Rejection::OtherLayout(..)

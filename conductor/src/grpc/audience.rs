@@ -427,24 +427,28 @@ impl Audience for AudienceCalls {
         ))
     }
 
-    async fn apply_service(
+    async fn apply_services(
         &self,
-        request: Request<v1::ApplyServiceRequest>,
-    ) -> Result<Response<v1::ServiceChanged>, Status> {
+        request: Request<v1::ApplyServicesRequest>,
+    ) -> Result<Response<v1::ServicesChanged>, Status> {
         let by = audience(&request)?;
-        let v1::ApplyServiceRequest { spec, take_over } = request.into_inner();
-        let taken = self.0.apply_service(spec[..].into(), take_over, by).await?;
-        Ok(Response::new(answers::service_changed(&taken)))
+        let v1::ApplyServicesRequest { specs, take_over } = request.into_inner();
+        let specs = requests::applied_specs(&specs)?;
+        let taken = self.0.apply_services(specs, take_over, by).await?;
+        let services = taken.iter().map(answers::service_changed).collect();
+        Ok(Response::new(v1::ServicesChanged { services }))
     }
 
-    async fn plan_service(
+    async fn plan_services(
         &self,
-        request: Request<v1::ApplyServiceRequest>,
-    ) -> Result<Response<v1::ServicePlan>, Status> {
+        request: Request<v1::ApplyServicesRequest>,
+    ) -> Result<Response<v1::ServicePlans>, Status> {
         let by = audience(&request)?;
-        let v1::ApplyServiceRequest { spec, take_over } = request.into_inner();
-        let planned = self.0.plan_service(spec[..].into(), take_over, by).await?;
-        Ok(Response::new(answers::service_plan(planned)))
+        let v1::ApplyServicesRequest { specs, take_over } = request.into_inner();
+        let specs = requests::applied_specs(&specs)?;
+        let planned = self.0.plan_services(specs, take_over, by).await?;
+        let services = planned.into_iter().map(answers::service_plan).collect();
+        Ok(Response::new(v1::ServicePlans { services }))
     }
 
     async fn change_service(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use orchestra_certs::Peer;
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, TaskState, Timestamp,
@@ -10,6 +11,7 @@ use orchestra_model::{
     flow::FlowSpec,
     flow_filter::FlowFilter,
     hostset::Unknown,
+    limits,
     names::{DeploymentName, JobName, LabelValue, ScoreName, ServiceName},
     service::{BrakeScope, LogQuery, Ordinal, ServiceVersion, is_message},
 };
@@ -172,6 +174,16 @@ pub(super) fn retry(request: v1::RetryRequest) -> Result<WantedRetry, Declined> 
         hosts: Some(request.hosts).filter(|hosts| !hosts.is_empty()),
         params: params(request.params)?,
     })
+}
+
+/// Reads which services are to be applied.
+pub(super) fn applied_specs(specs: &[Bytes]) -> Result<Vec<Arc<[u8]>>, Declined> {
+    if specs.is_empty() || specs.len() > limits::SERVICES_AT_ONCE {
+        let (given, most) = (specs.len(), limits::SERVICES_AT_ONCE);
+        let why = format!("{given} services are given: it takes from 1 to {most} at once");
+        return Err(Declined::new(Ground::Invalid, why));
+    }
+    Ok(specs.iter().map(|spec| spec[..].into()).collect())
 }
 
 /// Reads the name of a service.

@@ -28,10 +28,10 @@ fn place(players: &str, on: &str) -> Place {
 
 impl Audience {
     async fn apply_over(&self, on: &str) -> Result<v1::ServiceChanged, Status> {
-        let spec = encode_service(&spec(on, "hello")).into();
+        let specs = vec![encode_service(&spec(on, "hello")).into()];
         let mut client = self.client.clone();
-        let request = v1::ApplyServiceRequest { spec, take_over: true };
-        client.apply_service(request).await.map(tonic::Response::into_inner)
+        let request = v1::ApplyServicesRequest { specs, take_over: true };
+        client.apply_services(request).await.map(|answer| answer.into_inner().services.remove(0))
     }
 
     /// The service once no flow changes it.
@@ -236,10 +236,10 @@ async fn a_plan_tells_hosts_and_does_nothing() {
     let alice = Audience::new(&place, &conductor.address).await;
     let mut db1 = Keeper::attach(&place, &conductor, "db1").await;
     let plan = async |on: &str, score: &str| {
-        let spec = encode_service(&spec(on, score)).into();
+        let specs = vec![encode_service(&spec(on, score)).into()];
         let mut client = alice.client.clone();
-        let request = v1::ApplyServiceRequest { spec, take_over: false };
-        client.plan_service(request).await.unwrap().into_inner()
+        let request = v1::ApplyServicesRequest { specs, take_over: false };
+        client.plan_services(request).await.unwrap().into_inner().services.remove(0)
     };
     let steps = |plan: &v1::ServicePlan| -> Vec<String> {
         plan.steps.iter().map(|it| format!("{} {}", it.step, it.hosts)).collect()

@@ -28,12 +28,18 @@ pub(crate) fn spec(on: &str, score: &str) -> ServiceSpec {
 
 impl Audience {
     pub(crate) async fn apply(&self, spec: &ServiceSpec) -> Result<v1::ServiceChanged, Status> {
-        let spec = encode_service(spec).into();
+        self.apply_all(&[spec]).await.map(|mut all| all.remove(0))
+    }
+
+    /// Applies services at once.
+    pub(crate) async fn apply_all(
+        &self,
+        specs: &[&ServiceSpec],
+    ) -> Result<Vec<v1::ServiceChanged>, Status> {
+        let specs = specs.iter().map(|spec| encode_service(spec).into()).collect();
         let mut client = self.client.clone();
-        client
-            .apply_service(v1::ApplyServiceRequest { spec, take_over: false })
-            .await
-            .map(tonic::Response::into_inner)
+        let request = v1::ApplyServicesRequest { specs, take_over: false };
+        client.apply_services(request).await.map(|answer| answer.into_inner().services)
     }
 
     pub(crate) async fn change(
@@ -194,6 +200,35 @@ async fn a_service_is_brought_to_its_hosts_and_outlives_the_conductor() {
     assert_eq!(order.placement, 0, "nothing was sent for the units");
     first.session.report(&ended(&order, &exited(0)));
     assert_eq!(alice.verdict(flow).await, "ok");
+}
+
+#[tokio::test]
+async fn services_that_are_applied_at_once_have_one_flow_also_after_a_crash() {
+    let (place, conductor, alice) = start("db1\n").await;
+    let mut db1 = Keeper::attach(&place, &conductor, "db1").await;
+    let web = spec("db1", "hello");
+    let api = ServiceSpec { name: ServiceName::new("api").unwrap(), ..spec("db1", "hello") };
+    let applied = alice.apply_all(&[&web, &api]).await.unwrap();
+    let told: Vec<_> = applied.iter().map(|it| (it.name.as_str(), it.version, it.flow)).collect();
+    let flow = applied[0].flow;
+    assert_eq!(told, [("web", 1, flow), ("api", 1, flow)]);
+    db1.obey("ready").await;
+    conductor.kill();
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    db1.attach_again(&place, &conductor, 1).await;
+    db1.obey("ready").await;
+    assert_eq!(alice.verdict(flow).await, "ok");
+    let service = eventually("the end", async || {
+        let service = alice.service().await.unwrap();
+        service.living.is_none().then_some(service)
+    });
+    assert_eq!(service.await.stable, 1);
+    let twice = alice.apply_all(&[&web, &web]).await.unwrap_err();
+    assert_eq!(twice.code(), Code::InvalidArgument);
+    assert!(twice.message().contains("service web is given twice"), "{twice}");
+    let none = alice.apply_all(&[]).await.unwrap_err();
+    assert!(none.message().contains("0 services are given"), "{none}");
 }
 
 #[tokio::test]

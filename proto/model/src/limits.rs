@@ -48,6 +48,8 @@ pub const SCORES: usize = 1_024;
 pub const MAX_TASKS: u32 = 1_024;
 /// Largest encoded spec of a service, in bytes: all its parameters, and a host set of any fleet.
 pub const SERVICE_SPEC_BYTES: usize = PARAMS_BYTES + HOSTSET_BYTES + (64 << 10);
+/// Services that are applied at once, so that one flow makes their changes.
+pub const SERVICES_AT_ONCE: usize = 64;
 /// Most units that one player keeps for one store.
 pub const UNITS: usize = 4_096;
 /// First bytes of a stream that travel with a result.

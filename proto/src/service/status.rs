@@ -71,6 +71,7 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
                 by: change.by.to_string(),
                 hosts: change.hosts.as_ref().map(ToString::to_string),
                 signal: change.signal.unwrap_or(0),
+                with: change.with.iter().map(ToString::to_string).collect(),
             }),
             living: record.living.as_ref().map(Into::into),
             relief: record.relief.as_ref().map(Into::into),
@@ -229,6 +230,11 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                     .map(|folded| hosts(&folded, "ServiceChange.hosts"))
                     .transpose()?,
                 signal: (change.signal != 0).then_some(change.signal),
+                with: change
+                    .with
+                    .iter()
+                    .map(|name| ServiceName::new(name).in_field("ServiceChange.with"))
+                    .collect::<Result<_, _>>()?,
             })
         };
         Ok(ServiceStatus {

@@ -11,7 +11,9 @@ use orchestra_model::{
         ServiceSpec, StopRule, UnitReport, VersionRecord,
     },
 };
-use orchestra_service::{Ask, Effect, Input, RecoveredService, ReplyId, Services, UnitFlow};
+use orchestra_service::{
+    AppliedService, Ask, Effect, Input, RecoveredService, ReplyId, Services, UnitFlow,
+};
 
 use super::{Clock, Message, host, web};
 
@@ -47,9 +49,11 @@ impl Conductor {
             is_stopped: false,
         };
         let ask = Ask::Apply {
-            spec: Box::new(spec),
-            spec_bytes: (*b"spec").into(),
-            hosts: HostSet::from_names([host()]),
+            services: vec![AppliedService {
+                spec,
+                spec_bytes: (*b"spec").into(),
+                hosts: HostSet::from_names([host()]),
+            }],
             take_over: false,
         };
         conductor.ask(0, ask);
@@ -99,11 +103,12 @@ impl Conductor {
     fn submit(&mut self, t: u64, flow: UnitFlow) {
         self.flows += 1;
         let id = FlowId(self.flows);
-        let service = flow.service.clone();
+        let services: Vec<_> = flow.services.iter().map(|it| it.name.clone()).collect();
+        let service = services[0].clone();
         self.made.push(flow);
-        self.handle(t, Input::Submitted { service, flow: Ok(id) });
+        self.handle(t, Input::Submitted { services, flow: Ok(id) });
         let (host, state) = (host(), TaskState::Ok);
-        self.handle(t, Input::TaskEnded { flow: id, host, state, detail: None });
+        self.handle(t, Input::TaskEnded { flow: id, service, host, state, detail: None });
         self.handle(t, Input::FlowEnded { flow: id, state: FlowState::Ok });
     }
 

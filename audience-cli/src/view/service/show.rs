@@ -3,8 +3,9 @@
 use std::io;
 
 use orchestra_client::{ServiceState, ready_hosts, wanted_hosts};
-use orchestra_model::service::{
-    Change, FileStanding, LivingChange, ServiceFile, ServiceRecord, ServiceStatus,
+use orchestra_model::{
+    ServiceName,
+    service::{Change, FileStanding, LivingChange, ServiceFile, ServiceRecord, ServiceStatus},
 };
 use serde::Serialize;
 
@@ -151,9 +152,14 @@ fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
     if !record.hosts.is_empty() {
         writeln!(out, "hosts: {}", record.hosts.counted())?;
     }
-    if let Some(Change { cause, by, hosts, signal: _ }) = &record.pending {
+    if let Some(Change { cause, by, hosts, signal: _, with }) = &record.pending {
         let on = hosts.as_ref().map_or_else(String::new, |it| format!(" on {}", it.counted()));
-        writeln!(out, "asked for: {cause} by {by}{on}, no flow was made for it yet")?;
+        let with: Vec<&str> = with.iter().map(ServiceName::as_str).collect();
+        let with = match with.is_empty() {
+            true => String::new(),
+            false => format!(" together with {}", with.join(", ")),
+        };
+        writeln!(out, "asked for: {cause} by {by}{on}{with}, no flow was made for it yet")?;
     }
     if let Some(LivingChange { flow, cause, by, version, superseded }) = &record.living {
         let ending = if *superseded { ", which ends: something newer is wanted" } else { "" };

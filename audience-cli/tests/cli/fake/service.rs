@@ -82,10 +82,10 @@ impl Audience for Service {
     type ListStrangersStream = Pages<v1::StrangerPage>;
     type ListVersionsStream = Pages<v1::VersionPage>;
 
-    async fn apply_service(
+    async fn apply_services(
         &self,
-        request: Request<v1::ApplyServiceRequest>,
-    ) -> Result<Response<v1::ServiceChanged>, Status> {
+        request: Request<v1::ApplyServicesRequest>,
+    ) -> Result<Response<v1::ServicesChanged>, Status> {
         services::apply(&mut self.tables(), request.into_inner())
     }
 
@@ -119,10 +119,10 @@ impl Audience for Service {
         services::list(&mut self.tables(), &request.into_inner().name)
     }
 
-    async fn plan_service(
+    async fn plan_services(
         &self,
-        request: Request<v1::ApplyServiceRequest>,
-    ) -> Result<Response<v1::ServicePlan>, Status> {
+        request: Request<v1::ApplyServicesRequest>,
+    ) -> Result<Response<v1::ServicePlans>, Status> {
         services::plan(&mut self.tables(), request.into_inner())
     }
 

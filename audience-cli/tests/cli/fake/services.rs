@@ -1,6 +1,6 @@
 //! What the conductor answers of services.
 
-use orchestra_proto::v1;
+use orchestra_proto::{decode_service, v1};
 use tonic::{Response, Status};
 
 use super::{
@@ -10,10 +10,19 @@ use super::{
 
 pub(super) fn apply(
     tables: &mut Tables,
-    request: v1::ApplyServiceRequest,
-) -> Result<Response<v1::ServiceChanged>, Status> {
+    request: v1::ApplyServicesRequest,
+) -> Result<Response<v1::ServicesChanged>, Status> {
+    let names = names(&request);
     tables.applied.push(request);
-    answer(tables)
+    let answer = answer(tables)?.into_inner();
+    let of = |name| v1::ServiceChanged { name, ..answer.clone() };
+    Ok(Response::new(v1::ServicesChanged { services: names.into_iter().map(of).collect() }))
+}
+
+/// What the specs of a request are called.
+fn names(request: &v1::ApplyServicesRequest) -> Vec<String> {
+    let specs = request.specs.iter().map(|spec| decode_service(spec).unwrap());
+    specs.map(|spec| spec.name.to_string()).collect()
 }
 
 pub(super) fn change(
@@ -26,12 +35,16 @@ pub(super) fn change(
 
 pub(super) fn plan(
     tables: &mut Tables,
-    request: v1::ApplyServiceRequest,
-) -> Result<Response<v1::ServicePlan>, Status> {
+    request: v1::ApplyServicesRequest,
+) -> Result<Response<v1::ServicePlans>, Status> {
+    let count = request.specs.len();
     tables.planned_services.push(request);
     match tables.refusals.pop_front() {
         Some(refusal) => Err(refusal),
-        None => Ok(Response::new(tables.service_plan.clone())),
+        None => {
+            let services = vec![tables.service_plan.clone(); count];
+            Ok(Response::new(v1::ServicePlans { services }))
+        }
     }
 }
 

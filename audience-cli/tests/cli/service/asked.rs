@@ -30,7 +30,7 @@ fn apply(fake: &Fake, flags: &str) -> crate::fake::Ran {
 fn a_file_is_applied() {
     let fake = fake();
     apply(&fake, "").is(0, "applied web version 7, flow 42\n", "to follow it: orc wait 42\n");
-    let spec = decode_service(&fake.tables().applied[0].spec).unwrap();
+    let spec = decode_service(&fake.tables().applied[0].specs[0]).unwrap();
     assert_eq!((spec.name.as_str(), spec.on.as_str()), ("web", "db[1-3]"));
     assert_eq!(spec.upkeep.ready.sign, ReadySign::Notify);
     apply(&fake, " --take-over").is(
@@ -48,13 +48,47 @@ fn a_file_is_applied() {
 }
 
 #[test]
+fn several_files_are_applied_at_once() {
+    let fake = fake();
+    let (web, api) = (fake.home().join("web.yaml"), fake.home().join("api.yaml"));
+    fs::write(&api, FILE.replace("service: web", "service: api")).unwrap();
+    let line = format!("orc service apply {} {}", api.display(), web.display());
+    let follow = "to follow it: orc wait 42\n";
+    fake.run(&line).is(
+        0,
+        "applied api version 7, flow 42\napplied web version 7, flow 42\n",
+        follow,
+    );
+    let asked = fake.tables().applied[0].clone();
+    let names = asked.specs.iter().map(|spec| decode_service(spec).unwrap().name.to_string());
+    assert_eq!(names.collect::<Vec<_>>(), ["api", "web"]);
+    let told = fake.run(&format!("{line} --json")).json();
+    let told: Vec<_> = told["all_applied"].as_array().unwrap().iter().collect();
+    assert_eq!((told.len(), &told[0]["service"], &told[1]["flow"]), (2, &json!("api"), &json!(42)));
+    fake.tables().service_plan = v1::ServicePlan { unchanged: true, ..Default::default() };
+    let plans = fake.run(&format!("{line} --plan --json")).json()["plans"].clone();
+    assert_eq!((&plans[0]["service"], &plans[1]["service"]), (&json!("api"), &json!("web")));
+    let both = format!("orc service apply {} {}", web.display(), web.display());
+    let path = web.display();
+    fake.run(&both).fails(
+        64,
+        &[
+            &format!("reading the services from {path}, {path}"),
+            &format!("both {path} and {path} are service web"),
+            "apply one of them",
+        ],
+    );
+    assert_eq!(fake.tables().applied.len(), 2, "nobody was asked");
+}
+
+#[test]
 fn who_applies_a_lease_is_told_what_it_means() {
     let fake = fake();
     fs::write(fake.home().join("web.yaml"), format!("{FILE}at_most_one: {{lease: 2m}}\n")).unwrap();
     let note = "an outage of the conductor that is longer than its lease (2m) stops the service\n\
                 to follow it: orc wait 42\n";
     apply(&fake, "").is(0, "applied web version 7, flow 42\n", note);
-    let spec = decode_service(&fake.tables().applied[0].spec).unwrap();
+    let spec = decode_service(&fake.tables().applied[0].specs[0]).unwrap();
     assert_eq!(spec.upkeep.lease(), Some(Millis::minutes(2)));
 }
 
@@ -67,7 +101,7 @@ fn standard_input_is_a_file_too() {
     let text = r#"{"service": "web", "score": "serve-web", "on": "@web"}"#;
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert_eq!(finished(child).code, 0);
-    let applied = decode_service(&fake.tables().applied[0].spec).unwrap();
+    let applied = decode_service(&fake.tables().applied[0].specs[0]).unwrap();
     assert_eq!(applied.on, "@web");
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use orchestra_model::{
+    ServiceName,
     ids::FlowId,
     service::{Goal, RunEnd, ServiceStatus, ServiceVersion, UnitState, Unready},
     state::{FlowState, JobState, TaskState},
@@ -167,6 +168,29 @@ fn apply_waits_for_its_own_version() {
     );
     let told = fake.run(&format!("{line} --json")).json();
     assert_eq!((&told["service"]["version"], &told["applied"]), (&7.into(), &().into()));
+}
+
+#[test]
+fn several_are_waited_for_in_turn() {
+    let mut api = ready(3);
+    api.record.name = ServiceName::new("api").unwrap();
+    let fake = fake([api]);
+    fake.tables().services.push(ready(3));
+    let line = "orc service wait api web";
+    fake.run(line).is(
+        0,
+        "",
+        "api version 7 is ready on db[1-3] (3)\nweb version 7 is ready on db[1-3] (3)\n",
+    );
+    let told = fake.run(&format!("{line} --json")).json()["waited_for"].clone();
+    assert_eq!((&told[0]["name"], &told[1]["name"]), (&"api".into(), &"web".into()));
+    fake.run("orc service wait api web --version 7")
+        .fails(64, &["--version is of one service, and several are named"]);
+    // The worst of them counts.
+    let mut stopped = ready(3);
+    stopped.record.goal = Goal::Stopped;
+    fake.tables().services[1] = stopped;
+    assert_eq!(fake.run(line).code, 2);
 }
 
 #[test]

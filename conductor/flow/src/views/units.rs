@@ -1,8 +1,10 @@
 //! Which flows are about units.
 
+use std::collections::BTreeMap;
+
 use orchestra_model::{FlowId, HostName, JobId, ServiceName};
 
-use crate::{engine::Engine, tables::flow::Flow};
+use crate::{engine::Engine, tables::job::Job};
 
 impl Engine {
     /// The service whose units a job is about, if it is about any and its flow lives.
@@ -10,21 +12,24 @@ impl Engine {
         Some(&self.job(job)?.spec().unit.as_ref()?.service)
     }
 
-    /// The living flows that ask something of the units of a service, oldest first, each with the
-    /// hosts of its tasks that are not final.
+    /// The living flows that ask something of units, oldest first: each with every service whose units
+    /// those are, and the hosts of its tasks about them that are not final.
     pub fn unit_flows(&self) -> Vec<(FlowId, ServiceName, Vec<HostName>)> {
-        let of_units = |flow: &Flow| {
-            let unit = flow.jobs().find_map(|job| job.spec().unit.as_ref())?;
-            Some((flow.id(), unit.service.clone(), self.open_hosts(flow)))
-        };
-        self.flows.iter().filter_map(of_units).collect()
+        let mut all = Vec::new();
+        for flow in self.flows.iter() {
+            let mut of_flow: BTreeMap<&ServiceName, Vec<HostName>> = BTreeMap::new();
+            for job in flow.jobs() {
+                let Some(unit) = &job.spec().unit else { continue };
+                of_flow.entry(&unit.service).or_default().extend(self.open_hosts(job));
+            }
+            all.extend(of_flow.into_iter().map(|(name, open)| (flow.id(), name.clone(), open)));
+        }
+        all
     }
 
-    fn open_hosts(&self, flow: &Flow) -> Vec<HostName> {
-        let open = flow.jobs().flat_map(|job| {
-            let indices = (0..job.total()).filter(|index| !job.state_of(*index).is_final());
-            indices.filter_map(|index| job.player_of(index))
-        });
-        open.map(|player| self.roster.host(player).clone()).collect()
+    fn open_hosts(&self, job: &Job) -> impl Iterator<Item = HostName> {
+        let indices = (0..job.total()).filter(|index| !job.state_of(*index).is_final());
+        let players = indices.filter_map(|index| job.player_of(index));
+        players.map(|player| self.roster.host(player).clone())
     }
 }

@@ -1,17 +1,17 @@
 //! From a difference between wanted and actual to a flow that ends it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use orchestra_model::{
-    Asker, HostName, HostSet, JobName, Params, Quantity, ServiceName,
-    flow::{FlowSpec, JobSpec, OnDoomed, SlotSpec},
-    names::FlowName,
+    Asker, HostName, HostSet, JobName, Quantity, ServiceName,
+    flow::{JobSpec, OnDoomed},
     record::{Op, Record},
     service::{Cause, Change, Goal, UnitJob, Wanted},
 };
 
+use super::together::{Part, PartJob};
 use crate::{
-    effect::{Effect, UnitFlow},
+    effect::{Effect, FlowService, UnitFlow},
     services::Services,
     tables::Service,
 };
@@ -34,6 +34,9 @@ impl Services {
     pub(crate) fn advance(&mut self, name: &ServiceName) -> bool {
         let is_submitted = self.submit_needed(name);
         self.set_wake(name);
+        for other in self.waiting_with(name) {
+            self.submit_needed(&other);
+        }
         is_submitted
     }
 
@@ -44,6 +47,7 @@ impl Services {
         living.superseded = true;
         let flow = living.flow;
         self.put_service(name);
+        self.part_from(name, flow);
         self.effects.push_back(Effect::Cancel(flow, by.clone()));
         self.end_relief(name, by);
     }
@@ -72,28 +76,43 @@ impl Services {
         if service.record.goal == Goal::Removed && service.placements.is_empty() {
             self.forget_versions(name);
         }
-        let Some(service) = self.services.get(name) else { return false };
-        let mut groups = service.groups(|host| self.is_reachable(host));
-        let is_asked = service.record.pending.is_some();
-        if is_asked && groups.is_empty() {
-            let Some(service) = self.services.get_mut(name) else { return false };
-            // What was asked for is done already, or cannot be done now and will be found again as
-            // a difference.
-            if let Some(Change { cause, by, .. }) = service.record.pending.take() {
-                self.note_change(name, cause, by, None);
-                self.put_service(name);
-            }
-        }
-        if !is_asked || groups.is_empty() {
-            groups.unhealthy = self.choose_to_heal(name);
-        }
-        if groups.is_empty() {
+        let together = self.together(name);
+        if !self.are_free(&together) {
             return false;
         }
-        let Some(flow) = self.flow_of(name, groups) else { return false };
-        self.effects.push_back(Effect::Submit(Box::new(flow)));
-        self.submitting.insert(name.clone());
-        true
+        let mut parts: Vec<Part> =
+            together.iter().filter_map(|name| self.part_of_asked(name)).collect();
+        if parts.is_empty() {
+            parts.extend(self.part_of_found(name));
+        }
+        self.submitting.extend(parts.iter().map(|part| part.service.name.clone()));
+        let flow = UnitFlow::of(parts);
+        let is_any = flow.is_some();
+        self.effects.extend(flow.map(|flow| Effect::Submit(Box::new(flow))));
+        is_any
+    }
+
+    /// Returns the part of a flow that does what was asked of a service; `None` if nothing was. If it
+    /// is done already, or cannot be done now and will be found again as a difference, then that is
+    /// noted.
+    fn part_of_asked(&mut self, name: &ServiceName) -> Option<Part> {
+        let service = self.services.get(name)?;
+        service.record.pending.as_ref()?;
+        let groups = service.groups(|host| self.is_reachable(host));
+        if !groups.is_empty() {
+            return self.part_of(name, groups);
+        }
+        let Change { cause, by, .. } = self.services.get_mut(name)?.record.pending.take()?;
+        self.note_change(name, cause, by, None);
+        self.put_service(name);
+        None
+    }
+
+    /// Returns the flow's part that ends the differences of a service; `None` if there are none.
+    fn part_of_found(&mut self, name: &ServiceName) -> Option<Part> {
+        let mut groups = self.services.get(name)?.groups(|host| self.is_reachable(host));
+        groups.unhealthy = self.choose_to_heal(name);
+        if groups.is_empty() { None } else { self.part_of(name, groups) }
     }
 
     /// Erases the versions of a service that was removed and has no unit left. Its record stays, so
@@ -105,8 +124,8 @@ impl Services {
         self.effects.extend(ops.map(Effect::Persist));
     }
 
-    /// Returns a flow for these hosts, and places their units.
-    fn flow_of(&mut self, name: &ServiceName, groups: Groups) -> Option<UnitFlow> {
+    /// Returns a part of a flow for these hosts, and places their units.
+    fn part_of(&mut self, name: &ServiceName, groups: Groups) -> Option<Part> {
         self.note_score(name);
         let service = self.services.get_mut(name)?;
         service.begins = service.cause(&groups);
@@ -129,7 +148,7 @@ impl Services {
         self.put_service(name);
         let service = self.services.get(name)?;
         let by_keeper = service.record.pending.as_ref().is_none_or(|it| it.by == Asker::Keeper);
-        Some(service.flow(groups, service.begins, by_keeper))
+        Some(service.part(groups, service.begins, by_keeper))
     }
 }
 
@@ -158,39 +177,24 @@ impl Service {
         self.record.pending.as_ref().map_or(own, |change| change.cause)
     }
 
-    /// Returns a flow that brings these hosts to what is wanted, the sick ones first.
-    pub(super) fn flow(&self, groups: Groups, cause: Cause, by_keeper: bool) -> UnitFlow {
+    /// Returns the part of a flow that brings these hosts to what is wanted, the sick ones first.
+    pub(super) fn part(&self, groups: Groups, cause: Cause, by_keeper: bool) -> Part {
         let Groups { sick, others, leaving, unhealthy } = groups;
         let (wanted, is_careful) = self.wanted(cause);
         let title = if wanted == Wanted::Gone { "remove" } else { cause.as_str() };
-        let first = self.job("sick", sick, wanted, None);
-        let last = [
+        let others = [
             self.job(title, others, wanted, is_careful.then_some(cause)),
             self.job("leave", leaving, Wanted::Gone, None),
             self.job(Cause::Unhealthy.as_str(), unhealthy, Wanted::Healthy, None),
         ];
-        let slots = [first.into_iter().collect(), last.into_iter().flatten().collect()];
-        let slots: Vec<Vec<(JobSpec, HostSet)>> =
-            slots.into_iter().filter(|jobs: &Vec<_>| !jobs.is_empty()).collect();
-        let params = self.params(&slots);
-        let (slots, targets) = slots
-            .into_iter()
-            .map(|jobs| {
-                let (jobs, targets): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
-                (SlotSpec { jobs }, targets)
-            })
-            .unzip();
-        let name = FlowName::new(&format!("{}-v{}", self.record.name, self.record.version));
-        let spec = FlowSpec { name: name.ok(), slots };
-        UnitFlow {
-            service: self.record.name.clone(),
+        let service =
+            FlowService { name: self.record.name.clone(), cause, version: self.record.version };
+        Part {
+            service,
             audience: self.record.owner.clone(),
             by_keeper,
-            cause,
-            version: self.record.version,
-            spec,
-            targets,
-            params,
+            sick: self.job("sick", sick, wanted, None).into_iter().collect(),
+            others: others.into_iter().flatten().collect(),
         }
     }
 
@@ -208,23 +212,6 @@ impl Service {
             (Goal::Stopped, _) => (Wanted::Stopped, false),
             (Goal::Removed, _) => (Wanted::Gone, false),
         }
-    }
-
-    /// Returns the parameters of jobs that lead to runs, by slot and job from 1.
-    fn params(&self, slots: &[Vec<(JobSpec, HostSet)>]) -> BTreeMap<(u16, u16), Params> {
-        let mut all = BTreeMap::new();
-        let Some(params) = self.spec().map(|spec| &spec.params).filter(|all| !all.is_empty())
-        else {
-            return all;
-        };
-        for (slot, jobs) in (1..).zip(slots) {
-            for (nth, (job, _)) in (1..).zip(jobs) {
-                if job.unit.as_ref().is_some_and(|unit| unit.wanted.is_to_run()) {
-                    all.insert((slot, nth), params.clone());
-                }
-            }
-        }
-        all
     }
 
     /// Returns the hosts for which a flow is to be made now. `may_begin` says on which hosts
@@ -309,7 +296,7 @@ impl Service {
         hosts: Vec<HostName>,
         wanted: Wanted,
         careful: Option<Cause>,
-    ) -> Option<(JobSpec, HostSet)> {
+    ) -> Option<PartJob> {
         let hosts = HostSet::from_names(hosts);
         let name = JobName::new(title).ok().filter(|_| !hosts.is_empty())?;
         // A service that was removed has no versions any more, but a unit of it was found.
@@ -340,6 +327,9 @@ impl Service {
         } else {
             job.max_failures = Some(Quantity::ALL);
         }
-        Some((job, hosts))
+        // Where no run begins, none are needed.
+        let params = self.spec().map(|spec| &spec.params);
+        let params = params.filter(|params| wanted.is_to_run() && !params.is_empty()).cloned();
+        Some(PartJob { spec: job, hosts, params })
     }
 }

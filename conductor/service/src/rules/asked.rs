@@ -1,19 +1,22 @@
 //! Asks: an ask changes what is wanted. What is to be done follows from that.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use orchestra_model::{
     Asker, HostSet, Millis, ScoreName, ServiceName,
     record::{Op, Record},
     service::{
-        Cause, Change, FileStanding, Goal, Judged, Placement, ServiceRecord, ServiceSpec,
-        ServiceVersion, VERSIONS, VersionRecord,
+        Cause, Change, FileStanding, Goal, Judged, Placement, ServiceFile, ServiceRecord,
+        ServiceSpec, ServiceVersion, VERSIONS, VersionRecord,
     },
 };
 
 use crate::{
     effect::{Effect, Released},
-    input::{Ask, Rejection, ReplyId, Taken},
+    input::{AppliedService, Ask, Rejection, ReplyId, Taken},
     services::Services,
     tables::{KeptVersion, Service},
 };
@@ -23,61 +26,64 @@ pub(crate) const MOST: usize = 10_000;
 
 impl Services {
     pub(crate) fn asked(&mut self, reply: ReplyId, by: &Asker, ask: Ask) {
-        let name = ask.service().clone();
-        if let Ask::StopStrangers { hosts, .. } = &ask {
-            return self.stop_strangers(reply, by, &name, hosts.as_ref());
+        let names = ask.services();
+        if let Ask::StopStrangers { service, hosts } = &ask {
+            return self.stop_strangers(reply, by, service, hosts.as_ref());
         }
-        let answer = match self.want(by, ask) {
-            Ok(true) => {
-                self.put_service(&name);
-                self.follow_link(&name);
-                self.fill(&name);
-                self.recheck_all(&name);
-                let is_answered_later = self.advance(&name);
-                self.follow_links(&name);
-                if is_answered_later {
-                    // The answer waits for the flow, and tells it.
-                    self.answering = Some((reply, name));
-                    return;
-                }
-                self.taken(&name, false)
-            }
-            Ok(false) => self.taken(&name, true),
-            Err(rejection) => Err(rejection),
+        let news = match self.want(by, ask) {
+            Ok(news) => news,
+            Err(rejection) => return self.effects.push_back(Effect::Answer(reply, Err(rejection))),
         };
+        for name in &news {
+            self.put_service(name);
+            self.follow_link(name);
+            self.fill(name);
+            self.recheck_all(name);
+        }
+        for name in &news {
+            self.advance(name);
+        }
+        for name in &news {
+            self.follow_links(name);
+        }
+        let is_news = |name: &ServiceName| news.contains(name);
+        let asked = names.into_iter().map(|name| (is_news(&name), name));
+        self.answering = Some((reply, asked.map(|(is_news, name)| (name, !is_news)).collect()));
+        self.answer_asked();
+    }
+
+    /// Answers the asker, once the flows of the services are taken: the answer tells them.
+    pub(crate) fn answer_asked(&mut self) {
+        let is_taken = |asked: &mut (ReplyId, Vec<(ServiceName, bool)>)| {
+            !asked.1.iter().any(|(name, _)| self.submitting.contains(name))
+        };
+        let Some((reply, asked)) = self.answering.take_if(is_taken) else { return };
+        let answer = asked.iter().map(|(name, unchanged)| self.taken(name, *unchanged)).collect();
         self.effects.push_back(Effect::Answer(reply, answer));
     }
 
-    /// Answers the asker who waits until a flow of this service was taken.
-    pub(crate) fn answer_asked(&mut self, name: &ServiceName) {
-        let Some((reply, _)) = self.answering.take_if(|(_, asked)| asked == name) else { return };
-        let answer = self.taken(name, false);
-        self.effects.push_back(Effect::Answer(reply, answer));
-    }
-
-    /// Changes what is wanted. Returns whether anything has changed.
-    pub(crate) fn want(&mut self, by: &Asker, ask: Ask) -> Result<bool, Rejection> {
-        match ask {
-            Ask::Apply { spec, spec_bytes, hosts, take_over } => {
-                self.apply(by, *spec, spec_bytes, hosts, take_over)
-            }
-            Ask::Revert { service, to, hosts } => self.revert(by, &service, to, &hosts),
-            Ask::Restart { service, hosts } => self.restart(by, &service, hosts),
-            Ask::Reload { service, hosts } => self.signal(by, &service, hosts, None),
+    /// Changes what is wanted. Returns the services of which anything has changed.
+    pub(crate) fn want(&mut self, by: &Asker, ask: Ask) -> Result<Vec<ServiceName>, Rejection> {
+        let names = ask.services();
+        let is_news = match ask {
+            Ask::Apply { services, take_over } => return self.apply(by, services, take_over),
+            Ask::Revert { service, to, hosts } => self.revert(by, &service, to, &hosts)?,
+            Ask::Restart { service, hosts } => self.restart(by, &service, hosts)?,
+            Ask::Reload { service, hosts } => self.signal(by, &service, hosts, None)?,
             Ask::Signal { service, hosts, signal } => {
-                self.signal(by, &service, hosts, Some(signal))
+                self.signal(by, &service, hosts, Some(signal))?
             }
             Ask::Scale { service, zone, count, take_over } => {
-                self.scale(by, &service, zone.as_ref(), count, take_over)
+                self.scale(by, &service, zone.as_ref(), count, take_over)?
             }
-            Ask::Stop(service) => self.set_goal(by, &service, Goal::Stopped, Cause::Stop),
-            Ask::Start(service) => self.set_goal(by, &service, Goal::Running, Cause::Start),
-            Ask::Remove(service) => self.remove(by, &service),
+            Ask::Stop(service) => self.set_goal(by, &service, Goal::Stopped, Cause::Stop)?,
+            Ask::Start(service) => self.set_goal(by, &service, Goal::Running, Cause::Start)?,
+            Ask::Remove(service) => self.remove(by, &service)?,
             Ask::Pause(service) => {
                 let service = self.existing(&service)?;
                 let is_news = service.record.paused_by.is_none();
                 service.record.paused_by.get_or_insert_with(|| by.clone());
-                Ok(is_news)
+                is_news
             }
             Ask::Resume(service) => {
                 let service = self.existing(&service)?;
@@ -85,14 +91,15 @@ impl Services {
                     service.record.paused_by.take().is_some() || !service.given_up.is_empty();
                 service.given_up.clear();
                 service.trouble = None;
-                Ok(is_news)
+                is_news
             }
-            Ask::ReleaseBrake(service) => self.release(&service),
-            Ask::Adopt { service, hosts } => self.adopt(&service, hosts.as_ref()),
-            Ask::DeclareDead { service, ordinal } => self.declare_dead(&service, ordinal),
+            Ask::ReleaseBrake(service) => self.release(&service)?,
+            Ask::Adopt { service, hosts } => self.adopt(&service, hosts.as_ref())?,
+            Ask::DeclareDead { service, ordinal } => self.declare_dead(&service, ordinal)?,
             // This changes nothing of the service.
-            Ask::StopStrangers { .. } => Ok(false),
-        }
+            Ask::StopStrangers { .. } => false,
+        };
+        Ok(if is_news { names } else { Vec::new() })
     }
 
     /// Returns a service that is to run; if hosts are named, on at least one of these.
@@ -122,35 +129,55 @@ impl Services {
         }
     }
 
+    /// Applies services. Their changes are made by one flow.
     fn apply(
         &mut self,
         by: &Asker,
-        spec: ServiceSpec,
-        spec_bytes: Arc<[u8]>,
-        hosts: HostSet,
+        mut services: Vec<AppliedService>,
         take_over: bool,
-    ) -> Result<bool, Rejection> {
-        spec.check().map_err(Rejection::Invalid)?;
-        let name = spec.name.clone();
-        let hosts = self.place_of(&spec, hosts)?;
-        if hosts.is_empty() && !spec.on.is_empty() {
-            return Err(Rejection::NoHosts(name));
+    ) -> Result<Vec<ServiceName>, Rejection> {
+        self.check_applied(&services, take_over)?;
+        // A linked service is where the other one is by then.
+        services.sort_by_key(|service| service.spec.upkeep.linked_to.is_some());
+        let mut news = Vec::new();
+        for AppliedService { spec, spec_bytes, hosts } in services {
+            let (name, hosts) = (spec.name.clone(), self.place_of(&spec, hosts)?);
+            let file = self.services.get(&name).and_then(|known| known.record.file.as_ref());
+            let is_taken = file.is_some_and(ServiceFile::owns);
+            let is_new = self.apply_version(by, spec, spec_bytes, hosts);
+            if let Some(service) = self.services.get_mut(&name).filter(|_| is_taken) {
+                service.record.owner = by.clone();
+                service.leave_file();
+            }
+            news.extend((is_new || is_taken).then_some(name));
         }
-        let known = self.services.get(&name);
-        if self.services.len() >= MOST && known.is_none() {
-            return Err(Rejection::TooMany(MOST));
+        self.join_updates(&news);
+        Ok(news)
+    }
+
+    /// Finds out whether all of these services can be applied.
+    fn check_applied(&self, services: &[AppliedService], take_over: bool) -> Result<(), Rejection> {
+        let mut names = BTreeSet::new();
+        for AppliedService { spec, hosts, .. } in services {
+            spec.check().map_err(Rejection::Invalid)?;
+            let name = &spec.name;
+            if !names.insert(name) {
+                return Err(Rejection::Twice(name.clone()));
+            }
+            self.check_link(spec, services)?;
+            if hosts.is_empty() && !spec.on.is_empty() {
+                return Err(Rejection::NoHosts(name.clone()));
+            }
+            let file = self.services.get(name).and_then(|known| known.record.file.as_ref());
+            if let Some(file) = file.filter(|file| file.owns() && !take_over) {
+                return Err(Rejection::OfFile(name.clone(), Arc::clone(&file.name)));
+            }
         }
-        let file = known.and_then(|known| known.record.file.as_ref()).filter(|file| file.owns());
-        let is_taken = file.is_some();
-        if let Some(file) = file.filter(|_| !take_over) {
-            return Err(Rejection::OfFile(name, Arc::clone(&file.name)));
+        names.retain(|name| !self.services.contains_key(*name));
+        match self.services.len() + names.len() > MOST && !names.is_empty() {
+            true => Err(Rejection::TooMany(MOST)),
+            false => Ok(()),
         }
-        let is_new = self.apply_version(by, spec, spec_bytes, hosts);
-        if let Some(service) = self.services.get_mut(&name).filter(|_| is_taken) {
-            service.record.owner = by.clone();
-            service.leave_file();
-        }
-        Ok(is_new || is_taken)
     }
 
     /// Makes a service as this spec says, by a new version unless it is so already. Returns whether

@@ -7,6 +7,7 @@ use orchestra_model::{
     service::{Cause, Change, EVENTS, LivingChange, RunNumber, ServiceEvent, ServiceVersion},
 };
 
+use super::together::Brought;
 use crate::{
     effect::Released,
     services::Services,
@@ -31,7 +32,7 @@ impl Services {
             }
             for (flow, _, open) in of_it {
                 service.resume_flow(*flow, open);
-                self.flows.insert(*flow, name.clone());
+                self.flows.entry(*flow).or_default().push(name.clone());
             }
             for missed in &missed {
                 let note = "it ended while the conductor was down, or a crash cut it short";
@@ -43,24 +44,40 @@ impl Services {
         }
     }
 
-    /// Takes the outcome of the submission of a flow.
-    pub(crate) fn submitted(&mut self, name: &ServiceName, flow: Result<FlowId, String>) {
-        self.submitting.remove(name);
-        let Some(service) = self.services.get_mut(name) else { return };
-        if service.record.living.is_some() {
-            return self.relief_submitted(name, flow);
+    /// Takes the outcome of the submission of a flow of these services.
+    pub(crate) fn submitted(&mut self, names: &[ServiceName], flow: &Result<FlowId, String>) {
+        for name in names {
+            self.submitting.remove(name);
         }
+        for name in names {
+            match self.services.get(name).is_some_and(|it| it.record.living.is_some()) {
+                true => self.relief_submitted(name, flow),
+                false => self.change_submitted(name, flow),
+            }
+        }
+        if let Ok(flow) = flow {
+            self.flows.insert(*flow, names.to_vec());
+        }
+        self.answer_asked();
+        for name in names {
+            // The flow may not mean units that are unhealthy.
+            self.relieve(name);
+        }
+    }
+
+    /// Takes, for one of its services, the outcome of the submission of a flow.
+    fn change_submitted(&mut self, name: &ServiceName, flow: &Result<FlowId, String>) {
+        let Some(service) = self.services.get_mut(name) else { return };
         let pending = service.record.pending.take();
         match flow {
             Ok(flow) => {
                 let (cause, by) = pending
                     .map_or((service.begins, Asker::Keeper), |change| (change.cause, change.by));
-                let version = service.record.version;
+                let (flow, version) = (*flow, service.record.version);
                 let living =
                     LivingChange { flow, cause, by: by.clone(), version, superseded: false };
                 service.record.living = Some(living);
                 service.failures = Failures::default();
-                self.flows.insert(flow, name.clone());
                 self.note_change(name, cause, by, Some(flow));
             }
             Err(why) => {
@@ -69,25 +86,25 @@ impl Services {
                 service.open.clear();
                 service.given_up.extend(std::mem::take(&mut service.ordered).into_keys());
                 service.given_up.extend(service.wrong.iter().cloned());
-                service.trouble = Some(why);
+                service.trouble = Some(why.clone());
             }
         }
         self.put_service(name);
-        self.answer_asked(name);
-        // It may not mean units that are unhealthy.
-        self.relieve(name);
     }
 
     pub(crate) fn task_ended(
         &mut self,
         flow: FlowId,
+        name: &ServiceName,
         host: &HostName,
         state: TaskState,
         detail: Option<&str>,
     ) {
-        let Some(name) = self.flows.get(&flow).cloned() else { return };
+        if !self.flows.get(&flow).is_some_and(|names| names.contains(name)) {
+            return;
+        }
         let is_attached = self.present.contains_key(host);
-        let Some(service) = self.services.get_mut(&name) else { return };
+        let Some(service) = self.services.get_mut(name) else { return };
         let is_relief = service.record.relief.as_ref().is_some_and(|it| it.flow == flow);
         let failures = match is_relief {
             true => {
@@ -102,31 +119,71 @@ impl Services {
         failures.count(state, is_attached, host, detail);
         let was_healing = !is_relief && service.healing.remove(host);
         if state == TaskState::Ok {
-            self.take_trial(&name, host);
+            self.take_trial(name, host);
         }
         if was_healing {
-            self.advance(&name);
+            self.advance(name);
         } else {
             // The flow may be done with a unit that is unhealthy, or health is believed again.
-            self.relieve(&name);
+            self.relieve(name);
         }
     }
 
-    /// Takes the end of a flow. Hosts that it did not bring to what is wanted are given up. A
-    /// version that became ready everywhere is remembered, and a failed one is followed by the
-    /// version before.
+    /// Takes the end of a flow. A version that became ready everywhere is remembered, and a failed one
+    /// is followed by the version before.
     pub(crate) fn flow_ended(&mut self, flow: FlowId, state: FlowState) {
-        let Some(name) = self.flows.remove(&flow) else { return };
-        let Some(service) = self.services.get_mut(&name) else { return };
-        if service.record.relief.as_ref().is_some_and(|it| it.flow == flow) {
-            return self.relief_ended(&name, state);
+        let Some(names) = self.flows.remove(&flow) else { return };
+        let is_relief = |name: &ServiceName| {
+            let relief = self.services.get(name).and_then(|it| it.record.relief.as_ref());
+            relief.is_some_and(|it| it.flow == flow)
+        };
+        if let [name] = &names[..]
+            && is_relief(name)
+        {
+            return self.relief_ended(name, state);
         }
-        let Some(living) = service.record.living.take() else { return };
+        let (mut failed, mut brought) = (Vec::new(), Vec::new());
+        for name in &names {
+            let Some((version, has_failed)) = self.change_ended(name, state, names.len()) else {
+                continue;
+            };
+            failed.extend(has_failed.then(|| (name.clone(), version)));
+            brought.push((name.clone(), version));
+        }
+        self.revert_failed(&failed, &brought);
+        for name in &names {
+            self.put_service(name);
+            // Where the flow did not come to a host that is not wanted any more, nothing is there.
+            for host in self.left_behind(name) {
+                self.displace_if_gone(name, &host);
+                // What is linked to it there waits for nothing any more.
+                self.recheck_linked(name, &host);
+            }
+        }
+        for name in &names {
+            self.advance(name);
+            self.follow_links(name);
+        }
+    }
+
+    /// Takes, for one of its services, the end of a flow of so many services. Hosts that it did not bring
+    /// to what is wanted are given up. Returns the version that it was to bring, and whether that version
+    /// failed; `None` if another flow takes its place.
+    fn change_ended(
+        &mut self,
+        name: &ServiceName,
+        state: FlowState,
+        of: usize,
+    ) -> Option<(ServiceVersion, bool)> {
+        let service = self.services.get_mut(name)?;
+        let living = service.record.living.take()?;
         service.open.clear();
         let failures = std::mem::take(&mut service.failures);
         let ordered = std::mem::take(&mut service.ordered);
         service.healing.clear();
-        if !living.superseded {
+        // What ended because another service failed is brought on.
+        let is_cut = of > 1 && state == FlowState::Failed && failures == Failures::default();
+        if !living.superseded && !is_cut {
             let is_as_before = |(host, run): &(HostName, RunNumber)| {
                 // A unit that is unhealthy in another run was helped, and is helped again.
                 let is_unhealed = service.to_heal.contains(host) && service.run_on(host) == *run;
@@ -141,22 +198,12 @@ impl Services {
         if is_whole && brings_version && service.record.version == living.version {
             service.record.stable = Some(living.version);
         }
-        let failed = state == FlowState::Failed && living.cause == Cause::Update;
         let note = (failures != Failures::default()).then(|| failures.to_string());
-        self.note_end(&name, &living, Some(state), note.as_deref());
-        self.go_on_with_relief(&name);
-        if failed && failures.of_version > 0 && !living.superseded {
-            self.revert_by_itself(&name, living.version);
-        }
-        self.put_service(&name);
-        // Where the flow did not come to a host that is not wanted any more, nothing is there.
-        for host in self.left_behind(&name) {
-            self.displace_if_gone(&name, &host);
-            // What is linked to it there waits for nothing any more.
-            self.recheck_linked(&name, &host);
-        }
-        self.advance(&name);
-        self.follow_links(&name);
+        self.note_end(name, &living, Some(state), note.as_deref());
+        self.go_on_with_relief(name);
+        let is_update = living.cause == Cause::Update && !living.superseded;
+        let has_failed = state == FlowState::Failed && failures.of_version > 0;
+        is_update.then_some((living.version, has_failed))
     }
 
     /// Returns the hosts where a service is not wanted any more and whose players, which are attached,
@@ -174,17 +221,25 @@ impl Services {
         service.placements.iter().filter(is_left).map(|(host, _)| host.clone()).collect()
     }
 
-    /// Goes back to the last version that was ready everywhere, once, if the newer version itself
-    /// failed.
-    fn revert_by_itself(&mut self, name: &ServiceName, failed: ServiceVersion) {
-        let Some(service) = self.services.get_mut(name) else { return };
-        let is_wanted = service.record.version == failed && service.record.pending.is_none();
+    /// Returns whether a service goes back by itself, should this version fail: it is wanted, and there
+    /// is one before it that was ready everywhere.
+    pub(super) fn may_revert(&self, (name, version): &Brought) -> bool {
+        let Some(service) = self.services.get(name) else { return false };
+        let is_wanted = service.record.version == *version && service.record.pending.is_none();
         let asks_for_it = service.spec().is_some_and(|spec| spec.update.auto_revert);
+        is_wanted && asks_for_it && service.last_good().is_some()
+    }
+
+    /// Goes back to the last version that was ready everywhere, once, together with others.
+    pub(super) fn revert_by_itself(
+        &mut self,
+        name: &ServiceName,
+        failed: ServiceVersion,
+        with: Vec<ServiceName>,
+    ) {
+        let Some(service) = self.services.get_mut(name) else { return };
         let Some(good) = service.last_good() else { return };
-        if !is_wanted || !asks_for_it {
-            return;
-        }
-        let change = Change::new(Cause::Revert, Asker::Keeper);
+        let change = Change { with, ..Change::new(Cause::Revert, Asker::Keeper) };
         service.want_version(good, change);
         self.end_suspicion(name, Released::Changed);
         let Some(service) = self.services.get_mut(name) else { return };

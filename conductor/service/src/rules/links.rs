@@ -7,7 +7,12 @@ use orchestra_model::{
     service::{Goal, ServiceSpec},
 };
 
-use crate::{effect::Effect, input::Rejection, services::Services, tables::Service};
+use crate::{
+    effect::Effect,
+    input::{AppliedService, Rejection},
+    services::Services,
+    tables::Service,
+};
 
 impl Services {
     /// Returns the services that are linked to `other`, in order.
@@ -23,6 +28,29 @@ impl Services {
     pub(crate) fn may_begin_beside(&self, service: &Service, host: &HostName) -> bool {
         let Some(other) = service.linked_to() else { return true };
         self.services.get(other).is_some_and(|other| other.is_ready_on(host))
+    }
+
+    /// Rejects links of links among services that are to be applied at once, and a link to a service
+    /// that is not there and will not be.
+    pub(crate) fn check_link(
+        &self,
+        spec: &ServiceSpec,
+        applied: &[AppliedService],
+    ) -> Result<(), Rejection> {
+        let link = |other: &ServiceSpec| other.upkeep.linked_to.clone();
+        let Some(other) = link(spec) else { return Ok(()) };
+        let applied = || applied.iter().map(|service| &service.spec);
+        let to_come = applied().find(|it| it.name == other);
+        if applied().any(|it| link(it).as_ref() == Some(&spec.name))
+            || to_come.is_some_and(|it| link(it).is_some())
+            || !self.linked_to(&spec.name).is_empty()
+        {
+            return Err(Rejection::LinkOfLink(spec.name.clone(), other));
+        }
+        match to_come {
+            Some(_) => Ok(()),
+            None => self.place_of(spec, HostSet::default()).map(drop),
+        }
     }
 
     /// Returns where a spec wants its service: on the hosts of its own expression; if it is linked,

@@ -22,7 +22,7 @@ use orchestra_model::{
 
 use super::advance::Groups;
 use crate::{
-    effect::Effect,
+    effect::{Effect, UnitFlow},
     services::Services,
     tables::{Failures, Relief, Service},
 };
@@ -40,34 +40,34 @@ impl Services {
         let ordered = hosts.iter().map(|host| (host.clone(), service.run_on(host))).collect();
         let open = hosts.iter().cloned().collect();
         service.relief = Relief { ordered, open, failures: Failures::default() };
-        let flow = service.flow(Groups::of_unhealthy(hosts), Cause::Unhealthy, true);
+        let part = service.part(Groups::of_unhealthy(hosts), Cause::Unhealthy, true);
         // It may have been chosen to find out whether that helps.
         self.put_service(name);
-        self.effects.push_back(Effect::Submit(Box::new(flow)));
+        let flow = UnitFlow::of(vec![part]);
+        self.effects.extend(flow.map(|flow| Effect::Submit(Box::new(flow))));
         self.submitting.insert(name.clone());
         true
     }
 
     /// Takes the outcome of the submission of a relief.
-    pub(super) fn relief_submitted(&mut self, name: &ServiceName, flow: Result<FlowId, String>) {
+    pub(super) fn relief_submitted(&mut self, name: &ServiceName, flow: &Result<FlowId, String>) {
         let Some(service) = self.services.get_mut(name) else { return };
         let (cause, by, version) = (Cause::Unhealthy, Asker::Keeper, service.record.version);
         match flow {
             Ok(flow) => {
+                let flow = *flow;
                 let relief =
                     LivingChange { flow, cause, by: by.clone(), version, superseded: false };
                 service.record.relief = Some(relief);
-                self.flows.insert(flow, name.clone());
                 self.note_change(name, cause, by, Some(flow));
             }
             Err(why) => {
                 let relief = std::mem::take(&mut service.relief);
                 service.given_up.extend(relief.ordered.into_keys());
-                service.trouble = Some(why);
+                service.trouble = Some(why.clone());
             }
         }
         self.put_service(name);
-        self.answer_asked(name);
     }
 
     /// Takes the end of a relief. Units that it did not help are given up.

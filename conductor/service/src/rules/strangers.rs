@@ -14,7 +14,7 @@ use orchestra_model::{
 
 use super::asked::new;
 use crate::{
-    effect::{Effect, UnitFlow},
+    effect::{Effect, FlowService, UnitFlow},
     input::{Rejection, ReplyId},
     services::Services,
     tables::Service,
@@ -92,7 +92,7 @@ impl Services {
         self.effects.push_back(Effect::Submit(Box::new(flow)));
         self.submitting.insert(name.clone());
         // The answer waits for the flow, and tells it.
-        self.answering = Some((reply, name.clone()));
+        self.answering = Some((reply, vec![(name.clone(), false)]));
     }
 
     /// Returns why the strangers on these hosts are not stopped now, if so.
@@ -153,11 +153,9 @@ impl Services {
         job.max_failures = Some(Quantity::ALL);
         job.unit = Some(std::sync::Arc::new(unit));
         Some(UnitFlow {
-            service: name.clone(),
+            services: vec![FlowService { name: name.clone(), cause, version: record.version }],
             audience: by.clone(),
             by_keeper: false,
-            cause,
-            version: record.version,
             spec: FlowSpec {
                 name: FlowName::new(&format!("{name}-strangers")).ok(),
                 slots: vec![SlotSpec { jobs: vec![job] }],

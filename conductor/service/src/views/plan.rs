@@ -20,31 +20,46 @@ use crate::{
 };
 
 impl Services {
-    /// Returns what an ask would do, with the version that is wanted now, if there is one, and the
-    /// one that would be, if it differs.
+    /// Returns what an ask would do: for each of its services, in its order, the version that is wanted
+    /// now, if there is one, and the one that would be, if it differs, with the plan.
     pub fn plan(
         &self,
         by: &Asker,
         ask: Ask,
-    ) -> Result<(Vec<VersionRecord>, ServicePlan), Rejection> {
-        let name = ask.service().clone();
-        let known = self.services.get(&name);
-        if known.is_none() && self.services.len() >= MOST {
+    ) -> Result<Vec<(Vec<VersionRecord>, ServicePlan)>, Rejection> {
+        let names = ask.services();
+        let new = names.iter().filter(|name| !self.services.contains_key(*name)).count();
+        if new > 0 && self.services.len() + new > MOST {
             return Err(Rejection::TooMany(MOST));
         }
+        let mut trial = self.only(&names, &ask);
+        let news = trial.want(by, ask)?;
+        for name in &names {
+            trial.follow_link(name);
+            trial.fill(name);
+            trial.note_score(name);
+            trial.recheck_all(name);
+        }
+        let plan = |name: &ServiceName| self.plan_of(by, name, &trial, news.contains(name));
+        names.iter().map(plan).collect()
+    }
+
+    /// Returns what a trial did to a service.
+    fn plan_of(
+        &self,
+        by: &Asker,
+        name: &ServiceName,
+        trial: &Self,
+        is_news: bool,
+    ) -> Result<(Vec<VersionRecord>, ServicePlan), Rejection> {
+        let known = self.services.get(name);
         let before = known.and_then(Service::wanted_version);
         let taken_from = known
             .and_then(|known| known.record.file.as_ref())
             .filter(|file| file.owns() && *by != Asker::Files)
             .map(|ServiceFile { name, .. }| name.clone());
-        let mut trial = self.only(&name, &ask);
-        let is_news = trial.want(by, ask)?;
-        trial.follow_link(&name);
-        trial.fill(&name);
-        trial.note_score(&name);
-        trial.recheck_all(&name);
-        let Some(service) = trial.services.get(&name) else {
-            return Err(Rejection::UnknownService(name));
+        let Some(service) = trial.services.get(name) else {
+            return Err(Rejection::UnknownService(name.clone()));
         };
         let after = service.wanted_version();
         let unchanged = before.as_ref().map(|it| it.version) == after.as_ref().map(|it| it.version);
@@ -54,27 +69,29 @@ impl Services {
             taken_from,
             superseded: living.map(|living| living.flow),
             paused_by: service.record.paused_by.clone(),
-            steps: trial.steps(&name, service),
-            waiting: trial.waiting(&name),
+            steps: trial.steps(name, service),
+            waiting: trial.waiting(name),
             other_score: trial.other_score(service),
-            absent: trial.planned_absences(&name, service),
+            absent: trial.planned_absences(name, service),
         };
         let after = after.filter(|_| !unchanged);
         Ok((before.into_iter().chain(after).collect(), plan))
     }
 
-    /// Copies what is known of one service, of those that links tie to it, and of players.
-    fn only(&self, name: &ServiceName, ask: &Ask) -> Self {
-        let mut names = self.linked_to(name);
-        names.push(name.clone());
-        if let Ask::Apply { spec, .. } = ask {
-            names.extend(spec.upkeep.linked_to.clone());
+    /// Copies what is known of these services, of those that links tie to them, and of players.
+    fn only(&self, asked: &[ServiceName], ask: &Ask) -> Self {
+        let mut names = asked.to_vec();
+        for name in asked {
+            names.extend(self.linked_to(name));
+            names.extend(self.services.get(name).and_then(Service::linked_to).cloned());
         }
-        names.extend(self.services.get(name).and_then(Service::linked_to).cloned());
-        let is_placed = match ask {
-            Ask::Apply { spec, .. } => spec.place.is_some(),
-            _ => self.wish(name).is_some(),
+        let applied = match ask {
+            Ask::Apply { services, .. } => &services[..],
+            _ => &[],
         };
+        names.extend(applied.iter().filter_map(|it| it.spec.upkeep.linked_to.clone()));
+        let is_placed = applied.iter().any(|it| it.spec.place.is_some())
+            || asked.iter().any(|name| self.wish(name).is_some());
         let service = names.iter().filter_map(|name| self.services.get_key_value(name));
         Self {
             now: self.now,

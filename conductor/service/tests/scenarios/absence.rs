@@ -9,7 +9,7 @@ use orchestra_model::{
 };
 use orchestra_service::{Ask, Input};
 
-use crate::world::{World, alice, apply, exporter, h, linked, placed, spec, web};
+use crate::world::{World, apply, exporter, h, linked, placed, spec, web};
 
 const AFTER: u64 = 300_000;
 const COME_BACK: u64 = 45_000;
@@ -96,7 +96,7 @@ fn an_instance_is_replaced_when_its_player_was_away_for_as_long_as_its_version_s
     world.pass(1);
     let new = only(&world);
     assert_ne!(new, old);
-    assert_eq!(world.flows[0].1.cause, Cause::Repair);
+    assert_eq!(world.flows[0].1.services[0].cause, Cause::Repair);
     assert_eq!(world.settle(), [FlowState::Ok]);
     let instance = world.instance(&new).instance;
     assert_eq!((instance.ordinal.0, instance.placement), (1, Placement(2)), "it keeps its number");
@@ -139,7 +139,7 @@ fn never_keeps_an_instance_where_it_is() {
     world.pass(100 * AFTER);
     assert_eq!(only(&world), old);
     assert_eq!(replacing(&world, &old), Some(Replacing::Never));
-    let (_, plan) = world.engine.plan(&alice(), apply(placed(1, 2), HostSet::default())).unwrap();
+    let (_, plan) = world.plan(apply(placed(1, 2), HostSet::default())).unwrap();
     assert_eq!(plan.absent[0].replacing, Replacing::Never);
     assert_eq!(plan.absent[0].hosts.to_string(), old);
     // Another version that says otherwise counts from when the player went away.
@@ -374,7 +374,7 @@ fn a_plan_tells_what_becomes_of_absent_instances() {
     let old = only(&world);
     world.detach(&old);
     let since = world.instance(&old).absence.unwrap().since;
-    let (_, plan) = world.engine.plan(&alice(), apply(placed(1, 5), HostSet::default())).unwrap();
+    let (_, plan) = world.plan(apply(placed(1, 5), HostSet::default())).unwrap();
     assert_eq!(plan.absent[0].replacing, Replacing::At(Timestamp(since.0 + AFTER)));
     let step = plan.steps.iter().find(|step| step.step == HostStep::Absent).unwrap();
     assert_eq!(step.hosts.to_string(), old);

@@ -141,7 +141,7 @@ fn a_plan_says_who_holds_another_one() {
     world.install("db1", 1);
     let plan = |world: &World, spec: ServiceSpec| {
         let ask = crate::world::apply(spec, hosts("db[1-3]"));
-        world.engine.plan(&crate::world::alice(), ask).unwrap().1.other_score.to_string()
+        world.plan(ask).unwrap().1.other_score.to_string()
     };
     assert_eq!(plan(&world, spec("db[1-3]", 1)), "db[1,3]", "than the version that there is");
     assert_eq!(plan(&world, spec("db[1-3]", 2)), "db2", "than the version that would be");

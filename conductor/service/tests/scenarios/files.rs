@@ -33,9 +33,7 @@ fn set(hosts: &str) -> HostSet {
 /// What somebody applies, taking the service over.
 fn taking_over(on: &str, n: u32) -> Ask {
     match apply(spec(on, n), set(on)) {
-        Ask::Apply { spec, spec_bytes, hosts, .. } => {
-            Ask::Apply { spec, spec_bytes, hosts, take_over: true }
-        }
+        Ask::Apply { services, .. } => Ask::Apply { services, take_over: true },
         other => other,
     }
 }
@@ -243,7 +241,7 @@ fn what_the_keeper_does_it_does_in_the_name_of_who_applied_the_version() {
     world.run_flow();
     let revert = &world.flows[0].1;
     assert_eq!((&revert.audience, revert.by_keeper), (&alice(), true));
-    assert_eq!(revert.cause, Cause::Revert);
+    assert_eq!(revert.services[0].cause, Cause::Revert);
     world.settle();
     world.turn("db1", UnitState::GaveUp, None);
     world.ask(Ask::Restart { service: web(), hosts: None }).unwrap();
@@ -282,7 +280,8 @@ fn files_that_change_a_service_and_what_is_linked_to_it_make_a_flow_of_each() {
     world.load(vec![filed("web.yaml", "db[1-2]", 1), filed_linked(1)], false).unwrap();
     world.settle();
     world.load(vec![filed("web.yaml", "db1", 2), filed_linked(2)], false).unwrap();
-    let services: Vec<_> = world.flows.iter().map(|(_, flow)| flow.service.as_str()).collect();
+    let services: Vec<_> =
+        world.flows.iter().map(|(_, flow)| flow.services[0].name.as_str()).collect();
     assert_eq!(services, ["exporter", "web"]);
     world.settle();
     assert_eq!(world.versions(), [("db1".to_owned(), 2, UnitState::Ready)]);

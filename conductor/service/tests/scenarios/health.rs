@@ -21,7 +21,10 @@ fn watched() -> World {
 fn healed(world: &World) -> String {
     let (_, flow) = &world.flows[0];
     let job = &flow.spec.slots[0].jobs[0];
-    assert_eq!((world.flows.len(), flow.cause, flow.by_keeper), (1, Cause::Unhealthy, true));
+    assert_eq!(
+        (world.flows.len(), flow.services[0].cause, flow.by_keeper),
+        (1, Cause::Unhealthy, true)
+    );
     assert_eq!(job.unit.as_ref().unwrap().wanted, Wanted::Healthy);
     let limits = (job.parallel, job.max_failures);
     assert_eq!(limits, (Quantity::ALL, Some(Quantity::ALL)), "its cells alone limit it");
@@ -209,7 +212,7 @@ fn a_unit_that_a_flow_is_done_with_does_not_wait_for_its_end() {
     assert_eq!(world.flows.len(), 2, "the update waits for the cell that db1 holds");
     let (_, relief) = &world.flows[1];
     assert_eq!(
-        (relief.cause, relief.by_keeper, hosts_of(&world, 1)),
+        (relief.services[0].cause, relief.by_keeper, hosts_of(&world, 1)),
         (Cause::Unhealthy, true, "db1".into())
     );
     let record = world.status().record;
@@ -243,7 +246,7 @@ fn something_newer_ends_a_relief_too() {
     world.turn("db1", UnitState::Unhealthy, None);
     world.apply(spec("db[1-3]", 15));
     assert_eq!(world.cancelled.len(), 2);
-    let causes: Vec<_> = world.flows.iter().map(|(_, flow)| flow.cause).collect();
+    let causes: Vec<_> = world.flows.iter().map(|(_, flow)| flow.services[0].cause).collect();
     assert_eq!(causes, [Cause::Update, Cause::Unhealthy], "both have to end first");
     assert_eq!(world.settle(), [FlowState::Cancelled, FlowState::Cancelled, FlowState::Ok]);
     assert!(world.versions().iter().all(|it| (it.1, it.2) == (3, UnitState::Ready)));

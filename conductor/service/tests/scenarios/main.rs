@@ -17,6 +17,7 @@ mod plan;
 mod random;
 mod signals;
 mod strangers;
+mod together;
 mod world;
 
 use orchestra_model::{

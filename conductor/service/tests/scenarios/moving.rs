@@ -8,7 +8,7 @@ use orchestra_model::{
 };
 use orchestra_service::{Ask, Input};
 
-use crate::world::{World, alice, apply, exporter, h, linked, placed, spec, web};
+use crate::world::{World, apply, exporter, h, linked, placed, spec, web};
 
 /// Three players, and a service of one instance that is ready on one of them, which is returned.
 fn one() -> (World, HostName) {
@@ -69,7 +69,7 @@ fn what_does_not_become_ready_elsewhere_stays_where_it_is() {
     world.settle();
     let new = only_host(&world);
     assert!(is_ready(&world, &old) && !is_ready(&world, &new));
-    let (_, plan) = world.engine.plan(&alice(), apply(placed(1, 1), HostSet::default())).unwrap();
+    let (_, plan) = world.plan(apply(placed(1, 1), HostSet::default())).unwrap();
     let moving = plan.steps.iter().find(|step| step.step == HostStep::Moving).unwrap();
     assert_eq!(moving.hosts.to_string(), old.as_str());
     // Its sitter gets it ready after all.

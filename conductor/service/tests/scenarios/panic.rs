@@ -36,7 +36,7 @@ fn suspicion(world: &World) -> Option<String> {
 /// The hosts of the only flow, which restarts what is unhealthy.
 fn healed(world: &World) -> String {
     let (_, flow) = &world.flows[0];
-    assert_eq!((world.flows.len(), flow.cause), (1, Cause::Unhealthy));
+    assert_eq!((world.flows.len(), flow.services[0].cause), (1, Cause::Unhealthy));
     flow.targets[0][0].to_string()
 }
 

@@ -309,7 +309,7 @@ fn filed_as_placed(count: u32, n: u32) -> orchestra_service::FiledService {
 fn a_plan_tells_what_would_wait_and_places_nothing() {
     let world = four();
     let ask = apply(placed(5, 1), HostSet::default());
-    let (_, plan) = world.engine.plan(&crate::world::alice(), ask).unwrap();
+    let (_, plan) = world.plan(ask).unwrap();
     let starts: usize = plan.steps.iter().map(|step| step.hosts.len()).sum();
     assert_eq!((starts, plan.waiting.len(), plan.waiting[0].count), (4, 1, 1));
     assert!(world.engine.status(&web()).is_none());
@@ -337,7 +337,7 @@ fn another_number_of_instances_is_no_version_and_ends_no_run() {
     before.retain(|_, units| !units.is_empty());
     assert_eq!(before.len(), 2);
     assert_eq!(scale(&mut world, None, 3), Ok(true));
-    assert_eq!(world.flows[0].1.cause, Cause::Scale);
+    assert_eq!(world.flows[0].1.services[0].cause, Cause::Scale);
     world.settle();
     assert_eq!((world.status().ready(), world.status().record.version.0), (3, 1));
     for (host, units) in before {

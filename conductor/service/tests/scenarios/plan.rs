@@ -14,7 +14,7 @@ fn set(hosts: &str) -> HostSet {
 
 /// What an apply would come to: versions, and each step in a line.
 fn plan(world: &World, on: &str, n: u32) -> (Vec<u64>, ServicePlan, Vec<String>) {
-    let planned = world.engine.plan(&alice(), apply(spec(on, n), set(on)));
+    let planned = world.plan(apply(spec(on, n), set(on)));
     let (versions, plan) = planned.unwrap();
     let steps = plan.steps.iter().map(|it| {
         let from = it.from.map_or_else(String::new, |from| format!(" from {from}"));
@@ -84,21 +84,19 @@ fn a_plan_says_what_is_in_its_way() {
     world.attach("db[1-3]");
     world.load(vec![filed("services.d/web.yaml", "db[1-3]", 1)], false).unwrap();
     let living = world.flows[0].0;
-    let refused = world.engine.plan(&alice(), apply(spec("db[1-3]", 2), set("db[1-3]")));
+    let refused = world.plan(apply(spec("db[1-3]", 2), set("db[1-3]")));
     assert_eq!(refused, Err(Rejection::OfFile(web(), "services.d/web.yaml".into())));
     let taking = match apply(spec("db[1-3]", 2), set("db[1-3]")) {
-        Ask::Apply { spec, spec_bytes, hosts, .. } => {
-            Ask::Apply { spec, spec_bytes, hosts, take_over: true }
-        }
+        Ask::Apply { services, .. } => Ask::Apply { services, take_over: true },
         other => other,
     };
-    let (_, told) = world.engine.plan(&alice(), taking.clone()).unwrap();
+    let (_, told) = world.plan(taking.clone()).unwrap();
     assert_eq!(told.taken_from.as_deref(), Some("services.d/web.yaml"));
     assert_eq!((told.superseded, told.paused_by), (Some(living), None));
     assert_eq!(told.steps[0].step, HostStep::Start);
     world.settle();
     world.ask(Ask::Pause(web())).unwrap();
-    let (_, told) = world.engine.plan(&alice(), taking).unwrap();
+    let (_, told) = world.plan(taking).unwrap();
     assert_eq!((told.superseded, told.paused_by), (None, Some(alice())));
     let file = world.status().record.file.unwrap();
     assert_eq!(file.standing, FileStanding::InForce, "nothing was taken");

@@ -14,7 +14,7 @@ use orchestra_service::{Ask, Input, UnitFlow};
 
 use self::{absences::Absences, papers::Papers};
 use crate::world::{
-    World, alice, apply, exporter, filed, filed_linked, h, linked, placed, spec, web,
+    World, apply, exporter, filed, filed_linked, h, linked, placed, spec, together, web,
 };
 
 mod absences;
@@ -103,8 +103,8 @@ impl Seen {
 /// ask nothing of one unit at once, the engine's audit says.
 fn look_at_flows(world: &World) {
     for name in [web(), exporter()] {
-        let flows = world.flows.iter().filter(|(_, flow)| flow.service == name);
-        let causes: Vec<Cause> = flows.map(|(_, flow)| flow.cause).collect();
+        let parts = world.flows.iter().flat_map(|(_, flow)| &flow.services);
+        let causes: Vec<Cause> = parts.filter(|it| it.name == name).map(|it| it.cause).collect();
         let others = causes.iter().filter(|cause| **cause != Cause::Unhealthy).count();
         assert!(others <= 1 && causes.len() <= 2, "{causes:?} change {name}");
         assert!(causes.len() < 2 || others == 1, "{causes:?} change {name}");
@@ -246,6 +246,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
             0 => drop(world.refusing.insert(h(&host))),
             _ => world.refusing.clear(),
         },
+        16 if chance.below(3) == 0 => apply_both(world, papers, chance, version),
         16 => {
             let spec = linked(1 + u32::try_from(chance.below(2)).unwrap());
             apply_as_planned(world, papers, maybe_over(apply(spec, HostSet::default()), chance));
@@ -362,6 +363,25 @@ fn update_what_is_not_ready(
     apply_as_planned(world, papers, ask);
 }
 
+/// Applies the service and what is linked to it at once: one flow makes both changes.
+fn apply_both(world: &mut World, papers: &mut Papers, chance: &mut Chance, version: &mut u32) {
+    *version += u32::try_from(chance.below(2)).unwrap();
+    let hosts = chance.hosts();
+    let other = linked(1 + u32::try_from(chance.below(2)).unwrap());
+    let both = together([
+        apply(other, HostSet::default()),
+        apply(spec(&hosts.to_string(), *version), hosts),
+    ]);
+    let Ok(taken) = papers.ask_all(world, maybe_over(both, chance)) else { return };
+    let flows: BTreeSet<_> =
+        taken.iter().filter(|it| !it.unchanged).filter_map(|it| it.flow).collect();
+    let is_joint = |flow| {
+        let (_, flow) = world.flows.iter().find(|(id, _)| *id == flow).unwrap();
+        flow.services.len() == 2 || flow.services[0].cause != Cause::Update
+    };
+    assert!(flows.len() < 2 || flows.into_iter().all(is_joint), "{taken:?}");
+}
+
 /// It may take what is applied from its file.
 fn maybe_over(mut ask: Ask, chance: &mut Chance) -> Ask {
     if let Ask::Apply { take_over, .. } = &mut ask {
@@ -374,7 +394,7 @@ fn maybe_over(mut ask: Ask, chance: &mut Chance) -> Ask {
 fn stop_strangers(world: &mut World, hosts: &HostSet) {
     let flows = world.flows.len();
     let _ = world.ask(Ask::StopStrangers { service: web(), hosts: Some(hosts.clone()) });
-    let ends = |flow: &&UnitFlow| flow.cause == Cause::StopStranger;
+    let ends = |flow: &&UnitFlow| flow.services[0].cause == Cause::StopStranger;
     for flow in world.flows.iter().skip(flows).map(|(_, flow)| flow).filter(ends) {
         let targets = flow.targets.iter().flatten().flat_map(|it| it.iter());
         assert!(targets.into_iter().all(|host| hosts.contains(host)), "{flow:?}, not {hosts}");
@@ -383,8 +403,8 @@ fn stop_strangers(world: &mut World, hosts: &HostSet) {
 
 /// Applies something, and looks whether the flow that is made asks of which hosts what was foretold.
 fn apply_as_planned(world: &mut World, papers: &mut Papers, ask: Ask) {
-    let name = ask.service().clone();
-    let plan = world.engine.plan(&alice(), ask.clone());
+    let name = ask.services().remove(0);
+    let plan = world.plan(ask.clone());
     let status = world.engine.status(&name);
     let is_free =
         status.is_none_or(|it| it.record.living.is_none() && it.record.paused_by.is_none());
@@ -411,9 +431,10 @@ fn apply_as_planned(world: &mut World, papers: &mut Papers, ask: Ask) {
     }
     // What is linked to it follows by flows of its own.
     let mut made = BTreeSet::new();
-    for (_, flow) in world.flows.iter().skip(flows).filter(|(_, flow)| flow.service == name) {
+    for (_, flow) in world.flows.iter().skip(flows) {
         for (slot, targets) in flow.spec.slots.iter().zip(&flow.targets) {
-            for (job, hosts) in slot.jobs.iter().zip(targets) {
+            let jobs = slot.jobs.iter().zip(targets);
+            for (job, hosts) in jobs.filter(|(job, _)| job.unit.as_ref().unwrap().service == name) {
                 let wanted = format!("{:?}", job.unit.as_ref().unwrap().wanted);
                 let is_first = job.name.as_str() == "sick";
                 made.extend(hosts.iter().map(|host| (host.clone(), wanted.clone(), is_first)));

@@ -39,7 +39,7 @@ fn strangers_are_ended_where_a_person_says_so_and_the_service_comes_there() {
     let flow = &world.flows[0].1;
     assert_eq!((taken.flow, taken.unchanged), (Some(world.flows[0].0), false));
     assert_eq!(
-        (&flow.audience, flow.by_keeper, flow.cause),
+        (&flow.audience, flow.by_keeper, flow.services[0].cause),
         (&alice(), false, Cause::StopStranger)
     );
     let unit = flow.spec.slots[0].jobs[0].unit.as_ref().unwrap();

@@ -16,14 +16,14 @@ use orchestra_model::{
     service::{
         AbsenceRule, AtMostOne, BrakeScope, Brakes, Cause, FileOutcome, HealthRule, Instance,
         InstanceStatus, Labels, Layout, OnUnhealthy, Ordinal, PlaceRule, Placement,
-        PlacementRecord, PlayerFacts, Probe, Room, RunEnd, RunNumber, ServiceRecord, ServiceSpec,
-        ServiceStatus, ServiceVersion, Spread, Stranger, Suspicion, Target, UnitReport, UnitState,
-        Unready, UnwellUnit, VersionRecord, Wanted,
+        PlacementRecord, PlayerFacts, Probe, Room, RunEnd, RunNumber, ServicePlan, ServiceRecord,
+        ServiceSpec, ServiceStatus, ServiceVersion, Spread, Stranger, Suspicion, Target,
+        UnitReport, UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
     },
 };
 use orchestra_service::{
-    Ask, Effect, FileConflict, FiledService, Input, RecoveredService, Rejection, Released, Reply,
-    ReplyId, Services, Taken, UnitFlow,
+    AppliedService, Ask, Effect, FileConflict, FiledService, Input, RecoveredService, Rejection,
+    Released, Reply, ReplyId, Services, Taken, UnitFlow,
 };
 
 pub(crate) struct World {
@@ -42,7 +42,7 @@ pub(crate) struct World {
     /// Flows that live, oldest first.
     pub(crate) flows: Vec<(FlowId, UnitFlow)>,
     /// The hosts with which a flow is done, and how many failed, by slot and job.
-    done: BTreeSet<(FlowId, HostName)>,
+    done: BTreeSet<(FlowId, ServiceName, HostName)>,
     failed: BTreeMap<(FlowId, usize, usize), u32>,
     pub(crate) cancelled: BTreeSet<FlowId>,
     pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
@@ -237,7 +237,7 @@ impl World {
     fn submit(&mut self, flow: UnitFlow) {
         flow.spec.check().unwrap();
         self.check_flow(&flow);
-        let service = flow.service.clone();
+        let services = flow.services.iter().map(|it| it.name.clone()).collect();
         let answer = match &self.refuses {
             Some(why) => Err(why.clone()),
             None => {
@@ -248,7 +248,7 @@ impl World {
             }
         };
         self.now += 1;
-        self.engine.handle(Timestamp(self.now), Input::Submitted { service, flow: answer });
+        self.engine.handle(Timestamp(self.now), Input::Submitted { services, flow: answer });
     }
 
     /// What is asked of hosts can be done there.
@@ -256,26 +256,27 @@ impl World {
         let jobs = flow.spec.slots.iter().zip(&flow.targets);
         let jobs = jobs.flat_map(|(slot, targets)| slot.jobs.iter().zip(targets));
         for (job, hosts) in jobs {
-            let wanted = job.unit.as_ref().unwrap().wanted;
-            let begins = wanted == Wanted::Running && flow.service == exporter();
+            let unit = job.unit.as_ref().unwrap();
+            let (wanted, service) = (unit.wanted, &unit.service);
+            let cause = flow.services.iter().find(|it| it.name == *service).unwrap().cause;
+            let begins = wanted == Wanted::Running && *service == exporter();
             let is_for_health = wanted == Wanted::Healthy;
-            let may_heal = matches!(flow.cause, Cause::Unhealthy | Cause::Repair);
+            let may_heal = matches!(cause, Cause::Unhealthy | Cause::Repair);
             assert!(!is_for_health || may_heal, "{flow:?}");
             if is_for_health {
                 self.check_trial(hosts);
             }
             for host in hosts {
-                let unit = self.units.get(host).and_then(|units| units.get(&flow.service));
+                let unit = self.units.get(host).and_then(|units| units.get(service));
                 let is_sick = unit.is_some_and(|unit| {
                     (unit.state, unit.flapping) == (UnitState::Unhealthy, false)
                 });
                 let is_there = self.attached.contains(host) && !self.drained.contains(host);
                 assert!(!is_for_health || (is_sick && is_there), "{host}: {unit:?} in {flow:?}");
                 assert!(!begins || self.is_web_ready(host), "{host} has nothing to be linked to");
-                let is_strange =
-                    |it: &Stranger| it.report.service == flow.service && it.host == *host;
+                let is_strange = |it: &Stranger| it.report.service == *service && it.host == *host;
                 let is_strange = self.engine.each_stranger().any(|it| is_strange(&it));
-                assert_eq!(is_strange, flow.cause == Cause::StopStranger, "{host}: {flow:?}");
+                assert_eq!(is_strange, cause == Cause::StopStranger, "{host}: {flow:?}");
             }
         }
     }
@@ -380,7 +381,17 @@ impl World {
         released
     }
 
-    pub(crate) fn ask(&mut self, ask: Ask) -> Reply {
+    /// What an ask of one service would do.
+    pub(crate) fn plan(&self, ask: Ask) -> Result<(Vec<VersionRecord>, ServicePlan), Rejection> {
+        self.engine.plan(&alice(), ask).map(|mut all| all.remove(0))
+    }
+
+    /// Asks something of one service.
+    pub(crate) fn ask(&mut self, ask: Ask) -> Result<Taken, Rejection> {
+        self.ask_all(ask).map(|mut all| all.remove(0))
+    }
+
+    pub(crate) fn ask_all(&mut self, ask: Ask) -> Reply {
         let reply = ReplyId(self.next_reply);
         self.next_reply += 1;
         self.handle(Input::Asked { reply, by: alice(), ask });
@@ -645,7 +656,7 @@ impl World {
                 for (host, instance) in hosts.iter().zip(&*unit.instances) {
                     let is_doomed =
                         self.failed_of(id, slot, nth) > most.floor_of(hosts.len() as u32);
-                    let is_done = self.done.contains(&(id, host.clone()));
+                    let is_done = self.done.contains(&(id, unit.service.clone(), host.clone()));
                     if is_done || self.cancelled.contains(&id) || is_doomed {
                         continue;
                     }
@@ -657,13 +668,14 @@ impl World {
                         false => TaskState::Unreachable,
                         true => self.order(host, unit.service.clone(), *instance, unit),
                     };
-                    self.done.insert((id, host.clone()));
+                    let service = unit.service.clone();
+                    self.done.insert((id, service.clone(), host.clone()));
                     let failed = self.failed.entry((id, slot, nth)).or_default();
                     *failed += u32::from(ended.counts_as_failure());
                     let host = host.clone();
                     let refused = ended == TaskState::Refused;
                     let detail = refused.then(|| "no such score".into());
-                    self.handle(Input::TaskEnded { flow: id, host, state: ended, detail });
+                    self.handle(Input::TaskEnded { flow: id, service, host, state: ended, detail });
                 }
             }
         }
@@ -770,15 +782,21 @@ impl World {
         let stored = self.disk.read();
         self.engine = Services::recover(stored, self.recovered);
         self.engine.remember(self.disk.brakes.clone(), self.met.clone());
-        let open = |id: FlowId, flow: &UnitFlow| {
-            let hosts = flow.targets.iter().flatten().flat_map(|hosts| hosts.iter());
+        let open = |id: FlowId, flow: &UnitFlow, name: &ServiceName| {
+            let jobs = flow.spec.slots.iter().flat_map(|slot| &slot.jobs);
+            let jobs = jobs.zip(flow.targets.iter().flatten());
+            let own = jobs.filter(|(job, _)| job.unit.as_ref().unwrap().service == *name);
+            let hosts = own.flat_map(|(_, hosts)| hosts.iter());
             let is_open = |host: &&HostName| {
-                !self.cancelled.contains(&id) && !self.done.contains(&(id, (*host).clone()))
+                let task = (id, name.clone(), (*host).clone());
+                !self.cancelled.contains(&id) && !self.done.contains(&task)
             };
             hosts.filter(is_open).cloned().collect()
         };
-        let living: Vec<(FlowId, ServiceName, Vec<HostName>)> =
-            self.flows.iter().map(|(id, it)| (*id, it.service.clone(), open(*id, it))).collect();
+        let parts = self.flows.iter().flat_map(|(id, flow)| {
+            flow.services.iter().map(move |it| (*id, it.name.clone(), open(*id, flow, &it.name)))
+        });
+        let living: Vec<(FlowId, ServiceName, Vec<HostName>)> = parts.collect();
         self.unwell.clear();
         self.attached.clear();
         self.started = self.now;
@@ -885,7 +903,18 @@ pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {
         .map(|it| format!(" {} {}", spec.upkeep.stop.grace.0, it.lease.unwrap_or_default().0));
     let spec_bytes = format!("{} {n}{}", where_of(&spec), at_most_one.unwrap_or_default());
     let spec_bytes = spec_bytes.into_bytes().into();
-    Ask::Apply { spec: Box::new(spec), spec_bytes, hosts, take_over: false }
+    let services = vec![AppliedService { spec, spec_bytes, hosts }];
+    Ask::Apply { services, take_over: false }
+}
+
+/// Joins asks that apply something to one that applies all of it.
+pub(crate) fn together(asks: impl IntoIterator<Item = Ask>) -> Ask {
+    let mut all = Vec::new();
+    for ask in asks {
+        let Ask::Apply { services, .. } = ask else { panic!("it applies nothing: {ask:?}") };
+        all.extend(services);
+    }
+    Ask::Apply { services: all, take_over: false }
 }
 
 /// Where a service is to be, in one word: its host set, `#3` for three instances, `` if it is linked.

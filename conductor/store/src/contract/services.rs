@@ -48,6 +48,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
             by: alice.clone(),
             hosts: Some(hosts("db2")),
             signal: Some(1),
+            with: vec![ServiceName::new("api").unwrap()],
         }),
         living: Some(LivingChange {
             flow: FlowId(9),

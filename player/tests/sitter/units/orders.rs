@@ -1,6 +1,6 @@
 //! What is asked of a unit, and what its attempts come to.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use orchestra_model::{
     Millis,

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use super::{Asked, RECORD, ask, ends_well, known, record, run, started, without_cgroups};
 use crate::{
     Test,
-    world::{World, eventually, is_root},
+    world::{World, is_root},
 };
 
 pub(crate) const TESTS: &[Test] = &[

@@ -153,12 +153,16 @@ pub struct Change {
     pub hosts: Option<HostSet>,
     /// Which signal, of a reload or signal.
     pub signal: Option<i32>,
+    /// Services of which a change was asked for at once, in order: one flow makes them all. Those whose
+    /// change does not name this service in turn, because something else is asked of them since, are
+    /// left out.
+    pub with: Vec<ServiceName>,
 }
 
 impl Change {
-    /// One of a whole service, and of no signal.
+    /// One of a whole service alone, and of no signal.
     pub fn new(cause: Cause, by: Asker) -> Self {
-        Self { cause, by, hosts: None, signal: None }
+        Self { cause, by, hosts: None, signal: None, with: Vec::new() }
     }
 }
 

@@ -6,7 +6,7 @@ use orchestra_model::{
     Asker, Quantity, ServiceName,
     service::{Goal, ServiceRecord},
 };
-use orchestra_service::{Ask, FiledService, Rejection, Reply};
+use orchestra_service::{Ask, FiledService, Rejection, Reply, Taken};
 
 use crate::world::World;
 
@@ -40,32 +40,47 @@ enum Means {
 }
 
 impl Papers {
+    /// Asks for something of one service, as alice.
+    pub(super) fn ask(&mut self, world: &mut World, ask: Ask) -> Result<Taken, Rejection> {
+        self.ask_all(world, ask).map(|mut all| all.remove(0))
+    }
+
     /// Asks for something, as alice. What belongs to a file is neither applied nor removed by the way.
-    pub(super) fn ask(&mut self, world: &mut World, ask: Ask) -> Reply {
-        let name = ask.service().clone();
-        let paper = self.known.get(&name);
-        let (is_owned, is_there) =
-            (paper.is_some_and(|it| it.owns), paper.is_some_and(|it| it.is_there));
+    pub(super) fn ask_all(&mut self, world: &mut World, ask: Ask) -> Reply {
+        let names = ask.services();
         let is_apply = matches!(ask, Ask::Apply { .. } | Ask::Scale { .. });
         let is_remove = matches!(ask, Ask::Remove(_));
         let takes_over =
             matches!(ask, Ask::Apply { take_over: true, .. } | Ask::Scale { take_over: true, .. });
-        let reply = world.ask(ask);
+        let reply = world.ask_all(ask);
+        let owned = |known: &BTreeMap<_, Paper>, name| known.get(name).is_some_and(|it| it.owns);
         match &reply {
-            Ok(_) if is_apply => {
-                assert!(!is_owned || takes_over, "{name} was taken from its file: {self:?}");
-                match self.known.get_mut(&name) {
-                    Some(paper) if paper.is_there => paper.owns = false,
-                    // Nothing will be read there again.
-                    _ => drop(self.known.remove(&name)),
+            Ok(_) => {
+                for name in &names {
+                    let is_owned = owned(&self.known, name);
+                    let is_there = self.known.get(name).is_some_and(|it| it.is_there);
+                    assert!(
+                        !is_apply || !is_owned || takes_over,
+                        "{name} was taken from its file: {self:?}"
+                    );
+                    assert!(
+                        !is_remove || !is_there,
+                        "{name} was removed, and its file is there: {self:?}"
+                    );
+                    match self.known.get_mut(name) {
+                        Some(paper) if is_apply && is_there => paper.owns = false,
+                        // Nothing will be read there again.
+                        _ if is_apply || is_remove => drop(self.known.remove(name)),
+                        _ => {}
+                    }
                 }
             }
-            Ok(_) if is_remove => {
-                assert!(!is_there, "{name} was removed, and its file is there: {self:?}");
-                self.known.remove(&name);
+            Err(Rejection::OfFile(name, _)) => {
+                assert!(is_apply && owned(&self.known, name) && !takes_over, "{name}");
             }
-            Err(Rejection::OfFile(..)) => assert!(is_apply && is_owned && !takes_over, "{name}"),
-            Err(Rejection::StillFiled(..)) => assert!(is_remove && is_there, "{name}"),
+            Err(Rejection::StillFiled(name, _)) => {
+                assert!(is_remove && self.known.get(name).is_some_and(|it| it.is_there), "{name}");
+            }
             _ => {}
         }
         reply

@@ -112,6 +112,8 @@ struct ChangeBody {
     hosts: Option<String>,
     #[prost(int32, optional, tag = "4")]
     signal: Option<i32>,
+    #[prost(string, repeated, tag = "5")]
+    with: Vec<String>,
 }
 
 #[derive(Message)]
@@ -196,6 +198,7 @@ impl From<&ServiceRecord> for ServiceBody {
                 by: text(Some(&change.by)),
                 hosts: change.hosts.as_ref().map(ToString::to_string),
                 signal: change.signal,
+                with: change.with.iter().map(ToString::to_string).collect(),
             }),
             living: record.living.as_ref().map(Into::into),
             relief: record.relief.as_ref().map(Into::into),
@@ -344,6 +347,11 @@ impl ServiceBody {
                 by: actor(change.by.as_deref())?,
                 hosts: change.hosts.as_deref().map(hosts).transpose()?,
                 signal: change.signal,
+                with: change
+                    .with
+                    .iter()
+                    .map(|name| ServiceName::new(name))
+                    .collect::<Result<_, _>>()?,
             })
         };
         Ok(ServiceRecord {
