@@ -6,6 +6,7 @@ mod change;
 mod declare_dead;
 mod diff;
 mod endpoints;
+pub(crate) mod explain;
 mod history;
 mod import;
 mod list;

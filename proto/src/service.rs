@@ -4,6 +4,7 @@ mod absence;
 mod health;
 mod lease;
 mod logs;
+mod obstacle;
 mod place;
 mod plan;
 mod process;

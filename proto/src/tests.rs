@@ -20,14 +20,14 @@ use orchestra_model::{
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
         AbsenceBrake, AbsenceRule, AtMostOne, Cause, Change, Exhausted, FileStanding, FleetZones,
-        Goal, HealthRule, HttpPath, Instance, InstanceAbsence, InstanceStatus, Judged, Judgement,
-        Layout, LivingChange, MilliCores, Need, OnUnhealthy, Ordinal, PlaceRule, Placement,
-        PlannedAbsence, PortName, PortRule, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule,
-        Replaceable, Replacing, ReplacingWait, Resources, RestartRule, RestartWhen, Room, RunEnd,
-        RunNumber, ServiceEvent, ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus,
-        ServiceVersion, SocketName, Spread, StopRule, Suspicion, Target, Umask, UnitJob,
-        UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep, Waiting, Wanted,
-        ZoneStatus,
+        Goal, HealthRule, Hindered, HttpPath, Instance, InstanceAbsence, InstanceStatus, Judged,
+        Judgement, Layout, LivingChange, MilliCores, Need, Obstacle, OnUnhealthy, Ordinal,
+        PlaceRule, Placement, PlannedAbsence, PortName, PortRule, Probe, ProcessRule, ReadyRule,
+        ReadySign, ReloadRule, Replaceable, Replacing, ReplacingWait, Resources, RestartRule,
+        RestartWhen, Room, RunEnd, RunNumber, ServiceEvent, ServiceFile, ServiceRecord,
+        ServiceSpec, ServiceStatus, ServiceVersion, SocketName, Spread, StopRule, Suspicion,
+        Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep,
+        Waiting, Wanted, ZoneStatus,
     },
     size::ByteSize,
     status::{
@@ -527,10 +527,13 @@ fn what_is_told_of_a_service_is_read_back() {
             too_old: 5,
             without_score: 6,
             full: 7,
+            short_of_memory: 10,
+            short_of_cpu: 11,
             need: Need { memory: ByteSize(8), cpu: 9 },
         }],
         given_up: hosts("db3"),
         strangers: hosts("db4"),
+        hindered: obstacles().into_iter().map(|by| Hindered { hosts: hosts("db1"), by }).collect(),
         trouble: Some("why".to_owned()),
     };
     let bare = ServiceStatus {
@@ -552,11 +555,38 @@ fn what_is_told_of_a_service_is_read_back() {
         unplaced: HostSet::default(),
         given_up: HostSet::default(),
         strangers: HostSet::default(),
+        hindered: Vec::new(),
         trouble: None,
     };
     for status in [whole, bare] {
         assert_eq!(ServiceStatus::try_from(v1::ServiceStatus::from(&status)).unwrap(), status);
     }
+}
+
+/// One of each.
+fn obstacles() -> Vec<Obstacle> {
+    vec![
+        Obstacle::Absent,
+        Obstacle::Replacing(ReplacingWait::ZoneDisrupted),
+        Obstacle::Room(Box::new(Waiting { count: 1, players: 2, full: 2, ..Waiting::default() })),
+        Obstacle::Starting,
+        Obstacle::Drained,
+        Obstacle::TooOld,
+        Obstacle::Stranger,
+        Obstacle::Linked,
+        Obstacle::Successor(HostName::new("db2").unwrap()),
+        Obstacle::Flow(FlowId(1)),
+        Obstacle::NextFlow(FlowId(2)),
+        Obstacle::GivenUp,
+        Obstacle::Paused,
+        Obstacle::NoFlow,
+        Obstacle::Suspicious,
+        Obstacle::Flapping,
+        Obstacle::Unhealthy,
+        Obstacle::GaveUp,
+        Obstacle::Lease,
+        Obstacle::Itself,
+    ]
 }
 
 fn unit_report(state: UnitState, last_end: Option<RunEnd>) -> UnitReport {

@@ -84,6 +84,21 @@ impl Wanted {
 
 /// `web/3` or `web@fe1`, if the text is about a service: flows are numbers, or `last`.
 pub(crate) fn instance(text: &str) -> Option<Result<(ServiceName, ServiceInstance), Failure>> {
+    Some(service(text)?.and_then(|(name, instance)| {
+        match instance {
+            Some(instance) => Ok((name, instance)),
+            None => Err(Failure::usage(format!(
+                "reading {text:?}: logs are of one instance of a service"
+            ))
+            .hint("NAME/3 or NAME@HOST; orc service show NAME lists them")),
+        }
+    }))
+}
+
+/// `web`, `web/3` or `web@fe1`, if the text is about a service.
+pub(crate) fn service(
+    text: &str,
+) -> Option<Result<(ServiceName, Option<ServiceInstance>), Failure>> {
     let end = text.find(['/', '@', '.', ',']).unwrap_or(text.len());
     let name = &text[..end];
     if !text.starts_with(|first: char| first.is_ascii_alphabetic()) || name == "last" {
@@ -91,15 +106,19 @@ pub(crate) fn instance(text: &str) -> Option<Result<(ServiceName, ServiceInstanc
     }
     let wrong = |what: &str| Failure::usage(format!("reading {text:?}: {what}"));
     let (name, instance) = match text.find(['/', '@']).map(|at| text.split_at(at)) {
-        Some((name, rest)) if rest.starts_with('/') => {
-            (name, whole(&rest[1..]).map(|n| ServiceInstance::Ordinal(Ordinal(n))))
+        Some((name, rest)) => {
+            let instance = match rest.strip_prefix('/') {
+                Some(ordinal) => whole(ordinal).map(|n| ServiceInstance::Ordinal(Ordinal(n))),
+                None => HostName::new(&rest[1..]).map(ServiceInstance::Host).ok(),
+            };
+            if instance.is_none() {
+                let which = wrong("one instance is named by its number, or its host");
+                let hint = "NAME/3 or NAME@HOST; orc service show NAME lists them";
+                return Some(Err(which.hint(hint)));
+            }
+            (name, instance)
         }
-        Some((name, rest)) => (name, HostName::new(&rest[1..]).map(ServiceInstance::Host).ok()),
         None => (text, None),
-    };
-    let Some(instance) = instance else {
-        let which = wrong("logs are of one instance of a service");
-        return Some(Err(which.hint("NAME/3 or NAME@HOST; orc service show NAME lists them")));
     };
     let name =
         ServiceName::new(name).map_err(|error| wrong("no service has that name").because(error));

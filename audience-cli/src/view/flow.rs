@@ -20,6 +20,7 @@ use orchestra_model::{
 };
 
 pub(crate) use answers::{Accepted, Retried, Verdict};
+pub(crate) use explain::OneExplained;
 pub(crate) use list::Flows;
 
 use super::{

@@ -21,6 +21,7 @@ use orchestra_proto::v1;
 mod asked;
 mod brakes;
 mod endpoints;
+mod explained;
 mod foreseen;
 mod logs;
 mod shown;
@@ -153,6 +154,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
         waiting: Vec::new(),
         given_up: HostSet::default(),
         strangers: HostSet::default(),
+        hindered: Vec::new(),
         trouble: None,
     }
 }

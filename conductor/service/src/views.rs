@@ -1,6 +1,9 @@
 //! What is told of services.
 
+mod obstacles;
 mod plan;
+
+use std::collections::BTreeMap;
 
 use orchestra_model::{
     HostName, HostSet, ServiceName,
@@ -53,6 +56,7 @@ impl Services {
                     .filter(|host| self.is_strange(name, host))
                     .cloned(),
             ),
+            hindered: self.hindered(name),
             trouble: service.trouble.clone(),
         })
     }
@@ -204,6 +208,11 @@ impl Services {
                 self.is_to_heal(name, host) == service.to_heal.contains(host),
                 "that a unit is unhealthy is not known, or is over",
             )?;
+            let is_off = differs
+                || service.unready(host, self.present.contains_key(host)).is_some()
+                || service.absent.get(host).is_some();
+            let obstacle = self.obstacle(name, service, host, &mut BTreeMap::new());
+            require(!is_off || obstacle.is_some(), "nobody can say why it is not as wanted")?;
         }
         let waits = record.paused_by.is_some() || !self.are_free(&self.together(name));
         let is_left = service.wrong.difference(&service.given_up).next().is_some();

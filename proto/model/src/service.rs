@@ -19,6 +19,7 @@ mod file;
 mod health;
 mod judgement;
 mod logs;
+mod obstacle;
 mod place;
 mod plan;
 mod ports;
@@ -43,6 +44,7 @@ pub use logs::{
     CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogChunk, LogEnd, LogPart, LogPlace, LogQuery,
     LogRuns, LogSource, LogStream, READINGS, ReadLog, ReadingId,
 };
+pub use obstacle::{Hindered, Obstacle};
 pub use place::{
     INSTANCES, InvalidPlace, Labels, Layout, Need, PlaceRule, PlayerFacts, Room, Spread, Waiting,
     ZONE_LABEL,

@@ -92,6 +92,8 @@ impl From<&Waiting> for v1::Waiting {
             too_old: waiting.too_old,
             without_score: waiting.without_score,
             full: waiting.full,
+            short_of_memory: waiting.short_of_memory,
+            short_of_cpu: waiting.short_of_cpu,
             memory_bytes: waiting.need.memory.0,
             cpu_millicores: waiting.need.cpu,
         }
@@ -117,6 +119,8 @@ impl TryFrom<&v1::Waiting> for Waiting {
             too_old: waiting.too_old,
             without_score: waiting.without_score,
             full: waiting.full,
+            short_of_memory: waiting.short_of_memory,
+            short_of_cpu: waiting.short_of_cpu,
             need: Need { memory: ByteSize(waiting.memory_bytes), cpu: waiting.cpu_millicores },
         })
     }

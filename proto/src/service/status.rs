@@ -80,6 +80,7 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             unplaced: status.unplaced.to_string(),
             given_up: status.given_up.to_string(),
             strangers: status.strangers.to_string(),
+            hindered: status.hindered.iter().map(Into::into).collect(),
             trouble: text(status.trouble.as_ref()),
             suspicion: record.judged.suspicion.as_ref().map(Into::into),
             score_hash: hash_to_wire(status.score_hash),
@@ -271,6 +272,7 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
             waiting: status.waiting.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             given_up: hosts(&status.given_up, "ServiceStatus.given_up")?,
             strangers: hosts(&status.strangers, "ServiceStatus.strangers")?,
+            hindered: status.hindered.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             trouble: Some(status.trouble).filter(|trouble| !trouble.is_empty()),
         })
     }

@@ -17,7 +17,7 @@ impl Output for &Explained {
     }
 
     fn json(self) -> impl Serialize {
-        let explanations = self.explanations.iter().map(One::from).collect();
+        let explanations = self.explanations.iter().map(OneExplained::from).collect();
         Flow { id: self.flow.0, state: self.state, explanations }
     }
 
@@ -53,11 +53,12 @@ fn write(out: &mut dyn io::Write, explained: &Explained, style: Style) -> io::Re
 struct Flow {
     id: u64,
     state: FlowState,
-    explanations: Vec<One>,
+    explanations: Vec<OneExplained>,
 }
 
+/// An explanation, in JSON.
 #[derive(Serialize)]
-struct One {
+pub(crate) struct OneExplained {
     job: Option<String>,
     hosts: String,
     count: usize,
@@ -67,7 +68,7 @@ struct One {
     given_up_at: Option<String>,
 }
 
-impl From<&Explanation> for One {
+impl From<&Explanation> for OneExplained {
     fn from(explanation: &Explanation) -> Self {
         Self {
             job: explanation.job.map(|job| job.to_string()),

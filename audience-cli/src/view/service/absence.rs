@@ -15,7 +15,7 @@ pub(super) fn told(replacing: &Replacing) -> String {
     }
 }
 
-fn in_the_way(why: ReplacingWait) -> &'static str {
+pub(super) fn in_the_way(why: ReplacingWait) -> &'static str {
     match why {
         ReplacingWait::Starting => {
             "once players had their time to come back after the conductor's start"

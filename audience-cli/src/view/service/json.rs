@@ -12,7 +12,7 @@ use orchestra_model::{
 };
 use serde::Serialize;
 
-use super::{absence::OfAbsence, brakes::OfSuspicion};
+use super::{absence::OfAbsence, brakes::OfSuspicion, obstacles::OfHindered};
 use crate::view::{vitals::OfUsage, when};
 
 /// A service without its instances.
@@ -62,6 +62,8 @@ pub(super) struct OfWaiting<'a> {
     too_old: u32,
     without_score: u32,
     full: u32,
+    short_of_memory: u32,
+    short_of_cpu: u32,
     /// What one instance needs.
     memory_bytes: u64,
     cpu_millicores: u64,
@@ -80,6 +82,8 @@ impl<'a> From<&'a Waiting> for OfWaiting<'a> {
             too_old: waiting.too_old,
             without_score: waiting.without_score,
             full: waiting.full,
+            short_of_memory: waiting.short_of_memory,
+            short_of_cpu: waiting.short_of_cpu,
             memory_bytes: waiting.need.memory.0,
             cpu_millicores: waiting.need.cpu,
         }
@@ -138,6 +142,8 @@ pub(crate) struct Whole<'a> {
     unplaced: String,
     given_up: String,
     strangers: String,
+    /// What keeps instances from being where and as they are to be.
+    hindered: Vec<OfHindered<'a>>,
     instances: Vec<OfInstance<'a>>,
     /// Oldest first.
     events: Vec<OfEvent<'a>>,
@@ -146,6 +152,8 @@ pub(crate) struct Whole<'a> {
 impl<'a> From<&'a ServiceStatus> for Whole<'a> {
     fn from(status: &'a ServiceStatus) -> Self {
         let record = &status.record;
+        let hindered = status.hindered.iter();
+        let hindered = hindered.map(|it| OfHindered::new(&it.hosts, &it.by, &record.name));
         Self {
             summary: Summary::from(status),
             last_version: record.last_version.0,
@@ -155,6 +163,7 @@ impl<'a> From<&'a ServiceStatus> for Whole<'a> {
             unplaced: status.unplaced.to_string(),
             given_up: status.given_up.to_string(),
             strangers: status.strangers.to_string(),
+            hindered: hindered.collect(),
             instances: status.instances.iter().map(|it| OfInstance::new(record, it)).collect(),
             events: record.events.iter().map(OfEvent::from).collect(),
         }

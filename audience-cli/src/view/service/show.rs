@@ -9,7 +9,7 @@ use orchestra_model::{
 };
 use serde::Serialize;
 
-use super::{events, instances, json};
+use super::{events, instances, json, obstacles};
 use crate::view::{Output, Page, Style, one_line, when_about};
 
 /// One service, as `orc service show` shows it.
@@ -112,7 +112,7 @@ fn wrong(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result
         let text = format!("paused by {by}: nothing voluntary is done");
         writeln!(out, "{}; to go on: orc service resume {name}", style.warning(&text))?;
     }
-    Ok(())
+    obstacles::write(out, status)
 }
 
 /// Says that the service had a file that does not say any more what it is to be.

@@ -93,6 +93,7 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
         told["waiting"],
         json!([{"count": 2, "zone": "east", "players": 10, "elsewhere": 4, "taken": 0, "absent": 0,
                 "drained": 0, "too_old": 0, "without_score": 0, "full": 6,
+                "short_of_memory": 0, "short_of_cpu": 0,
                 "memory_bytes": 1 << 30, "cpu_millicores": 0}])
     );
     let never = json!({"state": "never", "at": null, "waits": null, "by": null});

@@ -335,7 +335,12 @@ impl Ground {
                 Some(told) if !told.keeps_units => &mut why.too_old,
                 Some(told) if !told.suits(&wish) => &mut why.without_score,
                 // What has room would have been chosen.
-                Some(_) => &mut why.full,
+                Some(_) => {
+                    let (used, room) = (plot.used.plus(need), plot.room());
+                    why.short_of_memory += u32::from(!used.fits_memory(room));
+                    why.short_of_cpu += u32::from(!used.fits_cpu(room));
+                    &mut why.full
+                }
             };
             *count += 1;
         }

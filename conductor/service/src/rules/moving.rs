@@ -10,10 +10,15 @@ use std::collections::BTreeSet;
 
 use orchestra_model::{
     HostName, HostSet, ServiceName, Timestamp,
+    names::LabelValue,
     service::{Goal, Instance, Layout},
 };
 
-use crate::{placement::choose_another, services::Services, tables::Service};
+use crate::{
+    placement::{Wish, choose_another},
+    services::Services,
+    tables::Service,
+};
 
 impl Services {
     /// Moves the instances of a placed service away from players that are drained, or were away for
@@ -87,13 +92,18 @@ impl Services {
     fn next_player(&self, name: &ServiceName, from: &HostName) -> Option<HostName> {
         let (wish, service) = (self.wish(name)?, self.services.get(name)?);
         let ordinal = service.placements.get(from)?.instance.ordinal;
-        let zone = self.ground.facts(from).and_then(|facts| facts.zone());
-        let zone = zone.filter(|zone| match &wish.layout {
-            Layout::Zones(zones) => zones.contains_key(*zone),
-            Layout::Count(_) => false,
-        });
+        let zone = self.zone_to_stay_in(&wish, from);
         let others = service.record.hosts.iter().filter(|host| *host != from);
         choose_another(&self.ground, &wish, others, zone, ordinal).cloned()
+    }
+
+    /// Returns the zone in which an instance has to stay that leaves a host; `None`: whichever.
+    pub(crate) fn zone_to_stay_in(&self, wish: &Wish, from: &HostName) -> Option<&LabelValue> {
+        let zone = self.ground.facts(from).and_then(|facts| facts.zone());
+        zone.filter(|zone| match &wish.layout {
+            Layout::Zones(zones) => zones.contains_key(*zone),
+            Layout::Count(_) => false,
+        })
     }
 
     /// Returns whether a service may leave a host where it is not wanted: nobody waits there for the
@@ -130,7 +140,7 @@ impl Services {
 
 impl Service {
     /// Returns the host where the instance is wanted that is on a host where it is not wanted.
-    pub(super) fn next_host_of(&self, host: &HostName) -> Option<&HostName> {
+    pub(crate) fn next_host_of(&self, host: &HostName) -> Option<&HostName> {
         if self.record.layout.is_none() || self.goal() != Goal::Running || self.is_wanted_on(host) {
             return None;
         }

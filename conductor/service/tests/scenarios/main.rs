@@ -11,6 +11,7 @@ mod health;
 mod leases;
 mod links;
 mod moving;
+mod obstacles;
 mod panic;
 mod placing;
 mod plan;

@@ -18,6 +18,7 @@ use crate::world::{
 };
 
 mod absences;
+mod obstacles;
 mod papers;
 
 /// Chance from a seed (SplitMix64).
@@ -66,6 +67,7 @@ impl Seen {
         assert!(status.record.last_version >= self.versions, "versions run back");
         self.versions = status.record.last_version;
         self.absences.look(world, &status);
+        obstacles::look(world, &status);
         for instance in status.instances {
             let owner = self.placements.entry(instance.instance.placement);
             let owner = owner.or_insert_with(|| instance.host.clone());

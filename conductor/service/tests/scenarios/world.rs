@@ -301,9 +301,22 @@ impl World {
 
     /// After which absence an instance is replaced, by the version that is wanted.
     pub(crate) fn replaces_after(&self) -> Option<Millis> {
-        let record = &self.disk.services[&web()];
-        let spec = decode(&self.disk.versions[&(web(), record.version)]);
+        let spec = self.wanted_spec();
         spec.place.and(spec.absent.replace_after)
+    }
+
+    /// Whether a living flow is to ask something of a host yet.
+    pub(crate) fn is_awaited(&self, flow: FlowId, host: &HostName) -> bool {
+        let of_it = self.flows.iter().find(|(id, _)| *id == flow);
+        let targets = of_it.into_iter().flat_map(|(_, flow)| flow.targets.iter().flatten());
+        let is_target = targets.into_iter().any(|hosts| hosts.contains(host));
+        is_target && !self.cancelled.contains(&flow) && !self.done.contains(&(flow, host.clone()))
+    }
+
+    /// The version that is wanted.
+    pub(crate) fn wanted_spec(&self) -> ServiceSpec {
+        let record = &self.disk.services[&web()];
+        decode(&self.disk.versions[&(web(), record.version)])
     }
 
     /// The services that are on disk.
@@ -313,9 +326,7 @@ impl World {
 
     /// Whether the version that is wanted says that what is unhealthy is restarted.
     pub(crate) fn is_restarted_for_health(&self) -> bool {
-        let record = &self.disk.services[&web()];
-        let spec = decode(&self.disk.versions[&(web(), record.version)]);
-        spec.judgement.on_unhealthy == OnUnhealthy::Restart
+        self.wanted_spec().judgement.on_unhealthy == OnUnhealthy::Restart
     }
 
     /// What was applied as the version that is wanted.

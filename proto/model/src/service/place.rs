@@ -207,14 +207,23 @@ impl Need {
 
     /// Whether a player has as much.
     pub fn fits(self, capacity: Room) -> bool {
+        self.fits_memory(capacity) && self.fits_cpu(capacity)
+    }
+
+    /// Whether a player has as much memory.
+    pub fn fits_memory(self, capacity: Room) -> bool {
         capacity.memory.is_none_or(|most| self.memory <= most)
-            && capacity.cpu.is_none_or(|most| self.cpu <= u64::from(most.0))
+    }
+
+    /// Whether a player has as much time of processors.
+    pub fn fits_cpu(self, capacity: Room) -> bool {
+        capacity.cpu.is_none_or(|most| self.cpu <= u64::from(most.0))
     }
 }
 
 /// Instances of a service that wait for room, and why none of the players has any: each player is
 /// counted once, at the first of these that keeps it out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Waiting {
     /// How many wait.
     pub count: u32,
@@ -237,6 +246,9 @@ pub struct Waiting {
     pub without_score: u32,
     /// Players that have not as much left as one instance needs.
     pub full: u32,
+    /// Those of them that lack memory, and those that lack time of processors; some lack both.
+    pub short_of_memory: u32,
+    pub short_of_cpu: u32,
     /// What one instance needs, with those that are linked to it.
     pub need: Need,
 }
@@ -244,7 +256,7 @@ pub struct Waiting {
 /// `2 of zone east wait for room: of 10 players 4 are elsewhere, 6 have not 1GiB left`
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { count, zone, players, need, .. } = self;
+        let Self { count, zone, players, .. } = self;
         write!(f, "{count}")?;
         if let Some(zone) = zone {
             write!(f, " of zone {zone}")?;
@@ -256,13 +268,24 @@ impl fmt::Display for Waiting {
                 " {waits} until players had time to come back after the conductor's start"
             );
         }
-        write!(f, " {waits} for room: of {players} players ")?;
+        write!(f, " {waits} for room: {}", self.reasons())
+    }
+}
+
+impl Waiting {
+    /// Why no player has room: `of 10 players 4 are drained, 6 have not 1GiB left`.
+    pub fn reasons(&self) -> String {
+        let Self { players, need, .. } = self;
         let mut left = format!("have not {} left", need.memory);
         if need.cpu > 0 {
             let cpu = MilliCores(u32::try_from(need.cpu).unwrap_or(u32::MAX));
             left = match need.memory {
                 ByteSize(0) => format!("have not {cpu} processors left"),
-                memory => format!("have not {memory} and {cpu} processors left"),
+                memory => {
+                    let (memories, cpus) = (self.short_of_memory, self.short_of_cpu);
+                    let lack = format!("{memories} lack memory, {cpus} processors");
+                    format!("have not {memory} and {cpu} processors left ({lack})")
+                }
             };
         }
         let reasons = [
@@ -279,8 +302,10 @@ impl fmt::Display for Waiting {
             .filter(|(count, _)| *count > 0)
             .map(|(count, why)| format!("{count} {why}"))
             .collect();
-        f.write_str(if told.is_empty() { "none can be used" } else { "" })?;
-        f.write_str(&told.join(", "))
+        match told.is_empty() {
+            true => format!("of {players} players none can be used"),
+            false => format!("of {players} players {}", told.join(", ")),
+        }
     }
 }
 
@@ -325,11 +350,13 @@ mod tests {
             players: 10,
             elsewhere: 4,
             full: 6,
+            short_of_memory: 5,
+            short_of_cpu: 2,
             need: Need { memory: ByteSize(1 << 30), cpu: 500 },
             ..Waiting::default()
         };
         let expected = "2 of zone east wait for room: of 10 players 4 are of another zone or lack a \
-                        label, 6 have not 1GiB and 0.5 processors left";
+                        label, 6 have not 1GiB and 0.5 processors left (5 lack memory, 2 processors)";
         assert_eq!(waiting.to_string(), expected);
     }
 }

@@ -6,7 +6,8 @@ use crate::{
     names::HostName,
     score::ScoreHash,
     service::{
-        Instance, InstanceAbsence, Replaceable, ServiceRecord, UnitReport, Unready, Waiting,
+        Hindered, Instance, InstanceAbsence, Replaceable, ServiceRecord, UnitReport, Unready,
+        Waiting,
     },
     vitals::UnitUsage,
 };
@@ -30,6 +31,8 @@ pub struct ServiceStatus {
     /// Hosts with a unit of it that this store never ordered, or has forgotten: it is left alone, and
     /// nothing else is brought there, until somebody adopts it.
     pub strangers: HostSet,
+    /// What keeps instances from being where and as they are to be: each host once.
+    pub hindered: Vec<Hindered>,
     /// Why no flow could be made for what is wanted.
     pub trouble: Option<String>,
 }
