@@ -3,12 +3,12 @@
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
-use rustls::{ServerConfig, server::danger::ClientCertVerifier};
+use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::{
-    config::{AnyOfDomain, unix_time},
+    config::AnyOfDomain,
     refused::Refused,
     revocation::{Lists, RevocationList, moment},
 };
@@ -39,11 +39,7 @@ impl Acceptance {
         chain: &[CertificateDer<'static>],
         now: SystemTime,
     ) -> Result<(), Refused> {
-        let (leaf, intermediates) = chain.split_first().ok_or(Refused::NoCertificate)?;
-        self.verifier
-            .verify_client_cert(leaf, intermediates, unix_time(now))
-            .map(drop)
-            .map_err(|error| Refused::from(&error))
+        self.verifier.judge(chain, now)
     }
 
     /// Returns whether it may refuse a chain that `other` accepted. This saves most judgements,

@@ -59,15 +59,7 @@ impl Credentials {
     /// every role.
     pub fn acceptance(&self) -> Result<Arc<Acceptance>, LoadError> {
         self.require(&[Role::Conductor])?;
-        let chain = WebPkiClientVerifier::builder_with_provider(
-            Arc::clone(&self.roots),
-            Arc::clone(&self.provider),
-        )
-        .with_crls(self.lists.ders())
-        .only_check_end_entity_revocation()
-        .build()
-        .map_err(tls)?;
-        let verifier = Arc::new(AnyOfDomain { chain, domain: self.identity.domain.clone() });
+        let verifier = Arc::new(self.any_of_domain()?);
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(tls)?
@@ -84,6 +76,30 @@ impl Credentials {
             authorities: Arc::clone(&self.authorities),
             lists: Arc::clone(&self.lists),
         }))
+    }
+
+    /// Returns the verifier of a conductor.
+    fn any_of_domain(&self) -> Result<AnyOfDomain, LoadError> {
+        let chain = WebPkiClientVerifier::builder_with_provider(
+            Arc::clone(&self.roots),
+            Arc::clone(&self.provider),
+        )
+        .with_crls(self.lists.ders())
+        .only_check_end_entity_revocation()
+        .build()
+        .map_err(tls)?;
+        Ok(AnyOfDomain { chain, domain: self.identity.domain.clone() })
+    }
+
+    /// Judges our own certificates as those will who trust the same CA and the same list.
+    pub(crate) fn judge_own(&self, chain: &[CertificateDer<'static>]) -> Result<(), LoadError> {
+        let now = SystemTime::now();
+        let judged = match &self.identity.subject {
+            Subject::Conductor(name) => self.one_conductor(name)?.judge(chain, now),
+            _ => self.any_of_domain()?.judge(chain, now),
+        };
+        let (path, ca) = (self.files.cert.clone(), self.files.ca.clone());
+        judged.map_err(|why| LoadError::Unacceptable { path, ca, source: Box::new(why) })
     }
 
     /// Makes the configuration of a player's or a tool's end, which accepts the conductor of this
@@ -169,6 +185,20 @@ macro_rules! signatures_are_the_chains {
 pub(crate) struct AnyOfDomain {
     chain: Arc<dyn ClientCertVerifier>,
     domain: HostName,
+}
+
+impl AnyOfDomain {
+    /// What a handshake with this chain would come to at this moment.
+    pub(crate) fn judge(
+        &self,
+        chain: &[CertificateDer<'static>],
+        now: SystemTime,
+    ) -> Result<(), Refused> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Refused::NoCertificate)?;
+        self.verify_client_cert(leaf, intermediates, unix_time(now))
+            .map(drop)
+            .map_err(|error| Refused::from(&error))
+    }
 }
 
 impl fmt::Debug for AnyOfDomain {

@@ -11,10 +11,10 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use orchestra_model::{HostName, TlsFiles};
+use orchestra_model::{HostName, Timestamp, TlsFiles, limits};
 use rustls::{
     CipherSuite, RootCertStore,
     crypto::{CryptoProvider, ring},
@@ -25,6 +25,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::{
     identity::{Identity, InvalidIdentity, Role},
+    refused::Refused,
     regular::open_regular,
     revocation::{Lists, NewestLists, OlderList, RevocationList, moment},
     x509,
@@ -39,6 +40,8 @@ pub struct Credentials {
     /// The files that it was read from.
     pub(crate) files: TlsFiles,
     pub(crate) identity: Identity,
+    /// When our certificate ends.
+    ends: Timestamp,
     pub(crate) roots: Arc<RootCertStore>,
     /// The certificates of [`Credentials::roots`], as they were read.
     pub(crate) authorities: Arc<[CertificateDer<'static>]>,
@@ -72,34 +75,34 @@ impl Credentials {
         domain: &HostName,
         newest: &NewestLists,
     ) -> Result<Credentials, LoadError> {
-        let provider = Arc::new(provider());
-        let authorities = read_pem(&files.ca, "CA certificate")?;
-        let roots = roots(&files.ca, &authorities)?;
-        let chain = read_certificates(&files.cert)?;
-        let identity = own_identity(&files.cert, &chain, domain)?;
-        let key = read_private_key(&files.key)?;
-        let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|source| {
-            LoadError::Mismatch { cert: files.cert.clone(), key: files.key.clone(), source }
-        })?;
-        let (lists, older_list) = match &files.crl {
-            Some(path) => {
-                let mut lists = Lists::read(path, &authorities, &provider)?;
-                let older = newest.renew(path, &mut lists);
-                (lists, older)
-            }
-            None => Default::default(),
+        let mut wrong = Vec::new();
+        let us = rustix::process::geteuid().as_raw();
+        match Parts::read(files, domain, us, &mut wrong) {
+            Some(parts) => Ok(parts.into_credentials(files, newest)),
+            // Without a mistake there are all parts.
+            None => Err(wrong.swap_remove(0)),
+        }
+    }
+
+    /// Returns everything that is wrong with the files of an end whose key is for the user
+    /// `reader`. Each file is read by itself, so that no mistake hides another one. Where each by
+    /// itself is in order, it is also looked whether those who trust the same CA and the same
+    /// revocation list would accept our certificate; else the credentials are returned.
+    pub fn examine(
+        files: &TlsFiles,
+        domain: &HostName,
+        reader: u32,
+    ) -> Result<Credentials, Vec<LoadError>> {
+        let mut wrong = Vec::new();
+        let Some(parts) = Parts::read(files, domain, reader, &mut wrong) else {
+            return Err(wrong);
         };
-        Ok(Credentials {
-            files: files.clone(),
-            identity,
-            roots: Arc::new(roots),
-            authorities: authorities.into(),
-            lists: Arc::new(lists),
-            newest: newest.clone(),
-            older_list,
-            certified: Arc::new(SingleCertAndKey::from(certified)),
-            provider,
-        })
+        let chain = parts.chain.clone();
+        let credentials = parts.into_credentials(files, &NewestLists::default());
+        match credentials.judge_own(&chain) {
+            Ok(()) => Ok(credentials),
+            Err(why) => Err(vec![why]),
+        }
     }
 
     /// Returns the revocation lists that were read, one of each CA; none if no file was named.
@@ -122,10 +125,107 @@ impl Credentials {
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
+
+    /// When our certificate ends: the first moment at which it is not valid any more.
+    pub fn ends(&self) -> Timestamp {
+        self.ends
+    }
+
+    /// Whether our certificate ends within [`limits::CERTIFICATE_NOTICE`] of a moment.
+    pub fn ends_soon(&self, now: SystemTime) -> bool {
+        moment_of(self.ends) < now + Duration::from_millis(limits::CERTIFICATE_NOTICE.0)
+    }
+}
+
+/// What the files of an end hold, each checked by itself.
+struct Parts {
+    identity: Identity,
+    ends: Timestamp,
+    roots: RootCertStore,
+    authorities: Vec<CertificateDer<'static>>,
+    chain: Vec<CertificateDer<'static>>,
+    certified: CertifiedKey,
+    lists: Lists,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Parts {
+    /// Reads all files, and adds what is wrong with them. `None` if anything is.
+    fn read(
+        files: &TlsFiles,
+        domain: &HostName,
+        reader: u32,
+        wrong: &mut Vec<LoadError>,
+    ) -> Option<Parts> {
+        let provider = Arc::new(provider());
+        let authorities = note(read_pem(&files.ca, "CA certificate"), wrong);
+        let roots = authorities.as_ref().and_then(|found| note(roots(&files.ca, found), wrong));
+        let chain = note(read_certificates(&files.cert), wrong);
+        let own =
+            chain.as_ref().and_then(|chain| note(own_identity(&files.cert, chain, domain), wrong));
+        let key = note(read_key_of(&files.key, reader), wrong);
+        let certified = chain.clone().zip(key).and_then(|(chain, key)| {
+            let fitting = CertifiedKey::from_der(chain, key, &provider);
+            let mismatch = |source| LoadError::Mismatch {
+                cert: files.cert.clone(),
+                key: files.key.clone(),
+                source,
+            };
+            note(fitting.map_err(mismatch), wrong)
+        });
+        let lists = match (&files.crl, &authorities) {
+            (Some(path), Some(authorities)) => {
+                note(Lists::read(path, authorities, &provider), wrong)
+            }
+            _ => Some(Lists::default()),
+        };
+        let (identity, ends) = own?;
+        Some(Parts {
+            identity,
+            ends,
+            roots: roots?,
+            authorities: authorities?,
+            chain: chain?,
+            certified: certified?,
+            lists: lists?,
+            provider,
+        })
+    }
+
+    fn into_credentials(mut self, files: &TlsFiles, newest: &NewestLists) -> Credentials {
+        let older_list = files.crl.as_ref().and_then(|path| newest.renew(path, &mut self.lists));
+        Credentials {
+            files: files.clone(),
+            identity: self.identity,
+            ends: self.ends,
+            roots: Arc::new(self.roots),
+            authorities: self.authorities.into(),
+            lists: Arc::new(self.lists),
+            newest: newest.clone(),
+            older_list,
+            certified: Arc::new(SingleCertAndKey::from(self.certified)),
+            provider: self.provider,
+        }
+    }
+}
+
+fn moment_of(moment: Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(moment.0)
+}
+
+/// Notes an error.
+fn note<T>(result: Result<T, LoadError>, wrong: &mut Vec<LoadError>) -> Option<T> {
+    result.map_err(|why| wrong.push(why)).ok()
 }
 
 /// Reads a private key that nobody but us or root can have read or replaced.
 pub fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, LoadError> {
+    read_key_of(path, rustix::process::geteuid().as_raw())
+}
+
+/// Reads a private key that is for the user `reader`: nobody but that user or root can have read or
+/// replaced it.
+fn read_key_of(path: &Path, reader: u32) -> Result<PrivateKeyDer<'static>, LoadError> {
     const WHAT: &str = "private key";
     let failed = |source| LoadError::Read { what: WHAT, path: path.into(), source };
     let file = open_regular(path).map_err(failed)?;
@@ -135,9 +235,9 @@ pub fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, LoadError
     if mode & 0o077 != 0 {
         return Err(LoadError::KeyMode { path: path.into(), mode });
     }
-    let us = rustix::process::geteuid().as_raw();
-    if metadata.uid() != us && metadata.uid() != 0 {
-        return Err(LoadError::KeyOwner { path: path.into(), owner: metadata.uid(), us });
+    if metadata.uid() != reader && metadata.uid() != 0 {
+        let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        return Err(LoadError::KeyOwner { path: path.into(), owner, reader, us });
     }
     let bytes = read_bounded(file, WHAT, path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|source| pem_error(WHAT, path, source))
@@ -194,7 +294,7 @@ fn own_identity(
     path: &Path,
     chain: &[CertificateDer<'static>],
     domain: &HostName,
-) -> Result<Identity, LoadError> {
+) -> Result<(Identity, Timestamp), LoadError> {
     let invalid = |source| LoadError::Identity { path: path.into(), source };
     let leaf = chain.first().map_or(&[][..], |der| der.as_ref());
     let (_, leaf) =
@@ -208,7 +308,8 @@ fn own_identity(
         let at = x509::utc(&leaf.validity().not_before);
         return Err(LoadError::NotYetValid { path: path.into(), at });
     }
-    Identity::of_parsed(&leaf).and_then(|identity| identity.within(domain)).map_err(invalid)
+    let identity = Identity::of_parsed(&leaf).and_then(|identity| identity.within(domain));
+    Ok((identity.map_err(invalid)?, x509::end(&leaf)))
 }
 
 /// Why TLS material could not be loaded.
@@ -246,12 +347,14 @@ pub enum LoadError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The key belongs to a user who is neither we nor root.
+    /// The key belongs to a user who is neither the one whom it is for nor root.
     KeyOwner {
         /// The file.
         path: PathBuf,
         /// Its owner's uid.
         owner: u32,
+        /// The uid of the user whom it is for.
+        reader: u32,
         /// Our effective uid.
         us: u32,
     },
@@ -298,6 +401,15 @@ pub enum LoadError {
         /// The roles that are possible.
         wanted: &'static [Role],
     },
+    /// Those who trust the same CA and revocation list would not accept our certificate.
+    Unacceptable {
+        /// The file.
+        path: PathBuf,
+        /// The CA's.
+        ca: PathBuf,
+        /// What they would say.
+        source: Box<Refused>,
+    },
     /// A revocation list cannot be used.
     RevocationList {
         /// The file.
@@ -325,13 +437,25 @@ impl fmt::Display for LoadError {
                      mend it: chmod 0600 {path}"
                 )
             }
-            Self::KeyOwner { path, owner, us } => {
+            Self::KeyOwner { path, owner, reader, us } => {
                 let path = path.display();
-                write!(
-                    f,
-                    "the private key {path} belongs to uid {owner}, which is neither root nor us; \
-                     mend it: chown {us} {path}"
-                )
+                write!(f, "the private key {path} belongs to uid {owner}, ")?;
+                match (*reader == *us, *us) {
+                    // Root could give itself any key, and would take it from whom it is for.
+                    (true, 0) => write!(
+                        f,
+                        "and this runs as root; run it as that user: setpriv --reuid {owner} \
+                         --clear-groups COMMAND"
+                    ),
+                    (true, _) => write!(
+                        f,
+                        "which is neither root nor us (uid {us}); run this as that user, or, if the \
+                         key is ours, mend it as root: chown {us} {path}"
+                    ),
+                    (false, _) => {
+                        write!(f, "and it is for uid {reader}; mend it: chown {reader} {path}")
+                    }
+                }
             }
             Self::Mismatch { cert, key, .. } => write!(
                 f,
@@ -356,6 +480,21 @@ impl fmt::Display for LoadError {
             Self::Role { found, wanted } => {
                 let wanted: Vec<_> = wanted.iter().map(|role| role.as_str()).collect();
                 write!(f, "our certificate is {found}; the role must be {}", wanted.join(" or "))
+            }
+            Self::Unacceptable { path, ca, source } => {
+                let (path, ca) = (path.display(), ca.display());
+                match **source {
+                    Refused::UnknownCa => write!(
+                        f,
+                        "the certificate {path} was not issued by the CA of {ca}; bring both from \
+                         one directory of `orchestra-certs`"
+                    ),
+                    Refused::Revoked => write!(
+                        f,
+                        "the certificate {path} is revoked; issue it anew: `orchestra-certs issue`"
+                    ),
+                    _ => write!(f, "the certificate {path} would not be accepted"),
+                }
             }
             Self::RevocationList { path, problem } => {
                 write!(f, "the revocation list {}: {problem}", path.display())

@@ -22,6 +22,7 @@ mod files;
 mod identity;
 mod lasting;
 mod lines;
+mod mend;
 mod outgoing;
 mod refused;
 mod regular;

@@ -9,6 +9,13 @@ pub fn serial(certificate: &X509Certificate<'_>) -> String {
     certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Returns when a certificate ends: the first moment at which it is not valid any more. It is valid up
+/// to and including the second that it names (RFC 5280, section 4.1.2.5).
+pub fn end(certificate: &X509Certificate<'_>) -> Timestamp {
+    let last = certificate.validity().not_after.timestamp();
+    Timestamp(u64::try_from(last).map_or(0, |last| last.saturating_add(1).saturating_mul(1_000)))
+}
+
 /// Returns a certificate's moment as RFC 3339 in UTC.
 pub fn utc(moment: &ASN1Time) -> String {
     let at = moment.to_datetime();

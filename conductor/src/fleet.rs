@@ -20,17 +20,14 @@ use std::{
 
 use orchestra_document::Problems;
 use orchestra_model::{
-    Deployments, HostName, HostSet,
+    Deployments, HostName, HostSet, chain,
     hostset::{Groups, InvalidHostSet},
     names::{AppName, DeploymentName, GroupName},
     record::ListEdition,
 };
 use orchestra_service::FiledService;
 
-use self::{
-    files::{if_there, read_text},
-    groups::InvalidGroups,
-};
+use self::files::{if_there, read_text};
 
 /// A host's labels: one value a key.
 type Labels = BTreeMap<String, String>;
@@ -80,10 +77,10 @@ pub(crate) enum Word {
 pub enum InvalidFleet {
     /// A file cannot be read.
     Read(PathBuf, io::Error),
-    /// A line of the players file is wrong.
-    Line(PathBuf, usize, LineProblem),
-    /// `groups.toml` cannot be used.
-    Groups(PathBuf, InvalidGroups),
+    /// Lines of the players file are wrong. Contains all problems.
+    Players(PathBuf, Problems),
+    /// `groups.toml` cannot be used. Contains all problems.
+    Groups(PathBuf, Problems),
     /// Files of `deployments.d` are wrong. Contains all problems.
     Deployments(PathBuf, Problems),
     /// Files of `services.d` are wrong. Contains all problems.
@@ -92,7 +89,7 @@ pub enum InvalidFleet {
 
 /// What is wrong with a line of the players file.
 #[derive(Debug)]
-pub enum LineProblem {
+pub(crate) enum LineProblem {
     /// The host set does not parse.
     Hosts(Box<InvalidHostSet>),
     /// A label is not `KEY=VALUE`, or key or value is not a name.
@@ -104,24 +101,26 @@ pub enum LineProblem {
     Contradiction(HostName, String),
 }
 
+impl fmt::Display for LineProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hosts(cause) => write!(f, "the host set is wrong: {}", chain(cause)),
+            Self::Label(text) => write!(f, "{text:?} is not a label; a label is KEY=VALUE"),
+            Self::Room(cause) => {
+                write!(f, "what it has for services is wrong: {}", chain(cause))
+            }
+            Self::Contradiction(host, key) => {
+                write!(f, "{host} already has another value for label {key}")
+            }
+        }
+    }
+}
+
 impl fmt::Display for InvalidFleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(path, _) => write!(f, "cannot read {}", path.display()),
-            Self::Line(path, line, problem) => {
-                write!(f, "{}, line {line}: ", path.display())?;
-                match problem {
-                    LineProblem::Hosts(_) => f.write_str("the host set is wrong"),
-                    LineProblem::Label(text) => {
-                        write!(f, "{text:?} is not a label; a label is KEY=VALUE")
-                    }
-                    LineProblem::Room(_) => f.write_str("what it has for services is wrong"),
-                    LineProblem::Contradiction(host, key) => {
-                        write!(f, "{host} already has another value for label {key}")
-                    }
-                }
-            }
-            Self::Groups(path, problem) => write!(f, "{}: {problem}", path.display()),
+            Self::Players(path, _) | Self::Groups(path, _) => write!(f, "{}", path.display()),
             Self::Deployments(path, _) => {
                 write!(f, "the deployments of {} cannot be used", path.display())
             }
@@ -136,11 +135,10 @@ impl Error for InvalidFleet {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Read(_, cause) => Some(cause),
-            Self::Line(_, _, LineProblem::Hosts(cause)) => Some(cause),
-            Self::Line(_, _, LineProblem::Room(cause)) => Some(cause),
-            Self::Groups(_, problem) => problem.source(),
-            Self::Deployments(_, cause) | Self::Services(_, cause) => Some(cause),
-            _ => None,
+            Self::Players(_, cause)
+            | Self::Groups(_, cause)
+            | Self::Deployments(_, cause)
+            | Self::Services(_, cause) => Some(cause),
         }
     }
 }
@@ -151,20 +149,8 @@ impl Fleet {
     /// first.
     pub(crate) fn load(directory: &Path) -> Result<Self, InvalidFleet> {
         let mut fleet = Self::default();
-        let players = directory.join("players");
-        let text = read_text(&players, u64::MAX)
-            .map_err(|cause| InvalidFleet::Read(players.clone(), cause))?;
-        fleet
-            .read_players(without_mark(&text))
-            .map_err(|(line, problem)| InvalidFleet::Line(players, line, problem))?;
-        let groups = directory.join("groups.toml");
-        let text = if_there(&groups, read_text(&groups, u64::MAX))
-            .map_err(|cause| InvalidFleet::Read(groups.clone(), cause))?;
-        if let Some(text) = text {
-            fleet.files.has_groups = true;
-            fleet.groups = groups::read(without_mark(&text), &fleet)
-                .map_err(|problem| InvalidFleet::Groups(groups, problem))?;
-        }
+        fleet.load_players(directory)?;
+        fleet.load_groups(directory)?;
         deployments::load(directory, &mut fleet)
             .map_err(|cause| InvalidFleet::Deployments(directory.to_owned(), cause))?;
         let services = services::load(directory, &fleet)
@@ -173,18 +159,42 @@ impl Fleet {
         Ok(fleet)
     }
 
+    fn load_players(&mut self, directory: &Path) -> Result<(), InvalidFleet> {
+        let path = directory.join("players");
+        let text = read_text(&path, u64::MAX);
+        let text = text.map_err(|cause| InvalidFleet::Read(path.clone(), cause))?;
+        self.read_players(without_mark(&text)).map_err(|wrong| {
+            let mut problems = Problems::default();
+            wrong.iter().for_each(|(line, problem)| problems.add_at(Some(*line), "", problem));
+            InvalidFleet::Players(path, problems)
+        })
+    }
+
+    fn load_groups(&mut self, directory: &Path) -> Result<(), InvalidFleet> {
+        let path = directory.join("groups.toml");
+        let text = if_there(&path, read_text(&path, u64::MAX));
+        let text = text.map_err(|cause| InvalidFleet::Read(path.clone(), cause))?;
+        if let Some(text) = text {
+            self.files.has_groups = true;
+            let groups = groups::read(without_mark(&text), self);
+            self.groups = groups.map_err(|problems| InvalidFleet::Groups(path, problems))?;
+        }
+        Ok(())
+    }
+
     /// Reads lines of one host set, followed by labels; `#` begins a comment.
-    fn read_players(&mut self, text: &str) -> Result<(), (usize, LineProblem)> {
+    fn read_players(&mut self, text: &str) -> Result<(), Vec<(usize, LineProblem)>> {
         let mut all = Vec::new();
+        let mut wrong = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.split('#').next().unwrap_or_default();
-            let mut words = line.split_whitespace();
-            let Some(hosts) = words.next() else { continue };
-            let hosts = HostSet::define(hosts)
-                .map_err(|cause| (number, LineProblem::Hosts(Box::new(cause))))?;
-            let labels = read_labels(&hosts, words).map_err(|problem| (number, problem))?;
-            self.add_labels(&hosts, labels).map_err(|problem| (number, problem))?;
-            all.extend(hosts);
+            match self.read_line(line) {
+                Ok(hosts) => all.extend(hosts),
+                Err(problem) => wrong.push((number, problem)),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
         }
         self.hosts = HostSet::from_names(all);
         let mut labelled: BTreeMap<(&String, &String), Vec<HostName>> = BTreeMap::new();
@@ -198,6 +208,16 @@ impl Fleet {
             .map(|((key, value), hosts)| ((key.clone(), value.clone()), HostSet::from_names(hosts)))
             .collect();
         Ok(())
+    }
+
+    /// Reads a line without its comment, and returns its hosts.
+    fn read_line(&mut self, line: &str) -> Result<HostSet, LineProblem> {
+        let mut words = line.split_whitespace();
+        let Some(hosts) = words.next() else { return Ok(HostSet::default()) };
+        let hosts = HostSet::define(hosts).map_err(|cause| LineProblem::Hosts(Box::new(cause)))?;
+        let labels = read_labels(&hosts, words)?;
+        self.add_labels(&hosts, labels)?;
+        Ok(hosts)
     }
 
     /// Adds a line's labels to those that its hosts have from other lines.
@@ -249,6 +269,11 @@ impl Fleet {
         };
         let labels = self.labelled.iter().map(label);
         std::iter::once((Word::All, self.hosts.clone())).chain(groups).chain(apps).chain(labels)
+    }
+
+    /// How many groups `groups.toml` has.
+    pub(crate) fn group_count(&self) -> usize {
+        self.groups.len()
     }
 
     /// The deployments in force.
@@ -337,9 +362,19 @@ impl Groups for Fleet {
 mod tests {
     use super::*;
 
+    /// Reads a players file. Fails with the first problem.
     fn players(text: &str) -> Result<Fleet, (usize, LineProblem)> {
         let mut fleet = Fleet::default();
-        fleet.read_players(text).map(|()| fleet)
+        fleet.read_players(text).map(|()| fleet).map_err(|mut wrong| wrong.remove(0))
+    }
+
+    #[test]
+    fn every_wrong_line_is_told() {
+        let wrong = Fleet::default().read_players("a\nb[1-\nc x\nd\na k=1\n").unwrap_err();
+        assert_eq!(wrong.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3]);
+        let told: Vec<String> = wrong.iter().map(|(_, problem)| problem.to_string()).collect();
+        assert!(told[0].starts_with("the host set is wrong: host set \"b[1-\""), "{told:?}");
+        assert_eq!(told[1], "\"x\" is not a label; a label is KEY=VALUE");
     }
 
     #[test]

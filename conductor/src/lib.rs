@@ -13,6 +13,7 @@
 //!          └────────┘
 //! ```
 
+mod check;
 pub mod config;
 mod declined;
 mod desk;
@@ -31,5 +32,6 @@ mod tls;
 mod vitals;
 mod writer;
 
+pub use check::check;
 pub use lines::Patience;
 pub use serve::{Options, ServeError, serve};

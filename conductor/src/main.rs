@@ -11,7 +11,7 @@ use std::{
     process::ExitCode,
 };
 
-use conductor::{Options, config::DEFAULT_DIR, serve};
+use conductor::{Options, check, config::DEFAULT_DIR, serve};
 use orchestra_daemon::{limits, log, signals};
 
 const USAGE: &str = "\
@@ -19,6 +19,7 @@ Holds the flows and the players' sessions of a fleet.
 
 Usage: conductor [--config-dir DIR] [--new-store] [--allow-removal] [--take-over]
                  [--lifeline FD]
+       conductor --check [--config-dir DIR] [--new-store]
 
 Options:
       --config-dir DIR   Where conductor.toml, players, groups.toml, deployments.d and
@@ -30,6 +31,8 @@ Options:
       --take-over        Start although files of services.d name services that somebody applied;
                          they belong to their files from then on
       --lifeline FD      Stop when this descriptor reaches its end
+      --check            Read the whole configuration and start nothing: each mistake is told with
+                         what mends it. Exit code 0 if there is none, else 1
   -h, --help             Print this
   -V, --version          Print the version
 
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     }
     let options = match parse(env::args_os().skip(1)) {
         Ok(Parsed::Run(options)) => options,
+        Ok(Parsed::Check { directory, new_store }) => return check(&directory, new_store).print(),
         Ok(Parsed::Help) => return answer(USAGE),
         Ok(Parsed::Version) => {
             return answer(concat!("conductor ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
         }
     };
     limits::tell();
-    match serve(options) {
+    match serve(*options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::say(format_args!("conductor: {}", orchestra_model::chain(&error)));
@@ -76,13 +80,19 @@ fn answer(text: &str) -> ExitCode {
 }
 
 enum Parsed {
-    Run(Options),
+    Run(Box<Options>),
+    /// `--check` of a directory, and whether there need not be a store yet.
+    Check {
+        directory: PathBuf,
+        new_store: bool,
+    },
     Help,
     Version,
 }
 
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
     let mut options = Options { config_dir: PathBuf::from(DEFAULT_DIR), ..Options::default() };
+    let mut is_check = false;
     while let Some(arg) = args.next() {
         let (flag, attached) = match arg.to_str().and_then(|arg| arg.split_once('=')) {
             Some((flag, value)) => (flag.to_owned(), Some(OsString::from(value))),
@@ -97,11 +107,18 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
             "--new-store" => options.new_store = true,
             "--allow-removal" => options.allow_removal = true,
             "--take-over" => options.take_over = true,
+            "--check" => is_check = true,
             "--lifeline" => options.lifeline = Some(lifeline(&value()?)?),
             _ => return Err(format!("unexpected argument {:?}", arg.to_string_lossy())),
         }
     }
-    Ok(Parsed::Run(options))
+    if !is_check {
+        return Ok(Parsed::Run(Box::new(options)));
+    }
+    if options.allow_removal || options.take_over || options.lifeline.is_some() {
+        return Err("--check goes with --config-dir and --new-store alone".to_owned());
+    }
+    Ok(Parsed::Check { directory: options.config_dir, new_store: options.new_store })
 }
 
 /// Opens anew a descriptor that was inherited on purpose, so that it is ours to read.

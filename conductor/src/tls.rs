@@ -57,12 +57,21 @@ pub enum InvalidTls {
 /// would cause an outage.
 pub(crate) fn load(config: &Config) -> Result<Arc<Acceptance>, InvalidTls> {
     let credentials = Credentials::load(&config.tls, &config.domain).map_err(InvalidTls::Load)?;
+    of_this_conductor(config, &credentials)?;
+    credentials.acceptance().map_err(InvalidTls::Load)
+}
+
+/// Checks that a certificate is that of the conductor which `config` describes.
+pub(crate) fn of_this_conductor(
+    config: &Config,
+    credentials: &Credentials,
+) -> Result<(), InvalidTls> {
     let expected = format!("spiffe://{}/conductor/{}", config.domain, config.name);
     let certificate = credentials.identity().to_string();
     if certificate != expected {
         return Err(InvalidTls::NotOurs { certificate, expected });
     }
-    credentials.acceptance().map_err(InvalidTls::Load)
+    Ok(())
 }
 
 /// Reads certificates and key for a reload. A revocation list in force is never replaced by one

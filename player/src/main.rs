@@ -23,10 +23,13 @@ const USAGE: &str = "\
 Runs the scores of this host as a conductor asks.
 
 Usage: player [--config FILE] [--lifeline FD]
+       player --check [--config FILE]
 
 Options:
       --config FILE   Configuration [default: /etc/orchestra/player.toml]
       --lifeline FD   When this descriptor reaches its end: kill every attempt, and exit
+      --check         Read the whole configuration, scores and users included, and start nothing:
+                      each mistake is told with what mends it. Exit code 0 if there is none, else 1
   -h, --help          Print this
   -V, --version       Print the version
 
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     }
     let ended = match Args::parse(arguments) {
         Ok(Parsed::Run(args)) => run(&args),
+        Ok(Parsed::Check { config }) => return sitter::check(&config).print(),
         Ok(Parsed::Help) => return answer(USAGE),
         Ok(Parsed::Version) => {
             return answer(concat!("player ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -137,6 +141,10 @@ fn answer(text: &str) -> ExitCode {
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {
     Run(Args),
+    /// `--check` of this file.
+    Check {
+        config: PathBuf,
+    },
     Help,
     Version,
 }
@@ -162,6 +170,7 @@ impl Args {
         let agent = args.next_if(|first| first == "agent").is_some();
         let mut config = None;
         let mut lifeline = None;
+        let mut is_check = false;
         while let Some(arg) = args.next() {
             // `--flag=VALUE` is the same as `--flag VALUE`.
             let (flag, attached) = match arg.to_str().and_then(|arg| arg.split_once('=')) {
@@ -175,11 +184,18 @@ impl Args {
                 "-h" | "--help" => return Ok(Parsed::Help),
                 "-V" | "--version" => return Ok(Parsed::Version),
                 "--config" => config = Some(PathBuf::from(value(&mut args)?)),
+                "--check" if !agent => is_check = true,
                 "--lifeline" if !agent => lifeline = Some(descriptor(&value(&mut args)?)?),
                 _ => return Err(format!("unexpected argument {:?}", arg.to_string_lossy())),
             }
         }
         let config = config.unwrap_or_else(|| Path::new(config::DEFAULT_FILE).to_owned());
+        if is_check {
+            return match lifeline {
+                None => Ok(Parsed::Check { config }),
+                Some(_) => Err("--check goes with --config alone".to_owned()),
+            };
+        }
         let role = if agent { Role::Agent } else { Role::Sitter { lifeline } };
         Ok(Parsed::Run(Args { role, config }))
     }
@@ -211,6 +227,7 @@ mod tests {
         assert_eq!(parse(&["--lifeline=7", "--config=a=b"]), sitter("a=b", Some(7)));
         let agent = Args { role: Role::Agent, config: "a".into() };
         assert_eq!(parse(&["agent", "--config", "a"]), Ok(Parsed::Run(agent)));
+        assert_eq!(parse(&["--check", "--config=a"]), Ok(Parsed::Check { config: "a".into() }));
         assert_eq!(parse(&["--help"]), Ok(Parsed::Help));
         assert_eq!(parse(&["agent", "-V"]), Ok(Parsed::Version));
     }
@@ -223,6 +240,8 @@ mod tests {
             &["--lifeline", "2"],
             &["--lifeline", "x"],
             &["agent", "--lifeline", "7"],
+            &["agent", "--check"],
+            &["--check", "--lifeline", "7"],
             &["--config", "a", "agent"],
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");

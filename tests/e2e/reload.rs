@@ -52,9 +52,9 @@ fn a_reload_of_a_broken_file_changes_nothing_and_says_so() {
     let fleet = Fleet::new("p[1-2]").start();
     let running = fleet.submitjob(&["work", "seconds=1", "-w", "@all"]).exits(0).id();
     for (broken, told) in [
-        ("p1\np[2-\n", "players, line 2"),
-        ("p1 what?\n", "players, line 1"),
-        ("p1\n../p2\n", "players, line 2"),
+        ("p1\np[2-\n", "players: line 2"),
+        ("p1 what?\n", "players: line 1"),
+        ("p1\n../p2\n", "players: line 2"),
     ] {
         fleet.write_players(broken);
         fleet.conductor.signal(Signal::HUP);

@@ -19,7 +19,7 @@ const CPU: &str = "cpu";
 
 /// Why the value of a label says not how much there is of a host.
 #[derive(Debug)]
-pub struct InvalidRoom {
+pub(crate) struct InvalidRoom {
     /// The label's key.
     key: &'static str,
     cause: Box<dyn Error + Send + Sync>,

@@ -2,11 +2,15 @@
 //! file, in any order. It cannot name an app, because deployments may use groups, so neither could
 //! be read first.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use orchestra_document::{Format, Node, Problems};
 use orchestra_model::{
-    HostSet,
+    HostSet, chain,
     hostset::{Groups, InvalidHostSet},
     names::GroupName,
 };
@@ -18,7 +22,7 @@ const DEPTH: usize = 64;
 
 /// Why the groups cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidGroups {
+pub(super) enum InvalidGroups {
     /// The text is not a table of host sets by names of groups.
     Content(#[source] Problems),
     /// A group has the name of every host.
@@ -72,22 +76,40 @@ impl fmt::Display for InvalidGroups {
     }
 }
 
-/// Reads the groups of a fleet whose players and labels were read before.
-pub(super) fn read(
-    text: &str,
-    fleet: &Fleet,
-) -> Result<BTreeMap<GroupName, HostSet>, InvalidGroups> {
+/// Reads the groups of a fleet whose players and labels were read before. Of groups that are wrong
+/// all problems are told.
+pub(super) fn read(text: &str, fleet: &Fleet) -> Result<BTreeMap<GroupName, HostSet>, Problems> {
     let mut problems = Problems::default();
     let texts = read_texts(text, &mut problems);
-    problems.into_result().map_err(InvalidGroups::Content)?;
+    if let Err(content) = problems.into_result() {
+        return Err(one(&InvalidGroups::Content(content)));
+    }
     if let Some(name) = texts.keys().find(|name| name.as_str().eq_ignore_ascii_case("all")) {
-        return Err(InvalidGroups::Reserved(name.clone()));
+        return Err(one(&InvalidGroups::Reserved(name.clone())));
     }
     let reading = Reading { fleet, texts: &texts, progress: RefCell::default() };
+    // A group that is wrong may be named by many others, which all fail by it.
+    let mut wrong: Vec<String> = Vec::new();
     for name in texts.keys() {
-        reading.resolve(name)?;
+        if let Err(why) = reading.resolve(name) {
+            let is_told = match &why {
+                InvalidGroups::Cycle(groups) => !reading.note_cycle(groups),
+                why => wrong.contains(&chain(why)),
+            };
+            if !is_told {
+                wrong.push(chain(&why));
+            }
+        }
     }
-    Ok(reading.progress.into_inner().done)
+    let mut problems = Problems::default();
+    wrong.iter().for_each(|why| problems.add("", why));
+    problems.into_result().map(|()| reading.progress.into_inner().done)
+}
+
+fn one(why: &InvalidGroups) -> Problems {
+    let mut problems = Problems::default();
+    problems.add("", chain(why));
+    problems
 }
 
 /// Reads the host set of each group as text.
@@ -131,10 +153,31 @@ struct Progress {
     path: Vec<GroupName>,
     /// Why a group that was looked up could not be resolved.
     failed: Option<InvalidGroups>,
+    /// The groups of circles that were found.
+    circles: BTreeSet<GroupName>,
 }
 
 impl Reading<'_> {
+    /// Resolves a group that no other one is waiting for, or one that is named by the last of those
+    /// that do.
     fn resolve(&self, name: &GroupName) -> Result<HostSet, InvalidGroups> {
+        let resolved = self.resolve_further(name);
+        if resolved.is_err() {
+            // Each of those that waited fails too.
+            self.progress.borrow_mut().path.clear();
+        }
+        resolved
+    }
+
+    /// Remembers the groups of a circle. Returns whether it is a new one.
+    fn note_cycle(&self, groups: &[GroupName]) -> bool {
+        let known = &mut self.progress.borrow_mut().circles;
+        let before = known.len();
+        known.extend(groups.iter().cloned());
+        known.len() > before
+    }
+
+    fn resolve_further(&self, name: &GroupName) -> Result<HostSet, InvalidGroups> {
         if let Some(hosts) = self.enter(name)? {
             return Ok(hosts);
         }
@@ -204,7 +247,7 @@ mod tests {
     fn groups(text: &str) -> Result<BTreeMap<GroupName, HostSet>, String> {
         let mut fleet = Fleet::default();
         fleet.read_players("fe[1-6] app=web\ndb[1-3]\n").unwrap();
-        read(text, &fleet).map_err(|error| orchestra_model::chain(&error))
+        read(text, &fleet).map_err(|problems| problems.to_string())
     }
 
     fn set(groups: &BTreeMap<GroupName, HostSet>, name: &str) -> String {
@@ -247,6 +290,11 @@ mod tests {
                 "expected lines NAME = \"HOSTS\": line 2: group name \"a b\"",
             ),
             ("a = 1\n\"a b\" = \"fe1\"\nc = []\n", "3 problems\n  line 1: a: expected"),
+            (
+                "a = \"@b\"\nb = \"@a\"\nc = \"@d\"\nd = \"h03\"\ne = \"fe[\"\n",
+                "3 problems\n  groups name each other in a circle: @a names @b names @a\n  group d \
+                 names hosts that the players file does not: h03\n  the host set of group e is wrong",
+            ),
         ] {
             let told = groups(text).unwrap_err();
             assert!(told.contains(why), "{text:?}: {told}");

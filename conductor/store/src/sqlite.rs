@@ -116,6 +116,13 @@ impl SqliteStore {
         Self::open_if(state_dir, IfNone::Make)
     }
 
+    /// Returns whether there is a store in `state_dir`, which can be opened as far as its files tell.
+    /// With `may_make` it is no error that there never was one. Opens, locks and changes nothing, so
+    /// a conductor may have it open meanwhile.
+    pub fn look(state_dir: &Path, may_make: bool) -> Result<bool, OpenError> {
+        dir::look(state_dir, if may_make { IfNone::Make } else { IfNone::Fail })
+    }
+
     fn open_if(state_dir: &Path, if_none: IfNone) -> Result<Self, OpenError> {
         let dir = StateDir::claim(state_dir, if_none, make)?;
         let path = dir.database();

@@ -10,6 +10,7 @@ mod harness;
 
 mod attach;
 mod bounds;
+mod check;
 mod deployments;
 mod durable;
 mod hosts;

@@ -27,7 +27,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use self::mounts::{Hierarchy, candidates, mounts, place_of_v1};
+use self::mounts::{Hierarchy, Mount, candidates, mounts, place_of_v1};
 use super::{
     limits::{Controller, OWN_LEAF, Places},
     spool_dir::attempt_name,
@@ -87,6 +87,29 @@ pub(crate) struct Cgroups {
 enum Version {
     V1,
     V2,
+}
+
+/// Looks whether the place that the configuration names is one, and makes no cgroup there. What is
+/// found by itself (`"auto"`) is always right.
+pub(crate) fn look(setting: &config::Cgroup) -> Result<(), CgroupError> {
+    let config::Cgroup::At(path) = setting else { return Ok(()) };
+    let mounts = mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    place_of_v2(&mounts, path)?;
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(CgroupError::NotOne(path.clone())),
+        Err(error) => Err(CgroupError::Unusable(path.clone(), error)),
+    }
+}
+
+/// Returns the mount point of the cgroup v2 file system that a path is in, and where below it.
+fn place_of_v2(mounts: &[Mount], path: &Path) -> Result<(PathBuf, String), CgroupError> {
+    let not_one = || CgroupError::NotOne(path.to_owned());
+    let is_around =
+        |mount: &&Mount| mount.hierarchy == Hierarchy::V2 && path.starts_with(&mount.point);
+    let mount = mounts.iter().find(is_around).ok_or_else(not_one)?;
+    let base = path.strip_prefix(&mount.point).ok().and_then(Path::to_str);
+    Ok((mount.point.clone(), base.ok_or_else(not_one)?.to_owned()))
 }
 
 impl Cgroups {
@@ -156,14 +179,8 @@ impl Cgroups {
         match setting {
             config::Cgroup::None => Ok(None),
             config::Cgroup::At(path) => {
-                let not_one = || CgroupError::NotOne(path.clone());
-                let found = mounts.iter().find(|mount| {
-                    mount.hierarchy == Hierarchy::V2 && path.starts_with(&mount.point)
-                });
-                let mount = found.ok_or_else(not_one)?;
-                let base = path.strip_prefix(&mount.point).ok().and_then(Path::to_str);
-                let base = base.ok_or_else(not_one)?.to_owned();
-                let (mount, version) = (mount.point.clone(), Version::V2);
+                let (mount, base) = place_of_v2(&mounts, path)?;
+                let version = Version::V2;
                 let cgroups = Self {
                     mount,
                     base,

@@ -54,6 +54,7 @@ mod agent_process;
 mod attempt;
 mod capture;
 mod cgroup;
+mod check;
 pub(crate) mod clock;
 mod commands;
 mod ending;
@@ -113,8 +114,8 @@ use self::{
 use crate::config::Config;
 
 pub use self::{
-    cgroup::CgroupError, journal::JournalError, scores::ScanError, spool_dir::SpoolDirError,
-    users::UserError,
+    cgroup::CgroupError, check::check, journal::JournalError, scores::ScanError,
+    spool_dir::SpoolDirError, users::UserError,
 };
 pub(crate) use self::{cgroup::Leaf, hunt::Trail, procfs::boot_id as own_boot};
 

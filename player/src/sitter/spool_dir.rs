@@ -132,14 +132,21 @@ impl SpoolDir {
     /// Returns the scores that had a `.conf` with content at the last scan, which may have been an
     /// earlier sitter's.
     pub(crate) fn remembered_confs(&self) -> io::Result<BTreeSet<ScoreName>> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir, CONFS, flags, Mode::empty()) {
-            Ok(file) => fs::File::from(file),
-            Err(Errno::NOENT) => return Ok(BTreeSet::new()),
-            Err(error) => return Err(error.into()),
-        };
-        let text = io::read_to_string(file)?;
-        Ok(text.lines().filter_map(|name| ScoreName::new(name).ok()).collect())
+        confs(self.dir())
+    }
+
+    /// Looks at a spool that a player may have locked, and changes nothing. Returns the scores that
+    /// had a `.conf` with content; `None` if there is no spool yet.
+    pub(crate) fn look(path: &Path) -> Result<Option<BTreeSet<ScoreName>>, SpoolDirError> {
+        let open = |error: io::Error| SpoolDirError::Open(path.to_owned(), error);
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => ours_alone(path, &found.map_err(open)?)?,
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty());
+        let dir = dir.map_err(|error| open(error.into()))?;
+        confs(dir.as_fd()).map(Some).map_err(open)
     }
 
     /// Remembers the scores that have a `.conf` with content, one on each line.
@@ -274,6 +281,18 @@ impl SpoolDir {
     }
 }
 
+/// Reads the file of scores that had a `.conf` with content, if there is one.
+fn confs(spool: BorrowedFd<'_>) -> io::Result<BTreeSet<ScoreName>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(spool, CONFS, flags, Mode::empty()) {
+        Ok(file) => fs::File::from(file),
+        Err(Errno::NOENT) => return Ok(BTreeSet::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let text = io::read_to_string(file)?;
+    Ok(text.lines().filter_map(|name| ScoreName::new(name).ok()).collect())
+}
+
 /// Removes a directory with everything in it; one that is not there is removed already.
 fn remove_whole(path: &Path, what: &str) {
     if let Err(error) = fs::remove_dir_all(path)
@@ -295,7 +314,11 @@ fn private(path: &Path) -> Result<(), SpoolDirError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
         _ => {}
     }
-    let status = fs::metadata(path).map_err(failed)?;
+    ours_alone(path, &fs::metadata(path).map_err(failed)?)
+}
+
+/// Checks that a directory is ours, and that nobody else may enter it.
+fn ours_alone(path: &Path, status: &fs::Metadata) -> Result<(), SpoolDirError> {
     if status.uid() != geteuid().as_raw() {
         return Err(SpoolDirError::Owner(path.to_owned(), status.uid()));
     }

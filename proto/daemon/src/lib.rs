@@ -10,8 +10,10 @@
 //! output   what becomes of a line: written, or counted as lost
 //! signals  which signals end a daemon, and which do not
 //! limits   limits of the process that will be felt, told at the start
+//! check    what `--check` tells of a configuration
 //! ```
 
+pub mod check;
 pub mod limits;
 mod lines;
 pub mod log;

@@ -5,6 +5,10 @@
 
 /// Longest host name, in bytes (RFC 1035, section 2.3.4, without the final dot).
 pub const HOST_NAME_BYTES: usize = 253;
+use crate::time::Millis;
+
+/// How long before the end of a certificate it is told everywhere, so that there is time to renew it.
+pub const CERTIFICATE_NOTICE: Millis = Millis::days(30);
 /// Longest score, job, group or flow name, in bytes.
 pub const NAME_BYTES: usize = 64;
 /// Longest value of one parameter, in bytes. Linux refuses a single environment string of

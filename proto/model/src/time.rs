@@ -39,6 +39,11 @@ impl Millis {
         Millis(n * 1_000)
     }
 
+    /// So many days.
+    pub const fn days(n: u64) -> Millis {
+        Millis::minutes(n * 24 * 60)
+    }
+
     /// So many minutes.
     pub const fn minutes(n: u64) -> Millis {
         Millis(n * 60_000)

@@ -63,23 +63,13 @@ impl StateDir {
         if if_none == IfNone::Make {
             make_dir(path)?;
         }
-        check_mode(path, PRIVATE_DIR)?;
-        if is_there(&path.join(DATABASE))? {
-            let rescued = names(path, |name| name.starts_with(RESCUED))?;
-            if !rescued.is_empty() {
-                return Err(OpenError::Undecided { path: path.join(DATABASE), rescued });
-            }
-            no_parted_log(path)?;
-        } else {
-            may_make(path, if_none)?;
+        if !look(path, if_none)? {
             make_database(path, fill)?;
         }
         let lock = lock(path)?;
         // The other name of one that was just made when the process died.
         remove_leftover(&path.join(UNFINISHED))?;
-        for name in BESIDE.into_iter().chain([DATABASE]) {
-            check_mode(&path.join(name), PRIVATE_FILE)?;
-        }
+        check_files(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -90,6 +80,30 @@ impl StateDir {
     pub(super) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
     }
+}
+
+/// Looks whether a store can be opened here, as far as files tell, or made where none is there.
+/// Returns whether one is there. Changes nothing.
+pub(super) fn look(path: &Path, if_none: IfNone) -> Result<bool, OpenError> {
+    check_mode(path, PRIVATE_DIR)?;
+    if !is_there(&path.join(DATABASE))? {
+        return may_make(path, if_none).map(|()| false);
+    }
+    let rescued = names(path, |name| name.starts_with(RESCUED))?;
+    if !rescued.is_empty() {
+        return Err(OpenError::Undecided { path: path.join(DATABASE), rescued });
+    }
+    no_parted_log(path)?;
+    check_files(path)?;
+    Ok(true)
+}
+
+/// Refuses files of a store that others may get at.
+fn check_files(path: &Path) -> Result<(), OpenError> {
+    BESIDE
+        .into_iter()
+        .chain([DATABASE])
+        .try_for_each(|name| check_mode(&path.join(name), PRIVATE_FILE))
 }
 
 fn failed(attempted: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {

@@ -73,7 +73,7 @@ use self::{
 pub(super) use self::{
     limits::leaves_beside,
     order::UnitCommand,
-    place::Place,
+    place::{Place, only_ours},
     readings::OfLog,
     recover::{fresh_spool_id, open},
     run::Run,

@@ -312,11 +312,7 @@ impl Place {
             _ => {
                 DirBuilder::new().recursive(true).mode(0o755).create(&self.run_dir)?;
                 let found = fs::metadata(&self.run_dir)?;
-                let own = rustix::process::geteuid().as_raw();
-                if found.uid() != own || found.mode() & 0o022 != 0 {
-                    let path = self.run_dir.display();
-                    return Err(io::Error::other(format!("others may write to run_dir {path}")));
-                }
+                only_ours(&found, "run_dir", &self.run_dir)?;
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let run_dir = rustix::fs::open(&self.run_dir, flags, Mode::empty())?;
                 own_dir(run_dir.as_fd(), &self.tag)?
@@ -324,6 +320,15 @@ impl Place {
         };
         let dir: &OwnedFd = self.dir.insert(dir);
         Ok(dir.as_fd())
+    }
+}
+
+/// Checks that nobody else may write to a directory, which the configuration has under `key`.
+pub(in crate::sitter) fn only_ours(found: &fs::Metadata, key: &str, path: &Path) -> io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    match found.uid() == own && found.mode() & 0o022 == 0 {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("others may write to {key} {}", path.display()))),
     }
 }
 

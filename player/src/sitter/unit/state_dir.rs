@@ -15,7 +15,7 @@
 use std::{
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -25,6 +25,8 @@ use rustix::{
     fs::{AtFlags, Gid, Mode, OFlags, RawMode, Uid},
     io::Errno,
 };
+
+use super::place::only_ours;
 
 /// Returns the directory of a service for runs of this user and group. Makes it if it is missing.
 /// `None` stands for the sitter's own user.
@@ -37,10 +39,7 @@ pub(super) fn make(
     let (uid, gid) = owner.unwrap_or(own);
     DirBuilder::new().recursive(true).mode(0o711).create(services_dir)?;
     let found = fs::metadata(services_dir)?;
-    if found.uid() != own.0 || found.mode() & 0o022 != 0 {
-        let path = services_dir.display();
-        return Err(io::Error::other(format!("others may write to services_dir {path}")));
-    }
+    only_ours(&found, "services_dir", services_dir)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = rustix::fs::open(services_dir, flags, Mode::empty())?;
     let path = services_dir.join(service.as_str());
@@ -83,6 +82,8 @@ fn begin(parent: impl AsFd, name: &str, uid: u32, gid: u32) -> Result<(), Errno>
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     fn web() -> ServiceName {
