@@ -18,6 +18,7 @@ use orchestra_model::{
     audit::{Asker, AuditRecord, Object, Verb},
     delivery::{Order, RequestId},
     deployment::ServiceCell,
+    flow::FlowSpec,
     record::{Op, Record},
     score::Offers,
     service::{
@@ -54,6 +55,9 @@ pub(super) struct ServiceDesk {
     /// Whether effects are being carried out.
     busy: bool,
     replies: HashMap<ReplyId, (Asked, Told<Vec<Taken>>)>,
+    /// The flows about units, with the service whose units each job is about, by slot and job from 1.
+    /// The scheduler does not know it any more when it tells how the last task of a flow ended.
+    jobs: BTreeMap<FlowId, BTreeMap<(u16, u16), ServiceName>>,
     /// What came of the files that were loaded last.
     outcomes: Vec<FileOutcome>,
     next_reply: u64,
@@ -90,6 +94,7 @@ impl ServiceDesk {
             has_fleet: false,
             busy: false,
             replies: HashMap::new(),
+            jobs: BTreeMap::new(),
             outcomes: Vec::new(),
             next_reply: 1,
         }
@@ -160,6 +165,9 @@ impl Driver {
     pub(super) fn resume_services(&mut self) {
         let now = self.clock.now();
         let living = self.engine.unit_flows();
+        for (job, service) in self.engine.unit_jobs() {
+            self.services.jobs.entry(job.flow).or_default().insert((job.slot, job.job), service);
+        }
         let drained = self.engine.roster().all_drained();
         self.services.engine.resume(now, &living, drained);
         self.serve_services();
@@ -246,6 +254,7 @@ impl Driver {
             self.recount_cells();
         }
         let UnitFlow { services, audience, by_keeper, spec, targets, params } = flow;
+        let jobs = services_of_jobs(&spec);
         let mut id = [0; 16];
         SystemRandom::new().fill(&mut id).map_err(|_| "the system gives no random number")?;
         let spec_bytes = v1::FlowSpec::from(&spec).encode_to_vec().into();
@@ -265,6 +274,7 @@ impl Driver {
         let answer = self.ask_engine(|reply| FlowInput::FlowSubmitted { reply, submission });
         match answer {
             Some(Answer::Submitted(answer::Submitted { flow, .. })) => {
+                self.services.jobs.insert(flow, jobs);
                 for FlowService { name, cause, version } in
                     services.into_iter().filter(|_| by_keeper)
                 {
@@ -440,12 +450,15 @@ impl Driver {
                 if state.is_final() && self.services.engine.is_about(*flow) =>
             {
                 let (flow, state) = (*flow, *state);
+                self.services.jobs.remove(&flow);
                 self.services.inputs.push_back(Input::FlowEnded { flow, state });
             }
             Event::Task { job, host: Some(host), state, detail, .. }
                 if state.is_final() && self.services.engine.is_about(job.flow) =>
             {
-                let Some(service) = self.engine.service_of(*job).cloned() else { return };
+                let jobs = self.services.jobs.get(&job.flow);
+                let service = jobs.and_then(|jobs| jobs.get(&(job.slot, job.job)));
+                let Some(service) = service.cloned() else { return };
                 let (flow, host, state) = (job.flow, host.clone(), *state);
                 let detail = detail.clone();
                 let ended = Input::TaskEnded { flow, service, host, state, detail };
@@ -568,6 +581,17 @@ impl Driver {
 fn join(told: &[impl ToString]) -> Option<String> {
     let told: Vec<String> = told.iter().map(ToString::to_string).collect();
     (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// Returns the service whose units each job is about, by slot and job from 1.
+fn services_of_jobs(spec: &FlowSpec) -> BTreeMap<(u16, u16), ServiceName> {
+    let mut services = BTreeMap::new();
+    for (slot, jobs) in (1..).zip(&spec.slots) {
+        for (nth, job) in (1..).zip(&jobs.jobs) {
+            services.extend(job.unit.as_ref().map(|unit| ((slot, nth), unit.service.clone())));
+        }
+    }
+    services
 }
 
 fn declined(rejection: &Rejection) -> Declined {

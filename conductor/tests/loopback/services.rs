@@ -212,12 +212,19 @@ async fn services_that_are_applied_at_once_have_one_flow_also_after_a_crash() {
     let told: Vec<_> = applied.iter().map(|it| (it.name.as_str(), it.version, it.flow)).collect();
     let flow = applied[0].flow;
     assert_eq!(told, [("web", 1, flow), ("api", 1, flow)]);
-    db1.obey("ready").await;
+    let (first, of_first) = db1.order().await;
+    let (second, of_second) = db1.order().await;
+    db1.tell(&first, &of_first, "ready");
+    db1.session.report(&ended(&first, &exited(0)));
+    assert_eq!(db1.session.acknowledged().await, first.key.clone().unwrap());
     conductor.kill();
     let conductor = Conductor::start(&place);
     let alice = Audience::new(&place, &conductor.address).await;
     db1.attach_again(&place, &conductor, 1).await;
-    db1.obey("ready").await;
+    // It never came, as far as the conductor can tell.
+    assert_eq!(db1.order().await.0.key, second.key);
+    db1.tell(&second, &of_second, "ready");
+    db1.session.report(&ended(&second, &exited(0)));
     assert_eq!(alice.verdict(flow).await, "ok");
     let service = eventually("the end", async || {
         let service = alice.service().await.unwrap();

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use orchestra_model::{FlowId, HostName, JobId, ServiceName};
 
-use crate::{engine::Engine, tables::job::Job};
+use crate::{
+    engine::Engine,
+    tables::{flow::Flow, job::Job},
+};
 
 impl Engine {
     /// The service whose units a job is about, if it is about any and its flow lives.
@@ -25,6 +28,13 @@ impl Engine {
             all.extend(of_flow.into_iter().map(|(name, open)| (flow.id(), name.clone(), open)));
         }
         all
+    }
+
+    /// The jobs of living flows that ask something of units, each with the service whose units those
+    /// are.
+    pub fn unit_jobs(&self) -> impl Iterator<Item = (JobId, ServiceName)> {
+        let jobs = self.flows.iter().flat_map(Flow::jobs);
+        jobs.filter_map(|job| Some((job.id(), job.spec().unit.as_ref()?.service.clone())))
     }
 
     fn open_hosts(&self, job: &Job) -> impl Iterator<Item = HostName> {

@@ -65,9 +65,9 @@ impl Services {
                 _ if !player.keeps_units => Some(Obstacle::TooOld),
                 Wanted::Gone if !self.may_leave(name, host) => self.successor(name, host),
                 Wanted::Running if !self.may_begin_beside(service, host) => Some(Obstacle::Linked),
-                _ if service.is_open(host) => service.flow_to_come(host),
+                _ if service.is_open(host) => self.flow_to_come(service, host),
                 _ if self.drained.contains(host) => Some(Obstacle::Drained),
-                _ => service.flow_to_come(host),
+                _ => self.flow_to_come(service, host),
             };
         }
         let report = service.placements.get(host).and_then(|placed| placed.report.as_ref());
@@ -76,7 +76,7 @@ impl Services {
                 self.unready_run(service, host, report)
             }
             // The flow that is to bring it there, or to end it, has not come to it.
-            None if service.is_open(host) => service.flow_to_come(host),
+            None if service.is_open(host) => self.flow_to_come(service, host),
             _ => None,
         }
     }
@@ -111,7 +111,7 @@ impl Services {
         host: &HostName,
         report: &UnitReport,
     ) -> Option<Obstacle> {
-        let flow = || service.flow_to_come(host);
+        let flow = || self.flow_to_come(service, host);
         match (report.state, &report.last_end) {
             (UnitState::Ready, _) | (UnitState::Ended, Some(RunEnd::Exited(0))) => None,
             _ if service.is_open(host) => flow(),
@@ -160,29 +160,31 @@ impl Services {
         let why = why.or_insert_with(|| self.ground.why_waiting(&wish, zone.as_ref(), 1));
         Obstacle::Room(Box::new(why.clone()))
     }
+
+    /// Which flow is to change the unit on a host, or why there is none.
+    fn flow_to_come(&self, service: &Service, host: &HostName) -> Option<Obstacle> {
+        let record = &service.record;
+        // One that ends for something newer does nothing more.
+        let goes_on = |change: &&LivingChange| !change.superseded;
+        let change = record.living.as_ref().filter(|_| service.open.contains(host));
+        let relief = record.relief.as_ref().filter(|_| service.relief.open.contains(host));
+        let to_come = change.into_iter().chain(relief).find(goes_on);
+        let living = || record.living.as_ref().map(|living| living.flow);
+        match () {
+            () if to_come.is_some() => to_come.map(|change| Obstacle::Flow(change.flow)),
+            () if service.given_up.contains(host) => Some(Obstacle::GivenUp),
+            () if record.paused_by.is_some() => Some(Obstacle::Paused),
+            () => match living().or_else(|| self.flow_of_others(&record.name)) {
+                Some(flow) => Some(Obstacle::NextFlow(flow)),
+                None => service.trouble.as_ref().map(|_| Obstacle::NoFlow),
+            },
+        }
+    }
 }
 
 impl Service {
     /// Whether a flow of it is not done with a host.
     fn is_open(&self, host: &HostName) -> bool {
         self.open.contains(host) || self.relief.open.contains(host)
-    }
-
-    /// Which flow is to change the unit on a host, or why there is none.
-    fn flow_to_come(&self, host: &HostName) -> Option<Obstacle> {
-        let record = &self.record;
-        let living = record.living.as_ref().map(|living| living.flow);
-        // One that ends for something newer does nothing more.
-        let goes_on = |change: &&LivingChange| !change.superseded;
-        let change = record.living.as_ref().filter(|_| self.open.contains(host));
-        let relief = record.relief.as_ref().filter(|_| self.relief.open.contains(host));
-        let to_come = change.into_iter().chain(relief).find(goes_on);
-        match () {
-            () if to_come.is_some() => to_come.map(|change| Obstacle::Flow(change.flow)),
-            () if self.given_up.contains(host) => Some(Obstacle::GivenUp),
-            () if record.paused_by.is_some() => Some(Obstacle::Paused),
-            () if living.is_some() => living.map(Obstacle::NextFlow),
-            () => self.trouble.as_ref().map(|_| Obstacle::NoFlow),
-        }
     }
 }

@@ -305,12 +305,14 @@ impl World {
         spec.place.and(spec.absent.replace_after)
     }
 
-    /// Whether a living flow is to ask something of a host yet.
+    /// Whether a living flow is to ask something of the unit of `web` on a host yet.
     pub(crate) fn is_awaited(&self, flow: FlowId, host: &HostName) -> bool {
         let of_it = self.flows.iter().find(|(id, _)| *id == flow);
         let targets = of_it.into_iter().flat_map(|(_, flow)| flow.targets.iter().flatten());
         let is_target = targets.into_iter().any(|hosts| hosts.contains(host));
-        is_target && !self.cancelled.contains(&flow) && !self.done.contains(&(flow, host.clone()))
+        is_target
+            && !self.cancelled.contains(&flow)
+            && !self.done.contains(&(flow, web(), host.clone()))
     }
 
     /// The version that is wanted.

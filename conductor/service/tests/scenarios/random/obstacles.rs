@@ -3,7 +3,7 @@
 
 use orchestra_model::{
     HostName, HostSet,
-    service::{Obstacle, OnUnhealthy, ServiceStatus, UnitState},
+    service::{Cause, Obstacle, OnUnhealthy, ServiceStatus, UnitState},
 };
 
 use crate::world::{World, web};
@@ -62,7 +62,10 @@ fn check(world: &World, now: &ServiceStatus, host: &HostName, by: &Obstacle) {
         }
         Obstacle::Flow(flow) => world.is_awaited(*flow, host),
         Obstacle::NextFlow(flow) => {
-            world.flows.iter().any(|(id, _)| id == flow) && !world.is_awaited(*flow, host)
+            let (_, it) = world.flows.iter().find(|(id, _)| id == flow).unwrap();
+            // What it ends there is no unit of the service.
+            let ends_strangers = it.services[0].cause == Cause::StopStranger;
+            ends_strangers || !world.is_awaited(*flow, host)
         }
         Obstacle::GivenUp => now.given_up.contains(host),
         Obstacle::Paused => now.record.paused_by.is_some(),
