@@ -374,6 +374,7 @@ fn a_service_is_read_back() {
         },
         upkeep: unit_job(Wanted::Running, &ReadySign::Fd(4)).upkeep,
         judgement: Judgement { on_unhealthy: OnUnhealthy::Restart, panic: None },
+        max_age: Some(Millis(8)),
         auto_start: false,
         ..bare.clone()
     };
@@ -599,6 +600,7 @@ fn unit_report(state: UnitState, last_end: Option<RunEnd>) -> UnitReport {
         since: Timestamp(8),
         run: RunNumber(4),
         score_hash: (state == UnitState::Ready).then_some(ScoreHash([5; 32])),
+        run_age: Some(Millis(12)),
         restarts: 3,
         last_end,
         trouble: None,
@@ -688,7 +690,7 @@ fn what_is_asked_of_units_is_read_back() {
     let check = ReadySign::Probe(Probe::Score(ScoreName::new("check-web").unwrap()));
     let signs = [ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3), probe, check];
     let wanted = [Wanted::Running, Wanted::Signalled(10), Wanted::Stopped, Wanted::Gone];
-    let wanted = wanted.into_iter().chain([Wanted::Healthy]);
+    let wanted = wanted.into_iter().chain([Wanted::Healthy, Wanted::Younger(Millis(9))]);
     for (wanted, sign) in wanted.zip(signs) {
         let unit = Some(Arc::new(unit_job(wanted, &sign)));
         let job = JobSpec { unit: unit.clone(), ..spec() };

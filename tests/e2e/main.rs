@@ -32,6 +32,7 @@ mod restored;
 mod rollout;
 mod scores;
 mod service_absence;
+mod service_age;
 mod service_budget;
 mod service_files;
 mod service_health;

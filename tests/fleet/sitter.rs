@@ -314,6 +314,7 @@ impl Sitter {
             since: self.common.wall_clock(Instant::now()),
             run: RunNumber(1),
             score_hash: None,
+            run_age: None,
             restarts: 0,
             last_end: None,
             trouble: None,

@@ -278,7 +278,7 @@ impl Reader {
         const LEFT_OUT: [(&str, &str); 5] = [
             (
                 "time_limit",
-                "left out: a service has no time to end in; a task of a flow has a timeout",
+                "left out: a service has no time to end in; max_age begins new runs, and a task of a flow has a timeout",
             ),
             ("stdout_location", "left out: orc logs NAME/N -f reads it"),
             ("stderr_location", "left out: orc logs NAME/N --stderr reads it"),

@@ -63,6 +63,7 @@ fn instance(n: u32) -> InstanceStatus {
             since: AT,
             run: RunNumber(1),
             score_hash: Some(ScoreHash([0xab; 32])),
+            run_age: None,
             restarts: 0,
             last_end: None,
             trouble: None,

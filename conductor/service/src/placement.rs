@@ -13,5 +13,7 @@ mod choose;
 mod ground;
 mod hash;
 
+pub(crate) use hash::share_of_run;
+
 pub use choose::{Chosen, Standing, choose, choose_another, surplus};
 pub use ground::{Census, Ground, SameScore, Wish};

@@ -2,6 +2,7 @@
 
 mod absence;
 pub(crate) mod advance;
+mod age;
 mod asked;
 mod brakes;
 mod drift;

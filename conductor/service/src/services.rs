@@ -200,7 +200,8 @@ impl Services {
     /// Sets when a service is to be looked at next. What is due already waits for something else.
     pub(crate) fn set_wake(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else { return };
-        let due = service.next_trial().into_iter().chain(service.next_absence(self.now));
+        let trial = service.next_trial().into_iter();
+        let due = trial.chain(service.next_absence(self.now)).chain(service.ages.next(self.now));
         let wake = due.filter(|at| *at > self.now).min();
         let before = std::mem::replace(&mut service.wake, wake);
         if before == wake {
@@ -262,13 +263,16 @@ impl Services {
         self.tally(name, host);
         self.recheck_health(name, host);
         self.recheck_absence(name, host);
+        self.recheck_age(name, host);
         let is_wrong = self.difference(name, host).is_some();
+        let now = self.now;
         let Some(service) = self.services.get_mut(name) else { return };
         match is_wrong {
             true => drop(service.wrong.insert(host.clone())),
             false => drop(service.wrong.remove(host)),
         }
-        if !is_wrong && !service.to_heal.contains(host) {
+        let is_old = service.is_old(host, now);
+        if !is_wrong && !service.to_heal.contains(host) && !is_old {
             service.given_up.remove(host);
         }
     }

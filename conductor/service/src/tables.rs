@@ -1,6 +1,7 @@
 //! What is known of one service.
 
 mod absence;
+mod ages;
 mod bucket;
 
 use std::{
@@ -20,6 +21,7 @@ use orchestra_model::{
 };
 
 pub(crate) use absence::{Absences, Away};
+pub(crate) use ages::Ages;
 pub(crate) use bucket::Bucket;
 
 /// One service.
@@ -40,6 +42,8 @@ pub(crate) struct Service {
     pub(crate) healthy: BTreeSet<HostName>,
     /// Its hosts whose players are away, if it is placed and is to run.
     pub(crate) absent: Absences,
+    /// When its runs are so old that new ones are to follow them. Their players are attached.
+    pub(crate) ages: Ages,
     /// When it is noted on disk for how long they are.
     pub(crate) next_note: Option<Timestamp>,
     /// How many of its instances were replaced of late.
@@ -106,6 +110,8 @@ pub(crate) struct Placed {
     pub(crate) dead: bool,
     /// For how long its player was absent, as far as that is on disk; 0 if it is back.
     pub(crate) noted_absence: Millis,
+    /// When its run began, if its player has told.
+    pub(crate) begun: Option<Timestamp>,
     /// When it turned unhealthy, if that was the last thing that was told of its health.
     pub(crate) unhealthy_since: Option<Timestamp>,
 }
@@ -149,6 +155,7 @@ impl Placed {
             leased: None,
             dead: false,
             noted_absence: Millis(0),
+            begun: None,
             unhealthy_since: None,
         }
     }
@@ -165,6 +172,7 @@ impl Service {
             unhealthy: BTreeMap::new(),
             healthy: BTreeSet::new(),
             absent: Absences::default(),
+            ages: Ages::default(),
             next_note: None,
             bucket: Bucket::default(),
             retry_at: None,

@@ -147,9 +147,12 @@ impl Services {
         if service.record.judged.suspicion.is_some() && !(acts && is_to_run) {
             return Err("a suspicion of which nothing follows".to_owned());
         }
-        let next = service.next_absence(self.now).filter(|at| *at > self.now);
+        let next = service.next_absence(self.now).into_iter().chain(service.ages.next(self.now));
+        let next = next.filter(|at| *at > self.now).min();
         if next.is_some_and(|next| service.wake.is_none_or(|at| at > next)) {
-            return Err("nobody looks when an instance is to be replaced".to_owned());
+            return Err(
+                "nobody looks when an instance is to be replaced, or a run is old".to_owned()
+            );
         }
         let is_awaited = |at| self.wakes.contains(&(at, name.clone()));
         match service.wake.is_none_or(is_awaited) {
@@ -208,6 +211,10 @@ impl Services {
                 self.is_to_heal(name, host) == service.to_heal.contains(host),
                 "that a unit is unhealthy is not known, or is over",
             )?;
+            require(
+                self.old_at(name, host) == service.ages.get(host),
+                "that a run is old is not known, or is over",
+            )?;
             let is_off = differs
                 || service.unready(host, self.present.contains_key(host)).is_some()
                 || service.absent.get(host).is_some();
@@ -221,6 +228,9 @@ impl Services {
         let waits = waits || service.trouble.is_some() || is_left || service.wake.is_some();
         let is_left = service.to_heal.difference(&service.given_up).next().is_some();
         require(waits || !is_left, "an unhealthy unit waits for nothing")?;
+        let is_asked = record.living.is_some() || record.paused_by.is_some();
+        let is_left = service.old_now(self.now).next().is_some();
+        require(is_asked || !is_left, "an old run waits for nothing")?;
         self.audit_health(name, service)
     }
 }

@@ -280,7 +280,7 @@ impl Driver {
                 {
                     let verb = match cause {
                         Cause::Revert => Verb::ServiceRevert,
-                        Cause::Unhealthy => Verb::ServiceRestart,
+                        Cause::Unhealthy | Cause::Age => Verb::ServiceRestart,
                         _ => Verb::ServiceRepair,
                     };
                     let what = format!("version {version}, flow {flow}");

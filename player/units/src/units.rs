@@ -145,6 +145,15 @@ impl Units {
         of_store.filter_map(|key| self.report_of(key))
     }
 
+    /// Returns the same, each with how old its run is now.
+    pub fn aged_reports(&self, now: Now, store: StoreId) -> impl Iterator<Item = UnitReport> {
+        let at = self.state.clock().at(now.boot_ms).max(self.at);
+        self.reports(store).map(move |report| {
+            let key = UnitKey { store, service: report.service.clone() };
+            self.aged(&key, report, at)
+        })
+    }
+
     /// The stores that units are kept for.
     pub fn stores(&self) -> BTreeSet<StoreId> {
         self.state.units().keys().map(|key| key.store).collect()

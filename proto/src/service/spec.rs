@@ -56,6 +56,7 @@ impl From<&ServiceSpec> for v1::ServiceSpec {
             }),
             upkeep: Some((&spec.upkeep).into()),
             starts_stopped: !spec.auto_start,
+            max_age_ms: spec.max_age.map(|length| length.0),
             judgement: (spec.judgement != Judgement::default()).then(|| spec.judgement.into()),
         }
     }
@@ -120,6 +121,7 @@ impl TryFrom<&v1::ServiceSpec> for ServiceSpec {
                 Some(judgement) => judgement.try_into()?,
                 None => Judgement::default(),
             },
+            max_age: length(spec.max_age_ms, "ServiceSpec.max_age_ms")?,
             auto_start: !spec.starts_stopped,
         };
         spec.check().in_field("ServiceSpec")?;

@@ -42,10 +42,15 @@ pub(crate) fn unit_order_to_wire(unit: &UnitJob) -> v1::UnitJob {
             Wanted::Gone => v1::unit_job::Wanted::Gone,
             Wanted::Signalled(_) => v1::unit_job::Wanted::Signalled,
             Wanted::Healthy => v1::unit_job::Wanted::Healthy,
+            Wanted::Younger(_) => v1::unit_job::Wanted::Younger,
         }
         .into(),
         signal: match unit.wanted {
             Wanted::Signalled(signal) => signal,
+            _ => 0,
+        },
+        younger_than_ms: match unit.wanted {
+            Wanted::Younger(age) => age.0,
             _ => 0,
         },
         upkeep: Some((&unit.upkeep).into()),
@@ -78,6 +83,9 @@ pub(crate) fn unit_job_from_wire(unit: &v1::UnitJob) -> Result<UnitJob, Invalid>
             Word::Signalled if is_message(unit.signal) => Wanted::Signalled(unit.signal),
             Word::Signalled => return Err(Invalid::field("UnitJob.signal")),
             Word::Healthy => Wanted::Healthy,
+            Word::Younger => {
+                Wanted::Younger(bounded(unit.younger_than_ms, "UnitJob.younger_than_ms")?)
+            }
             Word::Unspecified => return Err(Invalid::field("UnitJob.wanted")),
         },
         upkeep: unit.upkeep.as_ref().in_field("UnitJob.upkeep")?.try_into()?,
@@ -261,6 +269,7 @@ impl From<&UnitReport> for v1::UnitReport {
             turns: report.turns,
             flapping: report.flapping,
             score_hash: hash_to_wire(report.score_hash),
+            run_age_ms: report.run_age.map(|age| age.0),
         }
     }
 }
@@ -286,6 +295,7 @@ impl TryFrom<&v1::UnitReport> for UnitReport {
             turns: report.turns,
             flapping: report.flapping,
             score_hash: hash_from_wire(&report.score_hash, "UnitReport.score_hash")?,
+            run_age: length(report.run_age_ms, "UnitReport.run_age_ms")?,
         })
     }
 }

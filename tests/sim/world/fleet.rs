@@ -188,6 +188,7 @@ fn ask_of_units(chance: &mut Chance, job: &mut JobSpec, hosts: &HostSet) {
             Wanted::Signalled(1),
             Wanted::Restarted,
             Wanted::Healthy,
+            Wanted::Younger(Millis(1)),
             Wanted::Stopped,
             Wanted::Gone,
         ])

@@ -60,6 +60,8 @@ impl World {
                 self.units.entry(at).or_insert(Some(Unready::NotReady));
             }
             Wanted::Restarted => drop(self.units.insert(at, Some(Unready::NotReady))),
+            // Nobody tells how old it is.
+            Wanted::Younger(_) => drop(self.units.insert(at, Some(Unready::NotReady))),
             // What is well goes on, and what is not begins anew.
             Wanted::Healthy => {
                 let unready = self.units.entry(at).or_insert(Some(Unready::NotReady));

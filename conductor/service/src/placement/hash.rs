@@ -1,7 +1,10 @@
 //! The hash that decides between players that are alike. It is our own, so that no other release and
 //! no other platform decides otherwise.
 
-use orchestra_model::{ServiceName, service::Ordinal};
+use orchestra_model::{
+    ServiceName,
+    service::{Instance, Ordinal, RunNumber},
+};
 
 /// Hashes a text (FNV-1a, then mixed).
 pub(super) fn of_text(text: &str) -> u64 {
@@ -14,6 +17,12 @@ pub(super) fn of_text(text: &str) -> u64 {
 /// Hashes an instance whose service's name has the hash `service`.
 pub(super) fn of_instance(service: u64, ordinal: Ordinal) -> u64 {
     mixed(service ^ u64::from(ordinal.0).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Returns a number of a run, even over all numbers.
+pub(crate) fn share_of_run(service: &ServiceName, instance: Instance, run: RunNumber) -> u64 {
+    let placement = of_instance(of_service(service), instance.ordinal) ^ instance.placement.0;
+    of_both(mixed(placement), run.0.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// Hashes a service's name.

@@ -27,6 +27,8 @@ pub(crate) struct Groups {
     leaving: Vec<HostName>,
     /// Their units are to get new runs because they are unhealthy.
     unhealthy: Vec<HostName>,
+    /// Their units are to get new runs because their runs are old.
+    old: Vec<HostName>,
 }
 
 impl Services {
@@ -66,6 +68,8 @@ impl Services {
                 self.supersede(name, by);
             } else if service.waits_for_unhealthy() {
                 // The next flow also restarts what is unhealthy.
+                self.supersede(name, Asker::Keeper);
+            } else if service.is_in_the_way() {
                 self.supersede(name, Asker::Keeper);
             }
             return self.relieve(name);
@@ -112,6 +116,9 @@ impl Services {
     fn part_of_found(&mut self, name: &ServiceName) -> Option<Part> {
         let mut groups = self.services.get(name)?.groups(|host| self.is_reachable(host));
         groups.unhealthy = self.choose_to_heal(name);
+        if groups.is_empty() && self.services.get(name).is_some_and(Service::is_to_run) {
+            groups.old = self.choose_old(name);
+        }
         if groups.is_empty() { None } else { self.part_of(name, groups) }
     }
 
@@ -159,7 +166,12 @@ impl Groups {
     }
 
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostName> {
-        self.sick.iter().chain(&self.others).chain(&self.leaving).chain(&self.unhealthy)
+        self.sick
+            .iter()
+            .chain(&self.others)
+            .chain(&self.leaving)
+            .chain(&self.unhealthy)
+            .chain(&self.old)
     }
 
     fn is_empty(&self) -> bool {
@@ -170,22 +182,24 @@ impl Groups {
 impl Service {
     /// Returns why the next flow is made.
     fn cause(&self, groups: &Groups) -> Cause {
-        let own = match groups.hosts().count() == groups.unhealthy.len() {
-            true => Cause::Unhealthy,
-            false => Cause::Repair,
+        let own = match groups.hosts().count() {
+            all if all == groups.unhealthy.len() => Cause::Unhealthy,
+            all if all == groups.old.len() => Cause::Age,
+            _ => Cause::Repair,
         };
         self.record.pending.as_ref().map_or(own, |change| change.cause)
     }
 
     /// Returns the part of a flow that brings these hosts to what is wanted, the sick ones first.
     pub(super) fn part(&self, groups: Groups, cause: Cause, by_keeper: bool) -> Part {
-        let Groups { sick, others, leaving, unhealthy } = groups;
+        let Groups { sick, others, leaving, unhealthy, old } = groups;
         let (wanted, is_careful) = self.wanted(cause);
         let title = if wanted == Wanted::Gone { "remove" } else { cause.as_str() };
         let others = [
             self.job(title, others, wanted, is_careful.then_some(cause)),
             self.job("leave", leaving, Wanted::Gone, None),
             self.job(Cause::Unhealthy.as_str(), unhealthy, Wanted::Healthy, None),
+            self.job(Cause::Age.as_str(), old, self.wanted_young(), None),
         ];
         let service =
             FlowService { name: self.record.name.clone(), cause, version: self.record.version };
@@ -212,6 +226,16 @@ impl Service {
             (Goal::Stopped, _) => (Wanted::Stopped, false),
             (Goal::Removed, _) => (Wanted::Gone, false),
         }
+    }
+
+    /// Returns what is asked of units whose runs are old.
+    fn wanted_young(&self) -> Wanted {
+        self.least_limit().map_or(Wanted::Running, Wanted::Younger)
+    }
+
+    /// Returns whether its units are to run.
+    fn is_to_run(&self) -> bool {
+        self.goal() == Goal::Running
     }
 
     /// Returns the hosts for which a flow is to be made now. `may_begin` says on which hosts

@@ -175,6 +175,7 @@ impl Services {
         state: FlowState,
         of: usize,
     ) -> Option<(ServiceVersion, bool)> {
+        let now = self.now;
         let service = self.services.get_mut(name)?;
         let living = service.record.living.take()?;
         service.open.clear();
@@ -187,7 +188,8 @@ impl Services {
             let is_as_before = |(host, run): &(HostName, RunNumber)| {
                 // A unit that is unhealthy in another run was helped, and is helped again.
                 let is_unhealed = service.to_heal.contains(host) && service.run_on(host) == *run;
-                service.wrong.contains(host) || is_unhealed
+                let is_as_old = service.is_old(host, now) && service.run_on(host) == *run;
+                service.wrong.contains(host) || is_unhealed || is_as_old
             };
             let left: Vec<HostName> =
                 ordered.into_iter().filter(is_as_before).map(|(host, _)| host).collect();

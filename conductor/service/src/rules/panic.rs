@@ -54,7 +54,8 @@ impl Services {
         service.record.judged.suspicion = Some(suspicion.clone());
         service.note_health(at, suspicion.to_string());
         let living = service.record.living.as_ref();
-        let heals = living.filter(|it| it.cause == Cause::Unhealthy && !it.superseded);
+        let is_voluntary = |it: &Cause| matches!(it, Cause::Unhealthy | Cause::Age);
+        let heals = living.filter(|it| is_voluntary(&it.cause) && !it.superseded);
         match heals.map(|it| it.by.clone()) {
             Some(by) => self.supersede(name, by),
             None => {

@@ -112,11 +112,12 @@ impl Services {
 
 impl Service {
     /// Returns whether another flow may restart units beside the living one. A repair ends where units
-    /// are unhealthy, and what restarts units ends soon.
+    /// are unhealthy, what restarts them ends soon, and what follows from the age of runs makes room.
     fn may_be_relieved(&self) -> bool {
         let record = &self.record;
         let is_to_go_on = record.living.as_ref().is_some_and(|living| {
-            !living.superseded && !matches!(living.cause, Cause::Repair | Cause::Unhealthy)
+            !living.superseded
+                && !matches!(living.cause, Cause::Repair | Cause::Unhealthy | Cause::Age)
         });
         let is_asked = record.pending.as_ref().is_some_and(|it| it.cause != Cause::Scale);
         is_to_go_on && !is_asked && record.relief.is_none() && record.paused_by.is_none()

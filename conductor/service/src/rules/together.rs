@@ -94,13 +94,6 @@ impl Services {
         self.joined.extend(names);
     }
 
-    /// Returns the flow that has to end before one can change a service together with others: it changes
-    /// one of those.
-    pub(crate) fn flow_of_others(&self, name: &ServiceName) -> Option<FlowId> {
-        let living = |name| self.services.get(name)?.record.living.as_ref();
-        self.together(name).iter().find_map(living).map(|living| living.flow)
-    }
-
     /// Notes that a flow is ended because of a newer ask of one of its services. What it was to bring to
     /// the others is asked for anew, together.
     pub(super) fn part_from(&mut self, name: &ServiceName, flow: FlowId) {

@@ -130,6 +130,7 @@ impl Services {
             others.retain(|stranger| stranger.service != name);
         }
         let is_new = !service.placements.contains_key(host);
+        let now = self.now;
         // A unit that was taken for gone may find its number given to another.
         let instance = match is_new {
             true => service.instance_like(report.instance),
@@ -142,6 +143,7 @@ impl Services {
             _ => None,
         };
         let was_told = std::mem::replace(&mut placed.told, true);
+        placed.note_begun(&report, now);
         placed.report = Some(report);
         if is_new || !was_told {
             let record = service.placement_record(host);

@@ -65,18 +65,18 @@ impl Services {
                 _ if !player.keeps_units => Some(Obstacle::TooOld),
                 Wanted::Gone if !self.may_leave(name, host) => self.successor(name, host),
                 Wanted::Running if !self.may_begin_beside(service, host) => Some(Obstacle::Linked),
-                _ if service.is_open(host) => self.flow_to_come(service, host),
+                _ if service.is_open(host) => self.flow_to_come(name, service, host),
                 _ if self.drained.contains(host) => Some(Obstacle::Drained),
-                _ => self.flow_to_come(service, host),
+                _ => self.flow_to_come(name, service, host),
             };
         }
         let report = service.placements.get(host).and_then(|placed| placed.report.as_ref());
         match report {
             Some(report) if service.goal() == Goal::Running => {
-                self.unready_run(service, host, report)
+                self.unready_run(name, service, host, report)
             }
             // The flow that is to bring it there, or to end it, has not come to it.
-            None if service.is_open(host) => self.flow_to_come(service, host),
+            None if service.is_open(host) => self.flow_to_come(name, service, host),
             _ => None,
         }
     }
@@ -107,11 +107,12 @@ impl Services {
     /// What keeps a unit as it is whose version and placement are those that are wanted.
     fn unready_run(
         &self,
+        name: &ServiceName,
         service: &Service,
         host: &HostName,
         report: &UnitReport,
     ) -> Option<Obstacle> {
-        let flow = || self.flow_to_come(service, host);
+        let flow = || self.flow_to_come(name, service, host);
         match (report.state, &report.last_end) {
             (UnitState::Ready, _) | (UnitState::Ended, Some(RunEnd::Exited(0))) => None,
             _ if service.is_open(host) => flow(),
@@ -162,22 +163,28 @@ impl Services {
     }
 
     /// Which flow is to change the unit on a host, or why there is none.
-    fn flow_to_come(&self, service: &Service, host: &HostName) -> Option<Obstacle> {
+    fn flow_to_come(
+        &self,
+        name: &ServiceName,
+        service: &Service,
+        host: &HostName,
+    ) -> Option<Obstacle> {
         let record = &service.record;
         // One that ends for something newer does nothing more.
         let goes_on = |change: &&LivingChange| !change.superseded;
         let change = record.living.as_ref().filter(|_| service.open.contains(host));
         let relief = record.relief.as_ref().filter(|_| service.relief.open.contains(host));
         let to_come = change.into_iter().chain(relief).find(goes_on);
-        let living = || record.living.as_ref().map(|living| living.flow);
+        // What was asked for together waits until each of them is free.
+        let together = self.together(name);
+        let living = |name: &ServiceName| self.services.get(name)?.record.living.as_ref();
+        let before = record.living.as_ref().or_else(|| together.iter().find_map(living));
         match () {
             () if to_come.is_some() => to_come.map(|change| Obstacle::Flow(change.flow)),
             () if service.given_up.contains(host) => Some(Obstacle::GivenUp),
             () if record.paused_by.is_some() => Some(Obstacle::Paused),
-            () => match living().or_else(|| self.flow_of_others(&record.name)) {
-                Some(flow) => Some(Obstacle::NextFlow(flow)),
-                None => service.trouble.as_ref().map(|_| Obstacle::NoFlow),
-            },
+            () if before.is_some() => before.map(|change| Obstacle::NextFlow(change.flow)),
+            () => service.trouble.as_ref().map(|_| Obstacle::NoFlow),
         }
     }
 }

@@ -178,12 +178,14 @@ impl Services {
         match wanted {
             Wanted::Gone => HostStep::Leave,
             Wanted::Stopped => HostStep::Stop,
-            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) | Wanted::Healthy => {
-                match report {
-                    Some(report) if report.version != service.record.version => HostStep::Update,
-                    _ => HostStep::Start,
-                }
-            }
+            Wanted::Running
+            | Wanted::Restarted
+            | Wanted::Signalled(_)
+            | Wanted::Healthy
+            | Wanted::Younger(_) => match report {
+                Some(report) if report.version != service.record.version => HostStep::Update,
+                _ => HostStep::Start,
+            },
         }
     }
 }

@@ -50,6 +50,10 @@ pub(crate) struct World {
     pub(crate) bad: BTreeSet<(HostName, u64)>,
     /// What is installed as the score of `web`, where it is not 0.
     pub(crate) installed: BTreeMap<HostName, u8>,
+    /// When the run of each unit began, by placement and number.
+    begun: BTreeMap<(HostName, ServiceName), (Placement, RunNumber, u64)>,
+    /// Whether players are of a release that does not tell how old runs are.
+    pub(crate) is_silent_of_ages: bool,
     /// Hosts where no run stays healthy.
     pub(crate) hanging: BTreeSet<HostName>,
     pub(crate) drained: BTreeSet<HostName>,
@@ -134,6 +138,8 @@ impl World {
             unwell: BTreeMap::new(),
             bad: BTreeSet::new(),
             installed: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            is_silent_of_ages: false,
             hanging: BTreeSet::new(),
             drained: BTreeSet::new(),
             players: BTreeSet::new(),
@@ -160,8 +166,15 @@ impl World {
         world
     }
 
-    pub(crate) fn handle(&mut self, input: Input) {
+    pub(crate) fn handle(&mut self, mut input: Input) {
         self.now += 1;
+        match &mut input {
+            Input::UnitTold { host, report } => self.tell_age(host, report),
+            Input::PlayerAttached { host, units, .. } => {
+                units.iter_mut().flatten().for_each(|report| self.tell_age(host, report));
+            }
+            _ => {}
+        }
         if let Input::DrainChanged { hosts, drained } = &input {
             for host in hosts {
                 match drained {
@@ -172,6 +185,23 @@ impl World {
         }
         self.engine.handle(Timestamp(self.now), input);
         self.perform();
+    }
+
+    /// A player tells how old the run is that it reports.
+    fn tell_age(&mut self, host: &HostName, report: &mut UnitReport) {
+        let run = (report.instance.placement, report.run);
+        let at = (host.clone(), report.service.clone());
+        let begun = self.begun.entry(at).or_insert((run.0, run.1, self.now));
+        if (begun.0, begun.1) != run {
+            *begun = (run.0, run.1, self.now);
+        }
+        let age = Millis(self.now - begun.2);
+        report.run_age = Some(age).filter(|_| report.state.has_run() && !self.is_silent_of_ages);
+    }
+
+    /// How old the run of `web` on a host is, in milliseconds.
+    pub(crate) fn age(&self, host: &HostName) -> u64 {
+        self.now - self.begun[&(host.clone(), web())].2
     }
 
     fn perform(&mut self) {
@@ -266,6 +296,10 @@ impl World {
             if is_for_health {
                 self.check_trial(hosts);
             }
+            if let Wanted::Younger(limit) = wanted {
+                assert_eq!(cause, Cause::Age);
+                self.check_old(service, hosts, limit);
+            }
             for host in hosts {
                 let unit = self.units.get(host).and_then(|units| units.get(service));
                 let is_sick = unit.is_some_and(|unit| {
@@ -278,6 +312,19 @@ impl World {
                 let is_strange = self.engine.each_stranger().any(|it| is_strange(&it));
                 assert_eq!(is_strange, cause == Cause::StopStranger, "{host}: {flow:?}");
             }
+        }
+    }
+
+    /// What gets a new run for its age is well, and as old as its version says, to a tenth.
+    fn check_old(&self, service: &ServiceName, hosts: &HostSet, limit: Millis) {
+        let max_age = self.max_age(service).unwrap();
+        assert_eq!(limit.0, max_age.0 * 9 / 10);
+        for host in hosts {
+            let unit = &self.units[host][service];
+            let is_there = self.attached.contains(host) && !self.drained.contains(host);
+            assert!(is_there && unit.state == UnitState::Ready, "{host}: {unit:?}");
+            let age = self.now - self.begun[&(host.clone(), service.clone())].2;
+            assert!(age >= limit.0, "{host}: {age}");
         }
     }
 
@@ -305,14 +352,25 @@ impl World {
         spec.place.and(spec.absent.replace_after)
     }
 
-    /// Whether a living flow is to ask something of the unit of `web` on a host yet.
+    /// Whether a living flow is to ask something of `web` on a host yet.
     pub(crate) fn is_awaited(&self, flow: FlowId, host: &HostName) -> bool {
-        let of_it = self.flows.iter().find(|(id, _)| *id == flow);
-        let targets = of_it.into_iter().flat_map(|(_, flow)| flow.targets.iter().flatten());
-        let is_target = targets.into_iter().any(|hosts| hosts.contains(host));
+        let of_it = self.flows.iter().filter(|(id, _)| *id == flow).map(|(_, flow)| flow);
+        let mut jobs = of_it.flat_map(|flow| {
+            let slots = flow.spec.slots.iter().zip(&flow.targets);
+            slots.flat_map(|(slot, targets)| slot.jobs.iter().zip(targets))
+        });
+        let is_target = jobs.any(|(job, hosts)| {
+            job.unit.as_ref().is_some_and(|unit| unit.service == web()) && hosts.contains(host)
+        });
         is_target
             && !self.cancelled.contains(&flow)
             && !self.done.contains(&(flow, web(), host.clone()))
+    }
+
+    /// How old a run of a service may become, by the version that is wanted.
+    pub(crate) fn max_age(&self, name: &ServiceName) -> Option<Millis> {
+        let record = self.disk.services.get(name)?;
+        decode(self.disk.versions.get(&(name.clone(), record.version))?).max_age
     }
 
     /// The version that is wanted.
@@ -552,6 +610,7 @@ impl World {
             since: Timestamp(1),
             run: RunNumber(1),
             score_hash: None,
+            run_age: None,
             restarts: 0,
             last_end: None,
             trouble: None,
@@ -720,6 +779,8 @@ impl World {
             _ => (UnitState::Ready, TaskState::Ok),
         };
         let installed = self.score_of(host);
+        let begun = self.begun.get(&(host.clone(), service.clone()));
+        let age = begun.map(|(.., at)| self.now - at);
         let units = self.units.entry(host.clone()).or_default();
         if units.get(&service).is_some_and(|known| known.instance.placement > instance.placement) {
             // Its sitter fences what is earlier than what it knows: that is the case of strangers alone.
@@ -734,6 +795,7 @@ impl World {
             let is_spared = match unit.wanted {
                 Wanted::Signalled(_) => true,
                 Wanted::Healthy => before.state != UnitState::Unhealthy,
+                Wanted::Younger(limit) => age.is_some_and(|age| age < limit.0),
                 _ => false,
             };
             is_spared && is_alike && before.state.has_run()
@@ -760,6 +822,7 @@ impl World {
             since: Timestamp(self.now),
             run,
             score_hash: score_hash.filter(|_| state.has_run()),
+            run_age: None,
             restarts: 0,
             last_end: is_bad.then_some(RunEnd::Exited(1)),
             trouble: None,
@@ -873,14 +936,20 @@ pub(crate) fn alice() -> Asker {
     Asker::from_word("alice").unwrap()
 }
 
+/// How old a run may become of a service to which that matters.
+pub(crate) const MAX_AGE: Millis = Millis::minutes(30);
+
 /// A service `web` on these hosts; `n` makes one differ from another. Each third is restarted where it
-/// is unhealthy, each sixth with suspicion.
+/// is unhealthy, each sixth with suspicion; runs of each fifth may not be older than [`MAX_AGE`].
 pub(crate) fn spec(on: &str, n: u32) -> ServiceSpec {
     let params = [("n".to_owned(), n.to_string())];
     let mut spec = ServiceSpec {
         params: orchestra_model::Params::from_pairs(params).unwrap(),
         ..ServiceSpec::new(web(), ScoreName::new("run-web").unwrap(), on)
     };
+    if n.is_multiple_of(5) {
+        spec.max_age = Some(MAX_AGE);
+    }
     if n.is_multiple_of(3) {
         spec.upkeep.health = Some(HealthRule::new(Probe::Tcp(Target::Port(80))));
         spec.judgement.on_unhealthy = OnUnhealthy::Restart;

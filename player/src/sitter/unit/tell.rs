@@ -9,6 +9,7 @@ use orchestra_model::{
 };
 use orchestra_units::UnitKey;
 
+use super::now;
 use crate::sitter::{Sitter, clock::BootMillis};
 
 /// The session that is told.
@@ -27,8 +28,9 @@ impl Sitter {
         session: AgentSession,
     ) -> Vec<(StoreId, Vec<UnitReport>)> {
         self.keeping.hearer = Some(Hearer { session, store: None, changed: BTreeMap::new() });
-        let engine = &self.keeping.engine;
-        engine.stores().into_iter().map(|store| (store, engine.reports(store).collect())).collect()
+        let (engine, now) = (&self.keeping.engine, now());
+        let of = |store| (store, engine.aged_reports(now, store).collect());
+        engine.stores().into_iter().map(of).collect()
     }
 
     /// Takes of which store the session is.

@@ -29,9 +29,13 @@ pub(super) fn push_order(out: &mut Vec<u8>, order: &UnitOrder) {
         Wanted::Gone => 4,
         Wanted::Signalled(_) => 5,
         Wanted::Healthy => 6,
+        Wanted::Younger(_) => 7,
     });
     if let Wanted::Signalled(signal) = order.wanted {
         out.extend(signal.to_le_bytes());
+    }
+    if let Wanted::Younger(age) = order.wanted {
+        out.extend(age.0.to_le_bytes());
     }
     push_bytes(out, order.score.as_str().as_bytes());
     push_hash(out, order.score_hash);
@@ -57,6 +61,7 @@ pub(super) fn read_order(reader: &mut ByteReader<'_>) -> Option<UnitOrder> {
             4 => Wanted::Gone,
             5 => Wanted::Signalled(read_signal(reader)?),
             6 => Wanted::Healthy,
+            7 => Wanted::Younger(Millis(reader.u64()?)),
             _ => return None,
         },
         score: ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?,

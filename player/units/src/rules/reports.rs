@@ -2,7 +2,10 @@
 //! again within a second after a restart is one report. The end of a watch does not wait for the
 //! second; it follows a report of its unit.
 
-use orchestra_model::service::{RunNumber, UnitReport, UnitState};
+use orchestra_model::{
+    service::{RunNumber, UnitReport, UnitState},
+    time::Millis,
+};
 
 use crate::{
     bounds,
@@ -64,12 +67,22 @@ impl Units {
             since: status.since,
             run: if of_placement { status.last.number } else { RunNumber(0) },
             score_hash: status.run().and_then(|run| run.score),
+            // It changes all the time, so it is told with what is told for another reason.
+            run_age: None,
             restarts: status.restarts,
             last_end: status.last_end.clone(),
             trouble: status.trouble().map(str::to_owned),
             turns: status.turns.count(),
             flapping: status.turns.is_flapping(self.at),
         })
+    }
+
+    /// Returns a report with how old the run that it tells is at this moment (ms of the units' clock).
+    pub(crate) fn aged(&self, key: &UnitKey, report: UnitReport, at: u64) -> UnitReport {
+        let run = self.state.units().get(key).and_then(|unit| unit.status.run());
+        let run = run.filter(|_| report.run > RunNumber(0));
+        let run_age = run.map(|run| Millis(at.saturating_sub(run.begun)));
+        UnitReport { run_age, ..report }
     }
 
     pub(super) fn report_gone(&self, key: &UnitKey) -> Option<UnitReport> {
@@ -111,6 +124,7 @@ impl Units {
     fn tell(&mut self, key: &UnitKey, report: UnitReport) {
         let (told, told_at) = (Some(report.clone()), Some(self.at));
         self.tend(key).telling = Telling { told, told_at, pending: None };
+        let report = self.aged(key, report, self.at);
         self.act(Effect::Report { store: key.store, report });
     }
 }

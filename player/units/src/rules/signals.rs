@@ -39,9 +39,13 @@ impl Units {
             Wanted::Signalled(signal) => signals.insert(signal),
             // It may have recovered since the order was decided.
             Wanted::Healthy if run.unhealthy.is_none() => {}
-            Wanted::Healthy | Wanted::Restarted | Wanted::Stopped | Wanted::Gone => {
-                return Fate::Ends;
-            }
+            // It may have begun since the order was decided.
+            Wanted::Younger(age) if self.at.saturating_sub(run.begun) < age.0 => {}
+            Wanted::Healthy
+            | Wanted::Younger(_)
+            | Wanted::Restarted
+            | Wanted::Stopped
+            | Wanted::Gone => return Fate::Ends,
         }
         if goes_on && self.is_alike(key, unit, asked) {
             return Fate::GoesOn(signals);

@@ -61,9 +61,11 @@ impl Units {
         let Some(attempt) = unit.watch else { return };
         let Some(watch) = self.state.watches().get(&attempt) else { return };
         let end = match unit.asked.wanted {
-            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) | Wanted::Healthy => {
-                self.judge_running(key, unit, watch)
-            }
+            Wanted::Running
+            | Wanted::Restarted
+            | Wanted::Signalled(_)
+            | Wanted::Healthy
+            | Wanted::Younger(_) => self.judge_running(key, unit, watch),
             Wanted::Stopped => unit.status.run().is_none().then_some(WatchEnd::Ready),
             // The watch ends when the unit is forgotten.
             Wanted::Gone => None,

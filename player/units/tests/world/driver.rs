@@ -223,7 +223,8 @@ impl World {
         let unit = UnitKey { store, service: report.service.clone() };
         match report.state {
             UnitState::Gone => drop(self.told.remove(&unit)),
-            _ => drop(self.told.insert(unit, report)),
+            // How old a run is changes without being told.
+            _ => drop(self.told.insert(unit, UnitReport { run_age: None, ..report })),
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct RefRun {
     pub(crate) of: u64,
     /// The order of the unit that it is linked to, which it began beside.
     pub(crate) beside: Option<u64>,
+    /// When it was decided to begin it.
+    pub(crate) begun: u64,
     pub(crate) up: Option<u64>,
     pub(crate) score: Option<ScoreHash>,
     pub(crate) ready: Option<u64>,
@@ -130,7 +132,11 @@ impl Reference {
     /// Whether what others have reserved leaves as much memory as this order reserves.
     fn fits(&self, key: &UnitKey, order: &Ordered, capacity: &Capacity) -> bool {
         let reserve = |unit: &UnitOrder| match unit.wanted {
-            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) | Wanted::Healthy => {
+            Wanted::Running
+            | Wanted::Restarted
+            | Wanted::Signalled(_)
+            | Wanted::Healthy
+            | Wanted::Younger(_) => {
                 unit.upkeep.resources.and_then(|it| it.reserve).map_or(0, |it| it.0)
             }
             Wanted::Stopped | Wanted::Gone => 0,
@@ -193,7 +199,11 @@ impl Reference {
             _ => None,
         };
         let for_health = order.unit.wanted == Wanted::Healthy;
-        let is_anew = signal.is_none() && !for_health;
+        let younger_than = match order.unit.wanted {
+            Wanted::Younger(age) => Some(age.0),
+            _ => None,
+        };
+        let is_anew = signal.is_none() && !for_health && younger_than.is_none();
         if is_anew || before.unit.upkeep.restart != order.unit.upkeep.restart {
             unit.restarts.clear();
             unit.waits = 0;
@@ -205,7 +215,8 @@ impl Reference {
                 let goes_on = run.ending.is_none() && run.stopping.is_none();
                 let is_ready = run.up.is_some() && run.ready.is_some() && run.unhealthy.is_none();
                 let is_told = alike || (reload.is_some() && is_ready);
-                let spared = for_health && run.unhealthy.is_none();
+                let is_young = younger_than.is_some_and(|age| at - run.begun < age);
+                let spared = (for_health && run.unhealthy.is_none()) || is_young;
                 let wanted = order.unit.wanted == Wanted::Running || signal.is_some() || spared;
                 if goes_on && run.of == before.order.0 && is_told && wanted {
                     run.of = order.order.0;

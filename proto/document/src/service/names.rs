@@ -27,7 +27,6 @@ pub(super) const SERVICE: &[Foreign] = &[
     Later("dns"),
     Later("prepare"),
     Later("cleanup"),
-    Later("max_age"),
     Instead("services", SEVERAL),
     // Ours, one level further in or out.
     Renamed("name", "service"),

@@ -39,6 +39,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         true => Some(String::new()),
         false => fields.host_set("on", problems),
     };
+    let max_age = fields.parsed("max_age", problems);
     let absent = fields.get("absent", problems).map(|node| absent(node, problems));
     let budget = fields.parsed("budget", problems);
     let update = fields.get("update", problems).map(|node| update(node, problems));
@@ -89,6 +90,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         update: update.unwrap_or_default(),
         upkeep,
         judgement,
+        max_age,
         auto_start: auto_start.unwrap_or(true),
         ..ServiceSpec::new(name?, score?, on?)
     };

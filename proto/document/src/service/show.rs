@@ -61,6 +61,7 @@ impl Serialize for Canonical<'_> {
             update,
             upkeep,
             judgement,
+            max_age,
             auto_start,
         } = self.spec;
         let mut map = serializer.serialize_map(None)?;
@@ -92,6 +93,9 @@ impl Serialize for Canonical<'_> {
                 "panic",
                 &judgement.panic.map_or(Share::Off("off"), |most| Share::Most(Amount(most))),
             )?;
+        }
+        if let Some(max_age) = max_age {
+            map.serialize_entry("max_age", max_age)?;
         }
         if !upkeep.ports.is_empty() {
             let ports: BTreeMap<&str, Port> =

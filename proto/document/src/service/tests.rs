@@ -85,6 +85,7 @@ fn full() -> ServiceSpec {
             on_unhealthy: OnUnhealthy::Restart,
             panic: Some(Quantity::Count(3)),
         },
+        max_age: Some(Millis::minutes(7 * 24 * 60)),
         auto_start: false,
         ..plain()
     }
@@ -98,6 +99,7 @@ on: ["@web"]
 budget: 20%
 restart: {when: on-failure, first: 500ms, max_delay: 2m, attempts: 5, window: 30m, stable_after: 1m}
 ready: {fd: 3, deadline: 3m}
+max_age: 7d
 ports: {http: "8000+{ordinal}", admin: 9000}
 nofile: 65536
 nice: -5

@@ -134,6 +134,8 @@ kebab_enum!(
         StopStranger = "stop-stranger",
         /// Units were unhealthy, and their service says that they are restarted then.
         Unhealthy = "unhealthy",
+        /// Runs were as old as their service lets them become.
+        Age = "age",
         /// A unit runs another score than its version's. No flow is made for that.
         Drift = "drift",
         /// Hosts were not as wanted, without that somebody asked for something: they are new, came

@@ -36,6 +36,9 @@ pub struct ServiceSpec {
     pub upkeep: Upkeep,
     /// What follows from how its units are.
     pub judgement: Judgement,
+    /// A run that is so old is followed by a new one; each run's limit differs from this by up to a
+    /// tenth. `None`: none is, however old.
+    pub max_age: Option<Millis>,
     /// `false`: applied for the first time it is stopped, until somebody starts it.
     pub auto_start: bool,
 }
@@ -115,6 +118,7 @@ impl ServiceSpec {
             update: UpdateRule::default(),
             upkeep: Upkeep::default(),
             judgement: Judgement::default(),
+            max_age: None,
             auto_start: true,
         }
     }
@@ -184,6 +188,12 @@ impl ServiceSpec {
                 "it is not longer than update.healthy_for, so that no task could be ok",
             );
         }
+        if self.max_age.is_some_and(|max_age| max_age.0 / 2 < update.healthy_for.0) {
+            return wrong(
+                "max_age",
+                "it is less than twice update.healthy_for, so that a run could be old before it counts",
+            );
+        }
         if self.judgement.acts_on_health() && self.upkeep.health.is_none() {
             return wrong("on_unhealthy", "nothing says that a unit is unhealthy: it needs health");
         }
@@ -250,6 +260,10 @@ mod tests {
         assert_eq!(field(ServiceSpec { absent, ..spec() }), Some("absent"));
         let (on, place) = (String::new(), place(2));
         assert_eq!(field(ServiceSpec { on, place, absent, ..spec() }), None);
+        let max_age = Some(Millis(update.healthy_for.0 * 2 - 1));
+        assert_eq!(field(ServiceSpec { max_age, ..spec() }), Some("max_age"));
+        let max_age = Some(Millis(update.healthy_for.0 * 2));
+        assert_eq!(field(ServiceSpec { max_age, ..spec() }), None);
         let deadline = update.healthy_for;
         assert_eq!(field(updated(UpdateRule { deadline, ..update })), Some("update.deadline"));
     }

@@ -59,6 +59,9 @@ pub enum Wanted {
     /// That it is healthy: an unhealthy run ends and a new one is ready; a run that is not unhealthy
     /// goes on. A unit without a run stays as it is, unless it was stopped. Restarts go on to be counted.
     Healthy,
+    /// That its run is younger than this: an older one ends and a new one is ready; a younger one goes
+    /// on. A unit without a run stays as it is, unless it was stopped. Restarts go on to be counted.
+    Younger(Millis),
     /// That it has no run until it is asked for one.
     Stopped,
     /// That it has no run, and is forgotten.
@@ -69,7 +72,11 @@ impl Wanted {
     /// Whether a run is wanted.
     pub fn is_to_run(self) -> bool {
         match self {
-            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) | Wanted::Healthy => true,
+            Wanted::Running
+            | Wanted::Restarted
+            | Wanted::Signalled(_)
+            | Wanted::Healthy
+            | Wanted::Younger(_) => true,
             Wanted::Stopped | Wanted::Gone => false,
         }
     }
@@ -77,7 +84,7 @@ impl Wanted {
     /// Whether a unit goes on as it was, beside what is asked of its run: restarts go on to be
     /// counted, and a unit without a run stays as it is, unless it was stopped.
     pub fn continues(self) -> bool {
-        matches!(self, Wanted::Signalled(_) | Wanted::Healthy)
+        matches!(self, Wanted::Signalled(_) | Wanted::Healthy | Wanted::Younger(_))
     }
 }
 
@@ -239,6 +246,9 @@ pub struct UnitReport {
     pub run: RunNumber,
     /// What its present run executes; `None`: it has no run, or its player is of an earlier release.
     pub score_hash: Option<ScoreHash>,
+    /// How long ago its present run began, when this was told; `None`: it has no run, or its player is
+    /// of an earlier release.
+    pub run_age: Option<Millis>,
     /// How often it was restarted by its rule since a person asked for something of it.
     pub restarts: u32,
     /// How its last run ended, if one has.

@@ -62,10 +62,11 @@ fn check(world: &World, now: &ServiceStatus, host: &HostName, by: &Obstacle) {
         }
         Obstacle::Flow(flow) => world.is_awaited(*flow, host),
         Obstacle::NextFlow(flow) => {
-            let (_, it) = world.flows.iter().find(|(id, _)| id == flow).unwrap();
-            // What it ends there is no unit of the service.
-            let ends_strangers = it.services[0].cause == Cause::StopStranger;
-            ends_strangers || !world.is_awaited(*flow, host)
+            let living = now.record.living.as_ref();
+            // What ends strangers is no flow by which the service comes there.
+            let ends_strangers = living.is_some_and(|it| it.cause == Cause::StopStranger);
+            let lives = world.flows.iter().any(|(id, _)| id == flow);
+            lives && (ends_strangers || !world.is_awaited(*flow, host))
         }
         Obstacle::GivenUp => now.given_up.contains(host),
         Obstacle::Paused => now.record.paused_by.is_some(),

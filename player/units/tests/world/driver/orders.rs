@@ -82,6 +82,7 @@ impl World {
             restarted,
             signalled,
             Wanted::Healthy,
+            Wanted::Younger(Millis(dice.one_of(&[0, 1_000, 30_000]))),
             Wanted::Stopped,
             Wanted::Gone,
         ];

@@ -99,6 +99,7 @@ impl RefUnit {
                 id,
                 of: self.order.order.0,
                 beside,
+                begun: at,
                 up: None,
                 score: None,
                 ready: None,
