@@ -88,7 +88,12 @@ fn not_configured(missing: &[Setting], files: &[PathBuf]) -> Failure {
     let way = |setting: &Setting| format!("{} ({})", flag(*setting), setting.variable());
     let ways: Vec<String> = missing.iter().map(way).collect();
     let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-    Failure::usage(format!("reaching the conductor: not configured: {}", ways.join(", ")))
+    // Of nothing but a domain knows also who asks no conductor.
+    let attempt = match missing {
+        [Setting::Domain] => "finding the domain of the fleet",
+        _ => "reaching the conductor",
+    };
+    Failure::usage(format!("{attempt}: not configured: {}", ways.join(", ")))
         .hint(format!("give them so, or write {}", files.join(" or ")))
 }
 

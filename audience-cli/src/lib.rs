@@ -4,7 +4,7 @@
 //! ```text
 //! programs   entry points: environment in, exit code out
 //! orc        the list of orc's nouns
-//! flow, task, player, score, ledger, service, brake, deployment, hosts, conductor, manual, sandbox
+//! flow, task, player, score, ledger, service, brake, deployment, bundle, hosts, conductor, manual, sandbox
 //!            a folder a noun, a file a verb: its flags, and what it does
 //! import     files of other tools as files of ours
 //! verb       what a verb is; what every verb takes is flattened beside its flags
@@ -31,6 +31,7 @@
 
 mod audit;
 mod brake;
+mod bundle;
 mod conductor;
 mod console;
 mod deployment;

@@ -5,6 +5,7 @@ use orchestra_client::config::Environment;
 use crate::{
     audit::{self, Audit},
     brake::Brake,
+    bundle::Bundle,
     conductor::Conductor,
     deployment::Deployment,
     error::Failure,
@@ -57,6 +58,8 @@ pub(crate) enum Noun {
     Top(With<Top>),
     /// Deployments: apps, environments, and what may happen to them at once
     Deployment(Deployment),
+    /// Bundles: directories, published to pass from host to host unchanged
+    Bundle(Bundle),
     #[command(flatten)]
     Hosts(hosts::Verbs),
     /// Who did what: submitted, cancelled, drained and so on
@@ -85,6 +88,7 @@ impl Noun {
             Noun::Zones(verb) => verb.run(environment),
             Noun::Top(verb) => verb.run(environment),
             Noun::Deployment(deployment) => deployment.run(environment),
+            Noun::Bundle(bundle) => bundle.run(environment),
             Noun::Hosts(verb) => verb.run(environment),
             Noun::Audit(verb) => audit::run(verb, environment),
             Noun::Conductor(conductor) => conductor.run(environment),

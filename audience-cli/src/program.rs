@@ -4,9 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use orchestra_client::{
     Client, Exit,
-    config::{Connection, Environment},
+    config::{Connection, Environment, resolve_domain},
 };
-use orchestra_model::time::Timestamp;
+use orchestra_model::{HostName, time::Timestamp};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -46,6 +46,11 @@ impl Program {
         // A name may still be looked up, or a question to the person may be open.
         runtime.shutdown_background();
         result
+    }
+
+    /// Returns the domain of the fleet, without asking its conductor.
+    pub(crate) fn domain(&self) -> Result<HostName, Failure> {
+        resolve_domain(&self.connection.settings(), &self.environment).map_err(unresolved)
     }
 
     /// Writes out the answer before the exit code is returned. A program that asked for a document

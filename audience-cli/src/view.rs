@@ -2,6 +2,7 @@
 
 pub(crate) mod absence;
 pub(crate) mod audit;
+pub(crate) mod bundle;
 mod conductor;
 pub(crate) mod deployment;
 pub(crate) mod flow;

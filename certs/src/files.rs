@@ -417,6 +417,8 @@ pub enum LoadError {
         /// What is wrong.
         problem: Box<str>,
     },
+    /// A private key is no publisher's.
+    NoPublisher(PathBuf),
     /// The TLS library does not accept the configuration.
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -496,6 +498,11 @@ impl fmt::Display for LoadError {
                     _ => write!(f, "the certificate {path} would not be accepted"),
                 }
             }
+            Self::NoPublisher(path) => write!(
+                f,
+                "the private key {} is no Ed25519 key, which a publisher's is",
+                path.display()
+            ),
             Self::RevocationList { path, problem } => {
                 write!(f, "the revocation list {}: {problem}", path.display())
             }

@@ -35,6 +35,9 @@ impl LoadError {
             Self::RevocationList { .. } => Some(
                 "bring ca.crl of the authority's directory, as `orchestra-certs revoke` makes it",
             ),
+            Self::NoPublisher(_) => {
+                Some("bring a key that `orchestra-certs publisher` made, or `openssl genpkey`")
+            }
             Self::KeyMode { .. }
             | Self::KeyOwner { .. }
             | Self::Unacceptable { .. }

@@ -33,7 +33,7 @@ const FLOORS: [&[&str]; 5] = [
         "orchestra-units",
         HARNESS,
     ],
-    &["orchestra-ca", "orchestra-client", "orchestra-link"],
+    &["orchestra-bundle", "orchestra-ca", "orchestra-client", "orchestra-link"],
     &["conductor", "player", "audience-cli", "serve-web"],
     &["orchestra-tests", "orchestra-peers"],
 ];

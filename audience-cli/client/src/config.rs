@@ -184,6 +184,22 @@ impl Connection {
     }
 }
 
+/// Returns the domain of all certificates, looked up as [`Connection::resolve`] does: for what is made
+/// for a fleet without asking its conductor.
+pub fn resolve_domain(
+    given: &ClientSettings,
+    environment: &Environment,
+) -> Result<HostName, Unresolved> {
+    let files = environment.files();
+    let layers = Layers { given, environment, file: FileSettings::first_of(&files)? };
+    let mut problems = Problems::default();
+    let domain = layers.domain(&mut problems);
+    problems.into_result().map_err(|problems| {
+        Failure::usage("reading the connection's settings").because(problems)
+    })?;
+    domain.ok_or(Unresolved::Missing { settings: vec![Setting::Domain], files })
+}
+
 /// The sources of settings; the first that has a setting counts.
 struct Layers<'a> {
     given: &'a ClientSettings,

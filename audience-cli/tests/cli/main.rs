@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod bundle;
+#[cfg(test)]
 mod deployment;
 #[cfg(test)]
 mod errors;

@@ -90,7 +90,7 @@ impl Ca {
         place::private_directory(directory)?;
         let (cert_path, key_path) = (directory.join(CA_CERT), directory.join(CA_KEY));
         for path in [&cert_path, &key_path] {
-            refuse_existing(path)?;
+            place::refuse_existing(path)?;
         }
         let key = KeyPair::generate().map_err(CaError::Make)?;
         let (params, until) = authority(domain)?;
@@ -170,8 +170,8 @@ impl Ca {
         }
         if !replace {
             for files in issued.iter().map(|one| self.files(&one.subject)) {
-                refuse_existing(&files.cert)?;
-                refuse_existing(&files.key)?;
+                place::refuse_existing(&files.cert)?;
+                place::refuse_existing(&files.key)?;
             }
         }
         for one in issued {
@@ -278,12 +278,4 @@ fn uri(text: String) -> Result<SanType, CaError> {
 
 fn ia5(text: String) -> Result<rcgen::string::Ia5String, CaError> {
     text.try_into().map_err(CaError::Make)
-}
-
-fn refuse_existing(path: &Path) -> Result<(), CaError> {
-    // Also a link that points nowhere is something that is there.
-    if path.symlink_metadata().is_ok() {
-        return Err(CaError::Exists(path.into()));
-    }
-    Ok(())
 }

@@ -49,6 +49,8 @@ pub enum CaError {
     },
     /// The certificate could not be made.
     Make(#[source] rcgen::Error),
+    /// A publisher's key that was just made cannot be read.
+    Publisher(#[source] Box<LoadError>),
     /// The system has no random numbers.
     Random(getrandom::Error),
 }
@@ -91,6 +93,7 @@ impl fmt::Display for CaError {
                 write!(f, "a certificate of {asked} days; 1 to {most} are possible with this CA")
             }
             Self::Make(_) => f.write_str("making the certificate"),
+            Self::Publisher(_) => f.write_str("reading the new publisher's key"),
             Self::Random(cause) => write!(f, "drawing a serial number: {cause}"),
         }
     }

@@ -9,6 +9,8 @@
 //!   and files appear whole or not at all.
 //! - Nothing is overwritten unless asked.
 //!
+//! Publishers' keys are made here as well, for the same people make them, and no CA vouches for them.
+//!
 //! The CA is no service. It lives where an administrator keeps it, and only `ca.pem` travels.
 //! Left to others: distributing files.
 
@@ -16,9 +18,11 @@ mod ca;
 mod error;
 mod name;
 mod place;
+mod publisher;
 mod revoke;
 
 pub use ca::{Ca, Issued, LEAF_DAYS, Terms};
 pub use error::CaError;
 pub use name::AltName;
+pub use publisher::{NewPublisher, new_publisher};
 pub use revoke::{LIST_DAYS, Revoked, Serial};

@@ -1,5 +1,5 @@
-//! `orchestra-certs`: makes a CA for a fleet, and certificates for its conductor, players and
-//! audience.
+//! `orchestra-certs`: makes a CA for a fleet, certificates for its conductor, players and audience,
+//! and keys of publishers.
 //!
 //! Exit codes: 0 done; 1 failed; 64 usage, a host set's syntax, or a file that does not parse.
 
@@ -12,9 +12,11 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use orchestra_ca::{AltName, Ca, CaError, LEAF_DAYS, LIST_DAYS, Revoked, Terms};
+use orchestra_ca::{
+    AltName, Ca, CaError, LEAF_DAYS, LIST_DAYS, NewPublisher, Revoked, Terms, new_publisher,
+};
 use orchestra_certs::{Identity, LoadError, Role, Subject, read_certificates, x509};
-use orchestra_model::{HostName, chain, foreign, hostset::HostSet};
+use orchestra_model::{AudienceName, HostName, chain, foreign, hostset::HostSet};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 const USAGE: u8 = 64;
@@ -22,7 +24,7 @@ const USAGE: u8 = 64;
 /// How many certificates are made in memory before they are written.
 const BATCH: usize = 256;
 
-/// Make the certificates of an Orchestra fleet.
+/// Make the certificates and keys of an Orchestra fleet.
 #[derive(Debug, Parser)]
 #[command(name = "orchestra-certs", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -78,6 +80,14 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = LIST_DAYS)]
         days: u32,
     },
+    /// Make the key of a publisher of bundles: DIR/publisher/NAME.key and NAME.pub
+    Publisher {
+        /// Where keys are kept; no CA has to be there
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// What the files are called
+        name: AudienceName,
+    },
     /// Print whose a certificate is, its serial number and until when it is valid
     Show {
         /// The certificate, in PEM form
@@ -106,6 +116,7 @@ fn main() -> ExitCode {
             issue(&dir, role, &names, &Terms { days, alt_names: sans }, force)
         }
         Command::Revoke { dir, certificates, days } => revoke(&dir, &certificates, days),
+        Command::Publisher { dir, name } => publisher(&dir, &name),
         Command::Show { file } => show(&file),
     };
     match done {
@@ -186,6 +197,19 @@ fn revoke(dir: &Path, certificates: &[String], days: u32) -> Result<(), Failure>
     Ok(())
 }
 
+fn publisher(dir: &Path, name: &AudienceName) -> Result<(), Failure> {
+    let NewPublisher { private, key, .. } = new_publisher(dir, name).map_err(|error| {
+        Failure::from(error)
+            .hinted_if_there("a publisher's key is never replaced; take another name")
+    })?;
+    tell(format_args!(
+        "made a publisher's key: {} is for who publishes, and for nobody else; {key} \
+                       is what places name it by",
+        private.display()
+    ));
+    answer(&format!("{key}\n"), "telling the public key")
+}
+
 fn show(file: &Path) -> Result<(), Failure> {
     let mut text = String::new();
     for der in read_certificates(file)? {
@@ -197,11 +221,15 @@ fn show(file: &Path) -> Result<(), Failure> {
         }
         describe(&certificate, &mut text);
     }
+    answer(&text, &format!("showing {}", file.display()))
+}
+
+/// Writes to standard output. `attempt` says in an error what was attempted.
+fn answer(text: &str, attempt: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         // A reader that closed the pipe has seen what it wanted.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure {
-            error: format!("showing {}: writing to standard output: {error}", file.display())
-                .into(),
+            error: format!("{attempt}: writing to standard output: {error}").into(),
             hint: None,
             code: 1,
         }),

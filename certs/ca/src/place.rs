@@ -56,3 +56,12 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), CaError> {
     let synced = File::open(path).and_then(|directory| directory.sync_all());
     synced.map_err(|source| CaError::Write { path: path.into(), source })
 }
+
+/// Refuses to write where something is.
+pub(crate) fn refuse_existing(path: &Path) -> Result<(), CaError> {
+    // Also a link that points nowhere is something that is there.
+    if path.symlink_metadata().is_ok() {
+        return Err(CaError::Exists(path.into()));
+    }
+    Ok(())
+}

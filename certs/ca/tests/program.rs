@@ -7,6 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
+use orchestra_certs::Publisher;
 use orchestra_model::foreign;
 
 fn run(directory: &Path, arguments: &[&str]) -> Output {
@@ -95,8 +96,27 @@ fn help_fits_a_screen_and_shows_two_examples() {
     let help = check(directory.path(), &["--help"], 0, "Examples:");
     assert!(help.lines().count() <= 24, "{help}");
     assert_eq!(help.matches("\n  orchestra-certs ").count(), 2, "{help}");
-    for command in ["init", "issue", "show"] {
+    for command in ["init", "issue", "publisher", "show"] {
         let help = check(directory.path(), &[command, "--help"], 0, "");
         assert!(help.lines().count() <= 24, "{help}");
     }
+}
+
+#[test]
+fn a_publishers_key_is_made_once_and_signs() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |arguments: &[&str], code, said| check(directory.path(), arguments, code, said);
+    let key = check(&["publisher", "--dir", "keys", "release"], 0, "keys/publisher/release.key");
+    let private = directory.path().join("keys/publisher/release.key");
+    let publisher = Publisher::load(&private).unwrap();
+    assert_eq!(key, format!("{}\n", publisher.key()));
+    let public = directory.path().join("keys/publisher/release.pub");
+    assert_eq!(std::fs::read_to_string(public).unwrap(), key);
+    check(&["publisher", "--dir", "keys", "release"], 1, "hint: a publisher's key is never");
+    check(&["publisher", "--dir", "keys", "../x"], 64, "audience name");
+    assert_eq!(Publisher::load(&private).unwrap().key(), publisher.key());
+    // A key of a certificate signs no bundles.
+    check(&["init", "--dir", "ca", "--domain", "x"], 0, "");
+    let other = Publisher::load(&directory.path().join("ca/ca.key")).unwrap_err().to_string();
+    assert!(other.contains("is no Ed25519 key"), "{other}");
 }

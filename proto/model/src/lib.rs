@@ -8,6 +8,7 @@
 
 pub mod advice;
 pub mod audit;
+pub mod bundle;
 pub mod delivery;
 pub mod deployment;
 pub mod error;
@@ -44,7 +45,7 @@ pub use deployment::{Deployment, Deployments};
 pub use error::chain;
 pub use hostset::HostSet;
 pub use ids::{FlowId, JobId, TaskId};
-pub use names::{AudienceName, HostName, JobName, ParamKey, ScoreName, ServiceName};
+pub use names::{AudienceName, BundleName, HostName, JobName, ParamKey, ScoreName, ServiceName};
 pub use nearest::nearest;
 pub use params::Params;
 pub use quantity::Quantity;

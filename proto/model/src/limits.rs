@@ -74,3 +74,31 @@ pub const REASON_BYTES: usize = 1_000;
 pub const MESSAGE_BYTES: usize = 8 << 20;
 /// Longest duration that a spec may name: ten years, in milliseconds.
 pub const DURATION_MS: u64 = 10 * 365 * 24 * 3_600_000;
+/// Largest encoded manifest of a bundle, in bytes: 500,000 files with paths of the usual length.
+pub const MANIFEST_BYTES: usize = 64 << 20;
+/// Most files, directories and links of a bundle.
+pub const BUNDLE_ENTRIES: usize = 1_000_000;
+/// Longest name of a file in a bundle, in bytes (`NAME_MAX` of Linux).
+pub const BUNDLE_NAME_BYTES: usize = 255;
+/// Longest path in a bundle, in bytes: a quarter of Linux's 4,096 is left for where it is unpacked.
+pub const BUNDLE_PATH_BYTES: usize = 3 << 10;
+/// How deep directories of a bundle are nested at most.
+pub const BUNDLE_DEPTH: u16 = 128;
+/// Longest target of a link in a bundle, in bytes (`PATH_MAX` of Linux, without the final NUL).
+pub const BUNDLE_TARGET_BYTES: usize = 4_095;
+/// How many links one after the other lead to an entry of a bundle at most; Linux follows 40.
+pub const BUNDLE_LINKS: usize = 16;
+/// All extended attributes of one entry of a bundle, names and values together, in bytes.
+pub const BUNDLE_XATTR_BYTES: usize = 64 << 10;
+/// Largest file of a bundle with its holes, in bytes: 16 TiB, as ext4 has it.
+pub const BUNDLE_FILE_BYTES: u64 = 16 << 40;
+/// All files of a bundle together with their holes, in bytes.
+pub const BUNDLE_SIZE_BYTES: u64 = 1 << 50;
+/// All files of a bundle together without their holes, in bytes: 1 TiB.
+pub const BUNDLE_CONTENT_BYTES: u64 = 1 << 40;
+/// Highest serial of a bundle.
+pub const BUNDLE_SERIAL: u64 = 1 << 48;
+/// Largest statement of a publisher, in bytes.
+pub const BUNDLE_STATEMENT_BYTES: usize = 2 << 10;
+/// Most signatures of one statement.
+pub const BUNDLE_SIGNATURES: usize = 16;

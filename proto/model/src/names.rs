@@ -124,6 +124,11 @@ name_type!(
     ServiceName, "service name", check_service
 );
 name_type!(
+    /// The name of a bundle: a letter, then letters, digits, `.`, `_` or `-`, lower case, at most 64
+    /// bytes. It does not begin as a bundle's id does, with `sha256-`.
+    BundleName, "bundle name", check_bundle
+);
+name_type!(
     /// The name of an application of a deployment, and of the group `@NAME` that its hosts are:
     /// the character set of a score's name, and neither `all` (`@all` is every host) nor `inline`.
     AppName, "app name", check_app
@@ -191,6 +196,20 @@ fn check_service(text: &str) -> Result<(), &'static str> {
     }
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err("it has upper-case letters; names of services are lower case");
+    }
+    Ok(())
+}
+
+fn check_bundle(text: &str) -> Result<(), &'static str> {
+    check_word(text)?;
+    if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Err("it starts with a letter, in lower case");
+    }
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err("it has upper-case letters; names of bundles are lower case");
+    }
+    if text.starts_with(crate::bundle::HASH_TAG) {
+        return Err("it begins like the id of a bundle");
     }
     Ok(())
 }

@@ -1,0 +1,128 @@
+//! `orc bundle`: directories as bundles, in a depot of this machine. No conductor is asked.
+
+mod diff;
+mod gc;
+mod list;
+mod publish;
+mod show;
+mod sign;
+mod verify;
+
+use std::path::PathBuf;
+
+use orchestra_bundle::{Depot, DepotError, SourceError, StoredBundle};
+use orchestra_certs::{LoadError, Publisher};
+use orchestra_client::{Exit, config::Environment};
+use orchestra_model::bundle::BundleReference;
+
+use crate::{error::Failure, verb::With};
+
+/// `orc bundle`.
+#[derive(Debug, clap::Args)]
+#[command(
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  orc bundle publish site --name site --sign release.key
+  orc bundle diff site@41 site@42"
+)]
+pub(crate) struct Bundle {
+    #[command(subcommand)]
+    verb: Verbs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verbs {
+    /// Make a bundle of a directory, and put it into a depot
+    Publish(With<publish::Publish>),
+    /// Sign a bundle that is in a depot, as a further publisher
+    Sign(With<sign::Sign>),
+    /// List the bundles of a depot
+    List(With<list::List>),
+    /// Tell what is in a bundle, and who has signed it
+    Show(With<show::Show>),
+    /// Read every byte of bundles, and tell what is not as it was published
+    Verify(With<verify::Verify>),
+    /// Tell what is different between two bundles
+    Diff(With<diff::Diff>),
+    /// Remove old bundles from a depot
+    Gc(With<gc::Gc>),
+}
+
+impl Bundle {
+    pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
+        match self.verb {
+            Verbs::Publish(verb) => verb.run(environment),
+            Verbs::Sign(verb) => verb.run(environment),
+            Verbs::List(verb) => verb.run(environment),
+            Verbs::Show(verb) => verb.run(environment),
+            Verbs::Verify(verb) => verb.run(environment),
+            Verbs::Diff(verb) => verb.run(environment),
+            Verbs::Gc(verb) => verb.run(environment),
+        }
+    }
+}
+
+/// Which depot.
+#[derive(Debug, clap::Args)]
+struct DepotArgs {
+    /// The directory that holds the bundles
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/orchestra/depot")]
+    depot: PathBuf,
+}
+
+impl DepotArgs {
+    fn depot(&self) -> Depot {
+        Depot::at(&self.depot)
+    }
+
+    /// The bundle that is meant.
+    fn find(&self, reference: &BundleReference) -> Result<StoredBundle, Failure> {
+        let attempt = || format!("looking for {reference}");
+        self.depot().find(reference).map_err(|error| failed(attempt(), error))
+    }
+}
+
+/// The failure of something that was attempted with a depot.
+fn failed(attempt: String, error: DepotError) -> Failure {
+    let exit = match &error {
+        DepotError::Unknown { .. } => Exit::NoSuchFlow,
+        DepotError::Ambiguous { .. }
+        | DepotError::SerialTaken { .. }
+        | DepotError::Manifest { .. }
+        | DepotError::Serial(_)
+        | DepotError::Signatures(..)
+        | DepotError::Source(SourceError::Top { .. } | SourceError::Problems { .. }) => Exit::Usage,
+        DepotError::Io { .. }
+        | DepotError::Damaged { .. }
+        | DepotError::Source(SourceError::Content { .. }) => Exit::Broken,
+    };
+    let hint = match &error {
+        DepotError::Unknown { .. } => {
+            Some("orc bundle list tells what there is; --depot says where")
+        }
+        DepotError::SerialTaken { .. } => Some("without --serial it gets the next one"),
+        DepotError::Source(SourceError::Problems { .. }) => {
+            Some("--exclude PATTERN leaves out what is not meant to be in the bundle")
+        }
+        _ => None,
+    };
+    let failure = Failure::new(exit, attempt).because(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Reads the private keys of publishers.
+fn publishers(files: &[PathBuf]) -> Result<Vec<Publisher>, Failure> {
+    let read = |file: &PathBuf| {
+        Publisher::load(file).map_err(|error| {
+            let failure = Failure::usage("reading a publisher's key");
+            let is_there = !matches!(error, LoadError::Read { .. });
+            let failure = failure.because(error);
+            let hint = "orchestra-certs publisher --dir DIR NAME makes one";
+            if is_there { failure } else { failure.hint(hint) }
+        })
+    };
+    files.iter().map(read).collect()
+}

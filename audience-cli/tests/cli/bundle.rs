@@ -1,0 +1,188 @@
+//! `orc bundle`: no conductor is there to be asked.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use orchestra_ca::new_publisher;
+use orchestra_model::AudienceName;
+use tempfile::TempDir;
+
+use crate::fake::{Ran, bare, ran};
+
+/// A home with a site to publish, and the keys of two publishers in `publisher/`.
+fn home() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir_all(home.path().join("site/css")).unwrap();
+    fs::write(home.path().join("site/index.html"), "<h1>one</h1>").unwrap();
+    fs::write(home.path().join("site/css/a.css"), "h1 {}").unwrap();
+    symlink("css/a.css", home.path().join("site/style.css")).unwrap();
+    for name in ["one", "two"] {
+        new_publisher(home.path(), &AudienceName::new(name).unwrap()).unwrap();
+    }
+    home
+}
+
+fn orc(home: &Path, line: &str) -> Ran {
+    let mut words = vec!["bundle"];
+    words.extend(line.split(' '));
+    words.extend(["--depot", "depot"]);
+    let mut command = bare("orc", &words, home);
+    ran(command.current_dir(home).env("ORCHESTRA_DOMAIN", "example.com"))
+}
+
+/// Publishes, and returns what is told on standard output without its line end.
+#[track_caller]
+fn publish(home: &Path, flags: &str) -> String {
+    let done = orc(home, &format!("publish site --name site {flags}"));
+    assert_eq!(done.code, 0, "{done:?}");
+    done.stdout.trim_end().to_owned()
+}
+
+fn key(home: &Path, name: &str) -> String {
+    let text = fs::read_to_string(home.join(format!("publisher/{name}.pub"))).unwrap();
+    text.trim_end().to_owned()
+}
+
+#[test]
+fn a_bundle_is_published_shown_and_verified() {
+    let home = home();
+    let home = home.path();
+    let told = publish(home, "--sign publisher/one.key --expires 90d");
+    let id = told.strip_prefix("site@1 ").unwrap();
+    let shown = orc(home, "show site --entries");
+    let start = format!("bundle   site@1\nid       {id}\ndomain   example.com\nexpires  20");
+    assert!(shown.stdout.starts_with(&start), "{shown:?}");
+    let end = format!(
+        "entries  4, of which 2 are files\nsize     17B, of which 0B are holes\n\
+         chunks   1 of 256KiB\nsigned   {}\n\
+         0755         -  css/\n0644        5B  css/a.css\n0644       12B  index.html\n\
+         link         -  style.css -> css/a.css\n",
+        key(home, "one")
+    );
+    assert!(shown.stdout.ends_with(&end), "{}", shown.stdout);
+    let told = orc(home, "show site --entries --json").json();
+    assert_eq!(told["bundle"]["tree"][3]["target"], "css/a.css");
+    assert_eq!(told["bundle"]["id"], id);
+    assert!(orc(home, "show site --json").json()["bundle"]["tree"].is_null());
+    orc(home, "verify").is(0, &format!("ok site@1 {id}: 17B, signed by 1\n"), "");
+    let listed = orc(home, "list");
+    assert_eq!((listed.code, listed.stdout.lines().count()), (0, 2), "{listed:?}");
+    assert!(listed.stdout.ends_with(&format!("site@1 {id}\n")), "{listed:?}");
+    assert_eq!(orc(home, "list --json").json()["bundles"][0]["bundle"]["serial"], 1);
+}
+
+#[test]
+fn publishers_sign_together() {
+    let home = home();
+    let home = home.path();
+    let unsigned = orc(home, "publish site --name site");
+    assert_eq!(unsigned.stderr, "nobody has signed it; orc bundle sign does\n");
+    let asked = format!(
+        "verify site --publisher {} --publisher {} --threshold 2",
+        key(home, "one"),
+        key(home, "two")
+    );
+    let missing = orc(home, &asked);
+    assert_eq!(missing.code, 2, "{missing:?}");
+    assert!(missing.stdout.contains("2 of the given publishers have not"), "{missing:?}");
+    assert_eq!(orc(home, "sign site@1 publisher/one.key").code, 0);
+    let signed = orc(home, "sign site@1 publisher/two.key --json").json();
+    assert_eq!(signed["signed"]["signed_by"].as_array().unwrap().len(), 2);
+    let judged = orc(home, &format!("{asked} --json"));
+    assert_eq!(judged.code, 0, "{judged:?}");
+    assert_eq!(judged.json()["verified"][0]["publishers"].as_array().unwrap().len(), 2);
+}
+
+/// What was changed in the depot is named, and nobody signs it.
+#[test]
+fn a_flipped_bit_is_named_and_not_signed() {
+    let home = home();
+    let home = home.path();
+    let told = publish(home, "--sign publisher/one.key");
+    let id = told.strip_prefix("site@1 ").unwrap();
+    let content = home.join("depot").join(id).join("content");
+    let mut bytes = fs::read(&content).unwrap();
+    bytes[7] ^= 1;
+    fs::write(&content, bytes).unwrap();
+    let wrong = format!(
+        "wrong site@1 {id}\n  the data of index.html is not what was published\n  \
+         chunk 1 of its content, in css/a.css, is not what was published\n"
+    );
+    orc(home, "verify site").is(2, &wrong, "");
+    let judged = orc(home, "verify --json").json();
+    assert_eq!(
+        (&judged["verified"][0]["ok"], &judged["verified"][0]["wrong"]),
+        (&false.into(), &2.into())
+    );
+    orc(home, "sign site publisher/two.key")
+        .fails(2, &["signing sha256-", "the data of index.html"]);
+    fs::remove_file(home.join("depot").join(id).join("seal")).unwrap();
+    let damaged = orc(home, "verify");
+    assert!(damaged.code == 2 && damaged.stdout.starts_with("wrong sha256-"), "{damaged:?}");
+    let listed = orc(home, "list --json").json();
+    assert!(listed["bundles"][0]["damaged"].as_str().unwrap().contains("seal"), "{listed}");
+    assert!(orc(home, "list").stdout.contains("damaged sha256-"));
+}
+
+#[test]
+fn two_bundles_are_compared_and_old_ones_removed() {
+    let home = home();
+    let home = home.path();
+    let first = publish(home, "--sign publisher/one.key");
+    fs::write(home.join("site/index.html"), "<h1>two</h1>").unwrap();
+    fs::write(home.join("site/new"), "new").unwrap();
+    fs::remove_file(home.join("site/style.css")).unwrap();
+    publish(home, "--sign publisher/one.key");
+    orc(home, "diff site@1 site").is(
+        0,
+        "content    index.html\nadded      new\nremoved    style.css\n",
+        "3 entries are different and 2 alike; 15B are in files that the earlier one does not have\n",
+    );
+    assert_eq!(orc(home, "diff site@1 site@2 --json").json()["bundle_diff"]["new_bytes"], 15);
+    let (line, said) = (format!("{first}\n"), "1 bundles and 0 unfinished ones");
+    orc(home, "gc --keep 1 --plan").is(0, &line, &format!("{said} would be removed; 1 stay\n"));
+    orc(home, "gc --keep 1").is(0, &line, &format!("{said} were removed; 1 stay\n"));
+    assert_eq!(orc(home, "gc --keep 1 --json").json()["collected"]["kept"], 1);
+    orc(home, "show site@1")
+        .fails(8, &["there is no bundle site@1 in the depot", "orc bundle list"]);
+}
+
+#[test]
+fn what_cannot_be_published_is_told_with_what_helps() {
+    let home = home();
+    let home = home.path();
+    symlink("/etc/passwd", home.join("site/passwd")).unwrap();
+    orc(home, "publish site --name site")
+        .fails(64, &["publishing site: passwd: the link leads to an absolute path", "--exclude"]);
+    let told = orc(home, "publish site --name site --exclude passwd --exclude *.o --json").json();
+    assert_eq!(told["published"]["excluded"], 1);
+    assert_eq!(told["published"]["idle_patterns"][0], "*.o");
+    for (line, said) in [
+        (
+            "publish site --name site --serial 1 --exclude passwd --exclude index.html",
+            "site@1 is in the depot already",
+        ),
+        ("publish none --name site", "reading the directory none: No such file or directory"),
+        ("publish site --name sITE", "names of bundles are lower case"),
+        ("publish site --name sha256-0", "it begins like the id of a bundle"),
+        ("publish site --name site --serial 0", "expected a serial"),
+        ("publish site --name site --exclude ../x", "expected a pattern"),
+        ("publish site --name site --xattr security.capability", "others carry rights"),
+        ("publish site --name site --sign none.key", "orchestra-certs publisher --dir DIR NAME"),
+        ("publish site --name site --sign site/index.html", "private key"),
+        ("show sha256-12", "8 to 64 hexadecimal digits"),
+        ("verify site --publisher ed25519-12", "expected ed25519- and 64 hexadecimal digits"),
+        ("verify site --threshold 2", "--publisher"),
+        ("gc --keep 0", "expected a whole number"),
+    ] {
+        let line = match line.starts_with("publish") && !line.contains("exclude") {
+            true => format!("{line} --exclude passwd"),
+            false => line.to_owned(),
+        };
+        let refused = orc(home, &line);
+        assert_eq!(refused.code, 64, "{line}: {refused:?}");
+        assert!(refused.stderr.contains(said), "{line}: {refused:?}");
+    }
+    let mut without = bare("orc", &["bundle", "publish", "site", "--name", "site"], home);
+    let refused = ran(without.current_dir(home));
+    refused.fails(64, &["finding the domain of the fleet: not configured: --domain"]);
+}

@@ -1,0 +1,31 @@
+//! Bundles on a disk: made from a directory, kept in a depot, verified byte by byte.
+//!
+//! ```text
+//! source/   a directory as it is read: entries of a manifest, and the data of its files
+//! hash      SHA-256 over whatever comes, chunk by chunk
+//! depot     where bundles lie, each in a directory of its own, whole or not there
+//! publish   source, manifest, statement and signature together, into a depot
+//! verify    whether every byte of a bundle is what its id and its publishers say
+//! collect   which bundles of a depot are removed
+//! ```
+//!
+//! Imports point downwards in this list, but for `hash` and `depot`, which everybody uses. What is
+//! read from a depot is judged each time, because whoever can write there may have changed it.
+//!
+//! Left to others: what a manifest may hold (`orchestra_model::bundle`), and who may publish what for
+//! which host.
+
+mod collect;
+mod depot;
+mod error;
+mod hash;
+mod publish;
+mod source;
+mod verify;
+
+pub use collect::{Collection, collect};
+pub use depot::{DamagedBundle, Depot, StoredBundle};
+pub use error::DepotError;
+pub use publish::{Publication, Published, publish};
+pub use source::{Exclusion, InvalidExclusion, LeftOut, SourceError, SourceProblem};
+pub use verify::{BundleProblem, Verified, verify};
