@@ -3,12 +3,14 @@
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
+use orchestra_model::Timestamp;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::{
     config::AnyOfDomain,
+    identity::Identity,
     refused::Refused,
     revocation::{Lists, RevocationList, moment},
 };
@@ -17,6 +19,9 @@ use crate::{
 pub struct Acceptance {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) verifier: Arc<AnyOfDomain>,
+    pub(crate) identity: Identity,
+    /// When the conductor's certificate ends.
+    pub(crate) ends: Timestamp,
     pub(crate) authorities: Arc<[CertificateDer<'static>]>,
     pub(crate) lists: Arc<Lists>,
 }
@@ -28,6 +33,16 @@ impl fmt::Debug for Acceptance {
 }
 
 impl Acceptance {
+    /// Who the conductor is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// When the conductor's own certificate ends.
+    pub fn ends(&self) -> Timestamp {
+        self.ends
+    }
+
     /// Returns its revocation lists, one of each CA; none if no file was named.
     pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
         self.lists.known()

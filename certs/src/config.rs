@@ -73,6 +73,8 @@ impl Credentials {
         Ok(Arc::new(Acceptance {
             config: Arc::new(config),
             verifier,
+            identity: self.identity.clone(),
+            ends: self.ends(),
             authorities: Arc::clone(&self.authorities),
             lists: Arc::clone(&self.lists),
         }))

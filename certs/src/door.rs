@@ -14,9 +14,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use orchestra_model::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tokio::{
     sync::Notify,
@@ -61,10 +62,19 @@ struct Inside {
     guests: HashMap<Id, Guest>,
     /// When which connection has to be looked at.
     moments: BTreeSet<(SystemTime, Id)>,
-    /// How many connections each identity has, and how many of them are surplus.
-    of_one: HashMap<Identity, (usize, usize)>,
+    of_one: HashMap<Identity, OfOne>,
     /// Whether it was logged that a list of this acceptance has expired.
     told_of_lists: bool,
+}
+
+/// The connections of one identity.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfOne {
+    all: usize,
+    /// How many of them are surplus.
+    surplus: usize,
+    /// When the certificates of the newest one end.
+    ends: Option<SystemTime>,
 }
 
 #[derive(Debug)]
@@ -133,6 +143,24 @@ impl Door {
                 Err(why) => self.close(*id, why),
             })
             .count()
+    }
+
+    /// Returns when the certificates end with which somebody is connected; `None` if nobody of this
+    /// identity is. Of several connections the newest counts.
+    pub fn end_of(&self, identity: &Identity) -> Option<Timestamp> {
+        self.lock().of_one.get(identity)?.ends.map(timestamp)
+    }
+
+    /// Returns who is connected with certificates that end before a moment, and when, in the order of
+    /// identities.
+    pub fn ending_before(&self, moment: Timestamp) -> Vec<(Identity, Timestamp)> {
+        let inside = self.lock();
+        let ends = inside.of_one.iter().filter_map(|(identity, of_one)| {
+            Some((identity, of_one.ends.map(timestamp).filter(|ends| *ends < moment)?))
+        });
+        let mut ending: Vec<_> = ends.map(|(identity, ends)| (identity.clone(), ends)).collect();
+        ending.sort_unstable();
+        ending
     }
 
     /// Returns how many connections there are.
@@ -225,6 +253,11 @@ impl Door {
     }
 }
 
+fn timestamp(moment: SystemTime) -> Timestamp {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 impl Inside {
     fn insert(
         &mut self,
@@ -240,7 +273,8 @@ impl Inside {
             Role::Player => limits.of_player,
             Role::Audience | Role::Conductor => limits.of_audience,
         };
-        let (all, surplus) = self.of_one.get(&peer.identity).copied().unwrap_or_default();
+        let OfOne { all, surplus, .. } =
+            self.of_one.get(&peer.identity).copied().unwrap_or_default();
         if all - surplus >= most {
             if surplus >= SURPLUS {
                 return Err(Refused::Surplus(most));
@@ -249,8 +283,9 @@ impl Inside {
         }
         self.last += 1;
         let id = self.last;
-        let count = self.of_one.entry(peer.identity.clone()).or_default();
-        *count = (all + 1, surplus + usize::from(peer.surplus.is_some()));
+        let surplus = surplus + usize::from(peer.surplus.is_some());
+        let of_one = OfOne { all: all + 1, surplus, ends: next_end(&chain, now) };
+        self.of_one.insert(peer.identity.clone(), of_one);
         let moment = match peer.surplus {
             Some(_) => Some(now + SURPLUS_FOR),
             None => next_end(&chain, now),
@@ -265,10 +300,10 @@ impl Inside {
     fn remove(&mut self, id: Id) {
         self.schedule(id, None);
         let Some(Guest { peer, .. }) = self.guests.remove(&id) else { return };
-        let Some((all, surplus)) = self.of_one.get_mut(&peer.identity) else { return };
-        *all -= 1;
-        *surplus -= usize::from(peer.surplus.is_some());
-        if *all == 0 {
+        let Some(of_one) = self.of_one.get_mut(&peer.identity) else { return };
+        of_one.all -= 1;
+        of_one.surplus -= usize::from(peer.surplus.is_some());
+        if of_one.all == 0 {
             self.of_one.remove(&peer.identity);
         }
     }

@@ -669,6 +669,8 @@ impl Driver {
                     lost,
                     version: seen.version,
                     spool: roster.spool(player),
+                    // The desk knows it.
+                    certificate_ends: None,
                     drained: roster.drained(player).cloned(),
                     quarantined: roster.why_quarantined(player).map(str::to_owned),
                     scores: if scores { self.inventory.offers(host) } else { Vec::new() },

@@ -13,6 +13,7 @@
 //!          └────────┘
 //! ```
 
+mod certificates;
 mod check;
 pub mod config;
 mod declined;

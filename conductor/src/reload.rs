@@ -12,15 +12,16 @@ use std::{
     time::Duration,
 };
 
-use orchestra_certs::Door;
+use orchestra_certs::{Door, Identity, Subject};
 use orchestra_flow::answer;
-use orchestra_model::{Deployments, Timestamp, service::FileOutcome};
+use orchestra_model::{Deployments, HostName, Timestamp, service::FileOutcome};
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::timeout,
 };
 
 use crate::{
+    certificates::Certificates,
     config::{Config, OperatorLimits, Retention},
     declined::{Declined, Ground},
     driver::{Asked, Clock, Handle, LoadTerms, Removal, Request, held, read_answer},
@@ -175,6 +176,17 @@ impl Reloader {
     /// Returns what is wrong with the revocation lists in force, if anything.
     pub(crate) fn revocation_trouble(&self) -> Option<String> {
         tls::revocation_trouble(&self.0.door.acceptance())
+    }
+
+    /// Returns when the certificate ends with which a player is connected; `None` if it is not.
+    pub(crate) fn certificate_end(&self, host: &HostName) -> Option<Timestamp> {
+        let domain = self.0.config.domain.clone();
+        self.0.door.end_of(&Identity { domain, subject: Subject::Player(host.clone()) })
+    }
+
+    /// Returns which certificates end soon.
+    pub(crate) fn certificates(&self) -> Certificates {
+        Certificates::of(&self.0.door, self.0.clock.now())
     }
 
     /// Returns after the next reload, or at once after one that was not awaited. Only one task may

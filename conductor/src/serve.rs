@@ -35,6 +35,7 @@ use self::{
     told::Told,
 };
 use crate::{
+    certificates,
     config::Config,
     desk::{Desk, Facts, Sources},
     driver::{Asked, Clock, Driver, engines, mailboxes, remembered},
@@ -181,6 +182,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     };
     let kept = retention::run(handle.clone(), Arc::clone(&readers), reloader.clone(), clock);
     tokio::spawn(kept);
+    tokio::spawn(certificates::watch(reloader.clone()));
     let sources = Sources { readers, fleet: fleet_receiver, inventory, readings, vitals };
     let desk = Desk::new(handle, sources, reloader.clone(), facts, stopping.clone());
     let incoming = incoming(listener, door, strangers(raise_file_limit()));

@@ -408,6 +408,7 @@ impl From<&PlayerStatus> for v1::PlayerStatus {
             jobs: player.jobs.iter().map(|job| (*job).into()).collect(),
             lost_at_ms: player.lost.map_or(0, |lost| lost.at.0),
             lost_in_ms: player.lost.map_or(0, |lost| lost.left.0),
+            certificate_ends_ms: moment_ms(player.certificate_ends),
         }
     }
 }
@@ -427,6 +428,7 @@ impl TryFrom<v1::PlayerStatus> for PlayerStatus {
             lost: due(player.lost_at_ms, player.lost_in_ms),
             version: player.version,
             spool: SpoolId::from_slice(&player.spool_id),
+            certificate_ends: moment(player.certificate_ends_ms),
             drained: player.drain.map(TryInto::try_into).transpose()?,
             quarantined: Some(player.quarantined).filter(|why| !why.is_empty()),
             scores: player.scores.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
@@ -467,6 +469,8 @@ impl From<&ConductorStatus> for v1::ConductorStatus {
             stale_store: text(status.stale_store.as_ref()),
             store_error: text(status.store_error.as_ref()),
             store_held_since_ms: status.store_held_since.map_or(0, |since| since.0),
+            certificate_ends_ms: moment_ms(status.certificate_ends),
+            certificates_ending: status.certificates_ending,
         }
     }
 }
@@ -490,6 +494,8 @@ impl From<v1::ConductorStatus> for ConductorStatus {
             loaded_at: Timestamp(status.loaded_at_ms),
             reload_error: some(status.reload_error),
             revocation_error: some(status.revocation_error),
+            certificate_ends: moment(status.certificate_ends_ms),
+            certificates_ending: status.certificates_ending,
             stale_store: some(status.stale_store),
             store_error: some(status.store_error),
             store_held_since: Some(status.store_held_since_ms).filter(|at| *at > 0).map(Timestamp),

@@ -183,6 +183,7 @@ fn a_player_says_who_drained_it() {
             lost: Some(Due { at: Timestamp(9), left: Millis(2) }),
             version: "1".to_owned(),
             spool: None,
+            certificate_ends: drained.is_none().then_some(Timestamp(8)),
             quarantined: drained.is_none().then(|| "why".to_owned()),
             drained,
             scores: Vec::new(),

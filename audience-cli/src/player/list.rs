@@ -7,7 +7,7 @@ use crate::{
     error::Failure,
     program::{Program, now},
     verb::Verb,
-    view::player::{FoldedPlayers, Players},
+    view::player::{FoldedPlayers, Players, ends_soon},
 };
 
 // Flattened into `orc players`, whose help this is not.
@@ -28,6 +28,9 @@ pub(crate) struct List {
     /// Only those that are quarantined
     #[arg(long)]
     quarantined: bool,
+    /// Only those whose certificate ends within 30 days
+    #[arg(long)]
+    expiring: bool,
     /// A line for each, also if nothing tells which ones
     #[arg(short, long)]
     lines: bool,
@@ -40,7 +43,7 @@ impl Verb for List {
             let pages = client.players(hosts, false).await?;
             if self.is_folded() && !console.answers_in_json() {
                 let wanted = |player: &PlayerStatus| self.wants(player);
-                console.stream(&mut FoldedPlayers { pages, wanted }).await?;
+                console.stream(&mut FoldedPlayers { pages, wanted, now: now() }).await?;
                 return Ok(Exit::Ok);
             }
             console.list(Players::those(|player| self.wants(player), now()), pages).await?;
@@ -53,7 +56,8 @@ impl List {
     /// Whether a person is told states and who is in them. Somebody who asks for some players is told
     /// all there is to say of each.
     fn is_folded(&self) -> bool {
-        !self.lines && self.hosts.is_none() && !self.absent && !self.drained && !self.quarantined
+        let wants_some = self.absent || self.drained || self.quarantined || self.expiring;
+        !self.lines && self.hosts.is_none() && !wants_some
     }
 
     fn wants(&self, player: &PlayerStatus) -> bool {
@@ -61,5 +65,6 @@ impl List {
             && (!self.absent || !player.attached)
             && (!self.drained || player.drained.is_some())
             && (!self.quarantined || player.quarantined.is_some())
+            && (!self.expiring || ends_soon(player, now()))
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use orchestra_client::{DeploymentChanges, RecoveredStore, RecoveryPlan, Reloaded};
 use orchestra_model::{
+    limits,
     service::{FileChange, FileOutcome},
     status::ConductorStatus,
     time::Timestamp,
@@ -11,6 +12,7 @@ use orchestra_model::{
 use serde::Serialize;
 
 use super::{Output, Page, Style, one_line, when, when_about};
+use crate::program::now;
 
 impl Output for &ConductorStatus {
     fn noun(&self) -> &'static str {
@@ -22,7 +24,7 @@ impl Output for &ConductorStatus {
     }
 
     fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
-        write_status(out, self, style)
+        write_status(out, self, now(), style)
     }
 }
 
@@ -43,6 +45,8 @@ struct Conductor<'a> {
     loaded_at: String,
     reload_error: Option<&'a str>,
     revocation_error: Option<&'a str>,
+    certificate_ends: Option<String>,
+    certificates_ending: u32,
     stale_store: Option<&'a str>,
     store_error: Option<&'a str>,
     store_held_since: Option<String>,
@@ -66,6 +70,8 @@ impl<'a> From<&'a ConductorStatus> for Conductor<'a> {
             loaded_at: when(status.loaded_at),
             reload_error: status.reload_error.as_deref(),
             revocation_error: status.revocation_error.as_deref(),
+            certificate_ends: status.certificate_ends.map(when),
+            certificates_ending: status.certificates_ending,
             stale_store: status.stale_store.as_deref(),
             store_error: status.store_error.as_deref(),
             store_held_since: status.store_held_since.map(when),
@@ -73,7 +79,12 @@ impl<'a> From<&'a ConductorStatus> for Conductor<'a> {
     }
 }
 
-fn write_status(out: &mut dyn io::Write, status: &ConductorStatus, style: Style) -> io::Result<()> {
+fn write_status(
+    out: &mut dyn io::Write,
+    status: &ConductorStatus,
+    now: Timestamp,
+    style: Style,
+) -> io::Result<()> {
     writeln!(
         out,
         "{} version {}, pid {}, since {}",
@@ -98,6 +109,7 @@ fn write_status(out: &mut dyn io::Write, status: &ConductorStatus, style: Style)
     writeln!(out, "deployments: {} with {} cells", status.deployments, status.cells)?;
     writeln!(out, "store: {} term {}", one_line(&status.store_id), status.term)?;
     writeln!(out, "configuration: loaded {}", when_about(status.loaded_at))?;
+    write_certificates(out, status, now, style)?;
     for (what, problem) in [
         ("the last reload changed nothing", &status.reload_error),
         ("revocation", &status.revocation_error),
@@ -112,6 +124,31 @@ fn write_status(out: &mut dyn io::Write, status: &ConductorStatus, style: Style)
         writeln!(out, "to go on with this store: orc conductor recover")?;
     }
     Ok(())
+}
+
+/// Says until when the conductor's certificate is valid, and how many others end soon.
+fn write_certificates(
+    out: &mut dyn io::Write,
+    status: &ConductorStatus,
+    now: Timestamp,
+    style: Style,
+) -> io::Result<()> {
+    if let Some(ends) = status.certificate_ends {
+        let text = format!("certificate: until {}", when_about(ends));
+        match ends < now.after(limits::CERTIFICATE_NOTICE) {
+            true => writeln!(out, "{}", style.warning(&format!("{text}, which is soon")))?,
+            false => writeln!(out, "{text}")?,
+        }
+    }
+    match status.certificates_ending {
+        0 => Ok(()),
+        n => {
+            let text = format!(
+                "certificates that end within 30 days: of {n} who are connected (orc players --expiring)"
+            );
+            writeln!(out, "{}", style.warning(&text))
+        }
+    }
 }
 
 /// Indents all lines but the first: the conductor's text about its files may have a line for each

@@ -7,7 +7,7 @@ use std::{
 
 use orchestra_client::{Drained, ListPage, Pages, ReleasedPlayers};
 use orchestra_model::{
-    hostset::HostSet, names::HostName, record::Drain, status::PlayerStatus, time::Timestamp,
+    hostset::HostSet, limits, names::HostName, record::Drain, status::PlayerStatus, time::Timestamp,
 };
 use serde::Serialize;
 
@@ -70,6 +70,7 @@ impl<W: Fn(&PlayerStatus) -> bool> Listing for Players<W> {
 pub(crate) struct FoldedPlayers<W, P: ListPage> {
     pub(crate) pages: Pages<P>,
     pub(crate) wanted: W,
+    pub(crate) now: Timestamp,
 }
 
 impl<W, P> Streamed for FoldedPlayers<W, P>
@@ -78,11 +79,11 @@ where
     P: ListPage<Item = PlayerStatus>,
 {
     async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
-        let mut counted = Players::those(&self.wanted, Timestamp::default());
+        let mut counted = Players::those(&self.wanted, self.now);
         let mut by_state: BTreeMap<(bool, String), Vec<HostName>> = BTreeMap::new();
         while let Some(player) = self.pages.next_item().await? {
             if counted.wants(&player) {
-                let state = (!player.attached, state(&player));
+                let state = (!player.attached, state(&player, self.now));
                 by_state.entry(state).or_default().push(player.host);
             }
         }
@@ -108,7 +109,7 @@ where
 }
 
 /// `attached, drained`: all that players may have in common.
-fn state(player: &PlayerStatus) -> String {
+fn state(player: &PlayerStatus, now: Timestamp) -> String {
     let mut state = match (player.attached, player.since) {
         (true, _) => "attached",
         (false, Some(_)) => "absent",
@@ -119,10 +120,16 @@ fn state(player: &PlayerStatus) -> String {
         (player.drained.is_some(), ", drained"),
         (player.quarantined.is_some(), ", quarantined"),
         (!player.attached && player.in_flight > 0, ", with tasks"),
+        (ends_soon(player, now), ", certificate ends soon"),
     ] {
         state.push_str(if is_so { word } else { "" });
     }
     state
+}
+
+/// Whether the certificate of a player that is attached ends so soon that it is told.
+pub(crate) fn ends_soon(player: &PlayerStatus, now: Timestamp) -> bool {
+    player.certificate_ends.is_some_and(|ends| ends < now.after(limits::CERTIFICATE_NOTICE))
 }
 
 /// `, 2 are drained`, after how many there are; nothing where there are none.
@@ -264,7 +271,11 @@ fn line(
     let quarantined = player.quarantined.as_ref().map_or_else(String::new, |why| {
         format!(", {}", style.warning(&format!("quarantined: {}", one_line(why))))
     });
-    writeln!(out, "{host:<24} {state}{rest}{labels}{drained}{quarantined}")
+    let certificate = player.certificate_ends.filter(|_| ends_soon(player, now));
+    let certificate = certificate.map_or_else(String::new, |ends| {
+        format!(", {}", style.warning(&format!("certificate until {}", when_about(ends))))
+    });
+    writeln!(out, "{host:<24} {state}{rest}{labels}{drained}{quarantined}{certificate}")
 }
 
 /// Says what was in flight to a player when it went: `2 tasks in flight (42.1.1, 43.1.1), lost at
@@ -295,6 +306,7 @@ struct Player<'a> {
     lost_in_ms: Option<u64>,
     version: &'a str,
     spool_id: Option<String>,
+    certificate_ends: Option<String>,
     drained: Option<OfDrain<'a>>,
     quarantined: Option<&'a str>,
 }
@@ -320,6 +332,7 @@ impl<'a> From<&'a PlayerStatus> for Player<'a> {
             lost_in_ms: player.lost.map(|lost| lost.left.0),
             version: &player.version,
             spool_id: player.spool.map(|id| id.to_string()),
+            certificate_ends: player.certificate_ends.map(when),
             drained: player.drained.as_ref().map(|drain| OfDrain {
                 by: drain.by.as_str(),
                 reason: &drain.reason,
@@ -363,6 +376,7 @@ pub(super) mod tests {
             lost: None,
             version: "0.1.0".to_owned(),
             spool: None,
+            certificate_ends: None,
             drained: None,
             quarantined: None,
             scores: offers.iter().map(offer).collect(),
@@ -391,6 +405,12 @@ pub(super) mod tests {
         let drain = Drain { by, reason: "new\ndisk".into(), since: Timestamp(1_763_712_000_000) };
         let drained = PlayerStatus { drained: Some(drain), ..player("fe3", &[]) };
         line(&mut out, &drained, now, Style::default()).unwrap();
+        let ends = |days| Some(now.after(Millis::days(days)));
+        let ending = PlayerStatus { certificate_ends: ends(29), ..player("fe5", &[]) };
+        line(&mut out, &ending, now, Style::default()).unwrap();
+        let fine = PlayerStatus { certificate_ends: ends(31), ..player("fe6", &[]) };
+        assert_eq!(state(&ending, now), "attached, certificate ends soon");
+        assert_eq!(state(&fine, now), "attached");
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "fe1                      attached since 2025-11-21T08:00:00Z (3h5m ago) 1/4 tasks, version 0.1.0 \
@@ -399,7 +419,9 @@ pub(super) mod tests {
              fe4                      absent since 2025-11-21T08:00:00Z (3h5m ago), 2 tasks in flight \
              (42.1.1, 43.1.1), the first lost at 2025-11-21T08:30:00Z (in 25m) [app=web]\n\
              fe3                      attached since 2025-11-21T08:00:00Z (3h5m ago) 1/4 tasks, version 0.1.0 \
-             [app=web], drained by alice since 2025-11-21T08:00:00Z (3h5m ago): new\\ndisk\n"
+             [app=web], drained by alice since 2025-11-21T08:00:00Z (3h5m ago): new\\ndisk\n\
+             fe5                      attached since 2025-11-21T08:00:00Z (3h5m ago) 1/4 tasks, version 0.1.0 \
+             [app=web], certificate until 2025-12-20T11:05:00Z\n"
         );
     }
 }

@@ -134,6 +134,7 @@ fn player() -> PlayerStatus {
         in_flight: 0,
         version: HOSTILE.to_owned(),
         spool: None,
+        certificate_ends: None,
         drained: Some(Drain {
             by: Asker::from_word("alice").unwrap(),
             reason: HOSTILE.into(),
@@ -165,6 +166,8 @@ fn conductor() -> ConductorStatus {
         loaded_at: Timestamp(1_763_712_000_000),
         reload_error: problem.clone(),
         revocation_error: problem.clone(),
+        certificate_ends: None,
+        certificates_ending: 0,
         stale_store: problem.clone(),
         store_error: problem,
         store_held_since: None,

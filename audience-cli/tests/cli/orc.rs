@@ -33,6 +33,7 @@ fn player(host: &str, attached: bool, hash: u8) -> PlayerStatus {
         lost: None,
         version: "0.1.0".to_owned(),
         spool: None,
+        certificate_ends: None,
         drained: None,
         quarantined: None,
         scores: vec![ScoreOffer {
@@ -332,6 +333,8 @@ fn the_conductor_is_asked_and_told() {
         loaded_at: Timestamp(1_763_712_000_000),
         reload_error: Some("players:3: not a host name".to_owned()),
         revocation_error: None,
+        certificate_ends: None,
+        certificates_ending: 0,
         stale_store: None,
         store_error: Some("no space".to_owned()),
         store_held_since: Some(Timestamp(1_763_712_000_000)),

@@ -32,6 +32,8 @@ pub enum CaError {
     },
     /// A file holds no certificate, or no revocation list, that could be read.
     Unreadable(PathBuf),
+    /// A certificate lies under another name than its own, and is of this subject.
+    Misplaced(PathBuf, String),
     /// A certificate that is to be revoked is another CA's.
     Foreign(PathBuf),
     /// A file or directory could not be written.
@@ -66,6 +68,11 @@ impl fmt::Display for CaError {
             Self::Unreadable(path) => {
                 write!(f, "{} holds nothing of the kind that it should", path.display())
             }
+            Self::Misplaced(path, subject) => write!(
+                f,
+                "{} holds the certificate of {subject}; move it away, or to its own name",
+                path.display()
+            ),
             Self::Foreign(path) => write!(
                 f,
                 "{} was issued by another CA: that one can revoke it, and this one cannot",

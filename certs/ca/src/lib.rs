@@ -3,8 +3,8 @@
 //! Invariants:
 //!
 //! - Every certificate carries one identity of the CA's domain as its first alternative name, and
-//!   its own random serial number. There is no list of what was issued: a certificate is proof
-//!   of itself, and a revocation names its serial.
+//!   its own random serial number. There is no list of what was issued, but for the files that
+//!   were not taken away: a certificate is proof of itself, and a revocation names its serial.
 //! - A private key is in a file of mode 0600 in a directory of mode 0700 from its first byte on,
 //!   and files appear whole or not at all.
 //! - Nothing is overwritten unless asked.
@@ -20,9 +20,11 @@ mod name;
 mod place;
 mod publisher;
 mod revoke;
+mod stock;
 
 pub use ca::{Ca, Issued, LEAF_DAYS, Terms};
 pub use error::CaError;
 pub use name::AltName;
 pub use publisher::{NewPublisher, new_publisher};
 pub use revoke::{LIST_DAYS, Revoked, Serial};
+pub use stock::{HeldCertificate, Validity};

@@ -9,17 +9,23 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::UNIX_EPOCH,
 };
 
 use clap::{Parser, Subcommand};
 use orchestra_ca::{
-    AltName, Ca, CaError, LEAF_DAYS, LIST_DAYS, NewPublisher, Revoked, Terms, new_publisher,
+    AltName, Ca, CaError, HeldCertificate, Issued, LEAF_DAYS, LIST_DAYS, NewPublisher, Revoked,
+    Terms, Validity, new_publisher,
 };
 use orchestra_certs::{Identity, LoadError, Role, Subject, read_certificates, x509};
-use orchestra_model::{AudienceName, HostName, chain, foreign, hostset::HostSet};
+use orchestra_model::{AudienceName, HostName, Timestamp, chain, foreign, hostset::HostSet};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 const USAGE: u8 = 64;
+
+/// Within how many days of its end a certificate is renewed unless asked otherwise. It is told by
+/// daemons and tools from then on.
+const NOTICE_DAYS: u32 = 30;
 
 /// How many certificates are made in memory before they are written.
 const BATCH: usize = 256;
@@ -68,6 +74,33 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Make the next certificates, with new keys, in the place of those that end soon or are named
+    Renew {
+        /// Where the CA is kept
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// conductor, player or audience; none: of every role
+        #[arg(value_parser = role)]
+        role: Option<Role>,
+        /// Only these, whenever they end: one name; for players a host set like db[1-3]
+        #[arg(requires = "role")]
+        names: Option<String>,
+        /// Those that end within so many days, or have ended
+        #[arg(long, value_name = "N", default_value_t = NOTICE_DAYS, conflicts_with = "names")]
+        within: u32,
+        /// How long the next ones are valid
+        #[arg(long, value_name = "N", default_value_t = LEAF_DAYS)]
+        days: u32,
+    },
+    /// List the certificates in DIR: role, name, until when, valid, ended or revoked, serial number
+    List {
+        /// Where the CA is kept
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Only those that end within so many days, or have ended
+        #[arg(long, value_name = "N")]
+        within: Option<u32>,
+    },
     /// Revoke certificates: DIR/ca.crl, which goes to whoever has a revocation list configured
     Revoke {
         /// Where the CA is kept
@@ -115,6 +148,14 @@ fn main() -> ExitCode {
         Command::Issue { dir, role, names, days, sans, force } => {
             issue(&dir, role, &names, &Terms { days, alt_names: sans }, force)
         }
+        Command::Renew { dir, role, names, within, days } => {
+            let which = match (role, names) {
+                (Some(role), Some(names)) => subjects(role, &names).map(Which::Named),
+                (role, _) => Ok(Which::Ending { role, within }),
+            };
+            which.and_then(|which| renew(&dir, &which, days))
+        }
+        Command::List { dir, within } => list(&dir, within),
         Command::Revoke { dir, certificates, days } => revoke(&dir, &certificates, days),
         Command::Publisher { dir, name } => publisher(&dir, &name),
         Command::Show { file } => show(&file),
@@ -171,6 +212,90 @@ fn issue(dir: &Path, role: Role, names: &str, terms: &Terms, force: bool) -> Res
     Ok(())
 }
 
+/// Which certificates are renewed.
+enum Which {
+    Named(Vec<Subject>),
+    Ending { role: Option<Role>, within: u32 },
+}
+
+impl Which {
+    fn is_meant(&self, kept: &HeldCertificate) -> bool {
+        match self {
+            Self::Named(subjects) => subjects.contains(&kept.subject),
+            Self::Ending { role, within } => {
+                role.is_none_or(|role| kept.subject.role() == role) && kept.ends_within(*within)
+            }
+        }
+    }
+}
+
+fn renew(dir: &Path, which: &Which, days: u32) -> Result<(), Failure> {
+    let ca = Ca::open(dir)?;
+    let mut kept = ca.kept()?;
+    if let Which::Named(subjects) = which
+        && let Some(missing) =
+            subjects.iter().find(|wanted| kept.iter().all(|kept| kept.subject != **wanted))
+    {
+        let (role, name, dir) = (missing.role(), missing.name(), dir.display());
+        return Err(Failure::usage(format!(
+            "{dir} has no certificate of {missing} to renew; issue one: orchestra-certs issue --dir \
+             {dir} {role} {name}"
+        )));
+    }
+    kept.retain(|kept| which.is_meant(kept));
+    let (revoked, renewed): (Vec<&HeldCertificate>, Vec<&HeldCertificate>) =
+        kept.iter().partition(|kept| kept.validity == Validity::Revoked);
+    for batch in renewed.chunks(BATCH) {
+        let issued: Result<Vec<_>, _> = batch.iter().map(|kept| next_of(&ca, kept, days)).collect();
+        ca.save(&issued?, true)?;
+    }
+    let lines: String = renewed.iter().map(|kept| format!("{}\n", kept.subject)).collect();
+    answer(&lines, "listing what was renewed")?;
+    for kept in &revoked {
+        tell(format_args!(
+            "{} is revoked and not renewed; issue it anew if it is wanted",
+            kept.subject
+        ));
+    }
+    tell(format_args!(
+        "renewed {} certificates, with new keys; bring both to their hosts. The old ones are valid until \
+         they end: revoke those whose keys may be known",
+        renewed.len()
+    ));
+    Ok(())
+}
+
+fn next_of(ca: &Ca, kept: &HeldCertificate, days: u32) -> Result<Issued, CaError> {
+    ca.issue(&kept.subject, &Terms { days, alt_names: kept.alt_names.clone() })
+}
+
+fn list(dir: &Path, within: Option<u32>) -> Result<(), Failure> {
+    let mut kept = Ca::open(dir)?.kept()?;
+    kept.retain(|kept| within.is_none_or(|days| kept.ends_within(days)));
+    let mut text = String::new();
+    for HeldCertificate { subject, serial, ends, validity, .. } in &kept {
+        let since = ends.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let until = x509::moment(Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
+        let (role, name, validity) = (subject.role().as_str(), subject.name(), validity.as_str());
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{role:<9} {name:<32} {until} {validity:<7} {serial}");
+    }
+    answer(&text, "listing certificates")
+}
+
+/// Prints an answer to standard output.
+fn answer(text: &str, attempted: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // A reader that closed the pipe has seen what it wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure {
+            error: format!("{attempted}: writing to standard output: {error}").into(),
+            hint: None,
+            code: 1,
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn subjects(role: Role, names: &str) -> Result<Vec<Subject>, Failure> {
     if role != Role::Player {
         return Ok(vec![Subject::new(role, names).map_err(Failure::usage)?]);
@@ -222,19 +347,6 @@ fn show(file: &Path) -> Result<(), Failure> {
         describe(&certificate, &mut text);
     }
     answer(&text, &format!("showing {}", file.display()))
-}
-
-/// Writes to standard output. `attempt` says in an error what was attempted.
-fn answer(text: &str, attempt: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // A reader that closed the pipe has seen what it wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure {
-            error: format!("{attempt}: writing to standard output: {error}").into(),
-            hint: None,
-            code: 1,
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn describe(certificate: &X509Certificate<'_>, text: &mut String) {

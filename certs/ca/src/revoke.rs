@@ -26,7 +26,7 @@ use crate::{
 /// that each revocation makes one that outlasts what it revokes.
 pub const LIST_DAYS: u32 = 397;
 
-const LIST: &str = "ca.crl";
+pub(crate) const LIST: &str = "ca.crl";
 /// Most digits of a serial number in hex (RFC 5280, section 4.1.2.2).
 const SERIAL_DIGITS: usize = 40;
 
@@ -45,6 +45,13 @@ impl Serial {
             return Ok(Serial(pairs.filter_map(|two| u8::from_str_radix(two, 16).ok()).collect()));
         }
         Ok(read_leaf(Path::new(text))?.0)
+    }
+}
+
+impl Serial {
+    /// Of a certificate.
+    pub(crate) fn of(certificate: &X509Certificate<'_>) -> Serial {
+        Serial(certificate.raw_serial().to_vec())
     }
 }
 
@@ -72,9 +79,16 @@ pub struct Revoked {
 
 /// A list as it is there.
 #[derive(Default)]
-struct Before {
+pub(crate) struct Before {
     number: u64,
     revoked: BTreeMap<Serial, SystemTime>,
+}
+
+impl Before {
+    /// Whether the list names a certificate.
+    pub(crate) fn names(&self, serial: &Serial) -> bool {
+        self.revoked.contains_key(serial)
+    }
 }
 
 impl Ca {
@@ -142,7 +156,8 @@ fn minimal(bytes: &[u8]) -> &[u8] {
     bytes.get(zeros..).unwrap_or_default()
 }
 
-fn read(path: &Path) -> Result<Before, CaError> {
+/// Reads a list; one that is not there names nobody.
+pub(crate) fn read(path: &Path) -> Result<Before, CaError> {
     let unreadable = || CaError::Unreadable(path.into());
     let text = match std::fs::read(path) {
         Ok(text) => text,

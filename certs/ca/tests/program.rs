@@ -49,6 +49,45 @@ fn a_fleet_is_made_in_three_commands() {
 }
 
 #[test]
+fn what_ends_soon_is_listed_and_renewed() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |arguments: &[&str], code, said| check(directory.path(), arguments, code, said);
+    check(&["init", "--dir", "ca", "--domain", "example.com"], 0, "");
+    check(&["issue", "--dir", "ca", "player", "db[1-3]", "--days", "20"], 0, "");
+    check(&["issue", "--dir", "ca", "player", "fe1"], 0, "");
+    check(&["issue", "--dir", "ca", "conductor", "c", "--days", "9", "--san", "127.0.0.1"], 0, "");
+    check(&["revoke", "--dir", "ca", "ca/player/db3.pem"], 0, "");
+    let listed = |arguments: &[&str]| -> Vec<(String, String, String)> {
+        let told = check(&[&["list", "--dir", "ca"], arguments].concat(), 0, "");
+        let words = told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        words.map(|words| (words[1].to_owned(), words[3].to_owned(), words[4].to_owned())).collect()
+    };
+    let names = |listed: &[(String, String, String)]| -> Vec<String> {
+        listed.iter().map(|(name, standing, _)| format!("{name} {standing}")).collect()
+    };
+    let before = listed(&[]);
+    let all = ["c valid", "db1 valid", "db2 valid", "db3 revoked", "fe1 valid"];
+    assert_eq!(names(&before), all);
+    assert_eq!(names(&listed(&["--within", "10"])), ["c valid"]);
+
+    let renewed = check(&["renew", "--dir", "ca"], 0, "player/db3 is revoked and not renewed");
+    assert_eq!(renewed, "conductor/c\nplayer/db1\nplayer/db2\n");
+    assert_eq!(names(&listed(&["--within", "30"])), ["db3 revoked"]);
+    let shown = check(&["show", "ca/conductor/c.pem"], 0, "");
+    assert!(shown.ends_with(", IP:127.0.0.1\n"), "further names stay: {shown}");
+    let after = listed(&[]);
+    assert_ne!(before[0].2, after[0].2, "it is another certificate");
+    assert_eq!(before[4], after[4]);
+    check(&["renew", "--dir", "ca", "player", "fe1"], 0, "renewed 1 certificates");
+    assert_ne!(listed(&[])[4], after[4]);
+    check(
+        &["renew", "--dir", "ca", "player", "fe[1-2]"],
+        64,
+        "orchestra-certs issue --dir ca player fe2",
+    );
+}
+
+#[test]
 fn failures_have_their_codes_and_hints() {
     let directory = tempfile::tempdir().unwrap();
     let check = |arguments: &[&str], code, said| check(directory.path(), arguments, code, said);
@@ -96,7 +135,7 @@ fn help_fits_a_screen_and_shows_two_examples() {
     let help = check(directory.path(), &["--help"], 0, "Examples:");
     assert!(help.lines().count() <= 24, "{help}");
     assert_eq!(help.matches("\n  orchestra-certs ").count(), 2, "{help}");
-    for command in ["init", "issue", "publisher", "show"] {
+    for command in ["init", "issue", "renew", "list", "revoke", "publisher", "show"] {
         let help = check(directory.path(), &[command, "--help"], 0, "");
         assert!(help.lines().count() <= 24, "{help}");
     }

@@ -42,6 +42,7 @@ impl Desk {
     pub(crate) async fn conductor_status(&self) -> Result<ConductorStatus, Declined> {
         let health = self.ask(Ask::Health).await?;
         let shared = self.reloader.shared();
+        let certificates = self.reloader.certificates();
         Ok(ConductorStatus {
             name: self.facts.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -58,6 +59,8 @@ impl Desk {
             loaded_at: shared.loaded_at,
             reload_error: shared.error,
             revocation_error: self.reloader.revocation_trouble(),
+            certificate_ends: Some(certificates.own.1),
+            certificates_ending: u32::try_from(certificates.ending.len()).unwrap_or(u32::MAX),
             stale_store: health.stale_store,
             store_error: health.store_error,
             store_held_since: health.store_held_since,

@@ -20,7 +20,11 @@ impl Desk {
         let size = if scores { LARGE_PAGE } else { PAGE };
         for hosts in hosts.as_slice().chunks(size as usize) {
             let hosts = hosts.to_vec();
-            to.give(self.ask(|reply| Ask::Players { hosts, scores, reply }).await?).await?;
+            let mut players = self.ask(|reply| Ask::Players { hosts, scores, reply }).await?;
+            for player in players.iter_mut().filter(|player| player.attached) {
+                player.certificate_ends = self.reloader.certificate_end(&player.host);
+            }
+            to.give(players).await?;
         }
         Ok(())
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use conductor::Patience;
+use orchestra_ca::Terms;
+use orchestra_certs::{Role, Subject};
 use orchestra_model::limits;
 use orchestra_proto::v1::{self, command::Kind, from_player::Frame};
 use prost::Message as _;
@@ -301,4 +303,28 @@ async fn what_a_player_says_for_people_is_cut() {
     );
     assert_eq!(alice.players("", false).await.unwrap()[0].version, "v".repeat(64));
     assert!(conductor.log().len() < 10_000);
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_told() {
+    let place = Place::new("db[1-3]\n");
+    let subject = Subject::new(Role::Player, "db1").unwrap();
+    let terms = Terms { days: 20, ..Terms::default() };
+    place.ca.save(&[place.ca.issue(&subject, &terms).unwrap()], false).unwrap();
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let _soon = Player::new(&place, &conductor.address, "db1").await.attach().await;
+    let _later = Player::new(&place, &conductor.address, "db2").await.attach().await;
+    let status = alice.status().await;
+    assert_eq!(status.certificates_ending, 1);
+    let ends: Vec<u64> = alice
+        .players("@all", false)
+        .await
+        .unwrap()
+        .iter()
+        .map(|player| player.certificate_ends_ms)
+        .collect();
+    assert!(0 < ends[0] && ends[0] < ends[1] && ends[2] == 0, "{ends:?}");
+    // All but the one were issued for as long.
+    assert!(status.certificate_ends_ms.abs_diff(ends[1]) < 86_400_000, "{status:?} {ends:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use orchestra_certs::{Credentials, NewestLists, Subject, TlsFiles};
+use orchestra_certs::{Credentials, NewestLists, Subject, TlsFiles, x509};
 use orchestra_model::HostName;
 use tonic::transport::Channel;
 
@@ -52,6 +52,14 @@ impl Dial for Dialler {
         let Subject::Player(player) = &credentials.identity().subject else {
             return Err(SessionFailure::NotAPlayer(credentials.identity().clone()));
         };
+        if credentials.ends_soon(SystemTime::now()) {
+            let until = x509::moment(credentials.ends());
+            tracing::warn!(
+                until,
+                "this player's certificate ends soon: bring the next one (`orchestra-certs renew`), which \
+                 the next connection takes"
+            );
+        }
         if let Some(until) = credentials.run_out(SystemTime::now()) {
             tracing::warn!(
                 until,

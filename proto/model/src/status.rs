@@ -373,6 +373,8 @@ pub struct PlayerStatus {
     pub version: String,
     /// The spool that answered last.
     pub spool: Option<SpoolId>,
+    /// When the certificate ends with which it is attached; `None`: it is not, or nobody says.
+    pub certificate_ends: Option<Timestamp>,
     /// Who drained it, why and when.
     pub drained: Option<Drain>,
     /// Why it is quarantined, if so: it has a session, gets nothing, and counts as absent.
@@ -413,6 +415,11 @@ pub struct ConductorStatus {
     pub reload_error: Option<String>,
     /// Why the revocation list may let somebody in who was revoked.
     pub revocation_error: Option<String>,
+    /// When its own certificate ends; `None`: it does not say.
+    pub certificate_ends: Option<Timestamp>,
+    /// How many names are connected with certificates that end within
+    /// [`limits::CERTIFICATE_NOTICE`](crate::limits::CERTIFICATE_NOTICE).
+    pub certificates_ending: u32,
     /// Why nothing is sent: players know of orders that this store never issued.
     pub stale_store: Option<String>,
     /// Why submissions are refused, where the store cannot be written.
