@@ -6,6 +6,7 @@ mod list;
 mod publish;
 mod show;
 mod sign;
+mod unpack;
 mod verify;
 
 use std::path::PathBuf;
@@ -13,9 +14,9 @@ use std::path::PathBuf;
 use orchestra_bundle::{Depot, DepotError, SourceError, StoredBundle};
 use orchestra_certs::{LoadError, Publisher};
 use orchestra_client::{Exit, config::Environment};
-use orchestra_model::bundle::BundleReference;
+use orchestra_model::bundle::{BundleReference, PublisherKey};
 
-use crate::{error::Failure, verb::With};
+use crate::{error::Failure, verb::With, words::number};
 
 /// `orc bundle`.
 #[derive(Debug, clap::Args)]
@@ -42,6 +43,8 @@ enum Verbs {
     Show(With<show::Show>),
     /// Read every byte of bundles, and tell what is not as it was published
     Verify(With<verify::Verify>),
+    /// Make the directory of a bundle again, all of it as it was published, or nothing
+    Unpack(With<unpack::Unpack>),
     /// Tell what is different between two bundles
     Diff(With<diff::Diff>),
     /// Remove old bundles from a depot
@@ -56,6 +59,7 @@ impl Bundle {
             Verbs::List(verb) => verb.run(environment),
             Verbs::Show(verb) => verb.run(environment),
             Verbs::Verify(verb) => verb.run(environment),
+            Verbs::Unpack(verb) => verb.run(environment),
             Verbs::Diff(verb) => verb.run(environment),
             Verbs::Gc(verb) => verb.run(environment),
         }
@@ -79,6 +83,34 @@ impl DepotArgs {
     fn find(&self, reference: &BundleReference) -> Result<StoredBundle, Failure> {
         let attempt = || format!("looking for {reference}");
         self.depot().find(reference).map_err(|error| failed(attempt(), error))
+    }
+}
+
+/// Whose signatures are asked for.
+#[derive(Debug, clap::Args)]
+struct PublisherArgs {
+    /// A public key; what too few of these have signed is not taken for good
+    #[arg(long = "publisher", value_name = "KEY")]
+    publishers: Vec<PublisherKey>,
+    /// How many of the publishers have to have signed
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "publishers",
+          value_parser = number(1..=16_usize))]
+    threshold: usize,
+}
+
+impl PublisherArgs {
+    /// Whether any publisher was named.
+    fn is_empty(&self) -> bool {
+        self.publishers.is_empty()
+    }
+
+    /// How many of those that were asked for are not among those whose signatures are good.
+    fn missing(&self, good: &[PublisherKey]) -> usize {
+        if self.publishers.is_empty() {
+            return 0;
+        }
+        let signed = good.iter().filter(|key| self.publishers.contains(key)).count();
+        self.threshold.saturating_sub(signed)
     }
 }
 

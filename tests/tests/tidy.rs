@@ -63,12 +63,13 @@ const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
 /// The folders of what runs in a daemon, and the files there that may name standard error: three hand it
 /// on to a process, one is the log.
-const DAEMONS: [&str; 10] = [
+const DAEMONS: [&str; 11] = [
     "certs/src/",
     "conductor/flow/src/",
     "conductor/service/src/",
     "conductor/src/",
     "conductor/store/src/",
+    "player/bundle/src/",
     "player/link/src/",
     "player/spool/src/",
     "player/src/",

@@ -2,15 +2,14 @@
 
 use orchestra_bundle::verify;
 use orchestra_client::Exit;
-use orchestra_model::bundle::{BundleReference, PublisherKey};
+use orchestra_model::bundle::BundleReference;
 
-use super::{DepotArgs, failed};
+use super::{DepotArgs, PublisherArgs, failed};
 use crate::{
     error::Failure,
     program::Program,
     verb::Verb,
     view::bundle::{Checked, Judged},
-    words::number,
 };
 
 /// `orc bundle verify`.
@@ -22,13 +21,8 @@ pub(crate) struct Verify {
     /// NAME, NAME@SERIAL or the beginning of an id; all bundles of the depot if none is given
     #[arg(value_name = "BUNDLE")]
     bundles: Vec<BundleReference>,
-    /// A public key; bundles that too few of these have signed count as wrong
-    #[arg(long = "publisher", value_name = "KEY")]
-    publishers: Vec<PublisherKey>,
-    /// How many of the publishers have to have signed
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "publishers",
-          value_parser = number(1..=16_usize))]
-    threshold: usize,
+    #[command(flatten)]
+    publishers: PublisherArgs,
     #[command(flatten)]
     depot: DepotArgs,
 }
@@ -52,11 +46,7 @@ impl Verb for Verify {
         for bundle in bundles {
             let attempt = || format!("verifying {}", bundle.id);
             let verified = verify(&bundle).map_err(|error| failed(attempt(), error))?;
-            let signed = verified.publishers.iter().filter(|key| self.publishers.contains(key));
-            let missing = match self.publishers.is_empty() {
-                true => 0,
-                false => self.threshold.saturating_sub(signed.count()),
-            };
+            let missing = self.publishers.missing(&verified.publishers);
             checked.bundles.push(Judged { bundle, verified, missing });
         }
         let exit = if checked.is_well() { Exit::Ok } else { Exit::NotOk };

@@ -4,7 +4,7 @@ mod checked;
 mod listed;
 mod shown;
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use orchestra_bundle::{Collection, Published, StoredBundle};
 use orchestra_model::bundle::{BundleDiff, BundleStatement, Seal};
@@ -127,6 +127,40 @@ impl Output for Signed {
         let keys = self.0.seal.signatures().iter().map(|one| one.key);
         keys.into_iter().try_for_each(|key| writeln!(out, "signed by {key}"))
     }
+}
+
+/// A bundle that is a directory again.
+pub(crate) struct Unpacked {
+    pub(crate) bundle: StoredBundle,
+    pub(crate) directory: PathBuf,
+    /// Whether somebody's signature was asked for.
+    pub(crate) is_judged: bool,
+}
+
+impl Output for Unpacked {
+    fn noun(&self) -> &'static str {
+        "unpacked"
+    }
+
+    fn json(self) -> impl Serialize {
+        let directory = self.directory.display().to_string();
+        OfUnpacked { bundle: OfBundle::new(&self.bundle.seal), directory }
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        writeln!(out, "{}", named(&self.bundle))
+    }
+
+    fn remark(&self) -> Option<String> {
+        let whose = "nobody was asked who published it; --publisher KEY does";
+        (!self.is_judged).then(|| whose.to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct OfUnpacked {
+    bundle: OfBundle,
+    directory: String,
 }
 
 /// What is different between two bundles.

@@ -1,6 +1,6 @@
 //! `orc bundle`: no conductor is there to be asked.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio};
 
 use orchestra_ca::new_publisher;
 use orchestra_model::AudienceName;
@@ -121,6 +121,61 @@ fn a_flipped_bit_is_named_and_not_signed() {
     let listed = orc(home, "list --json").json();
     assert!(listed["bundles"][0]["damaged"].as_str().unwrap().contains("seal"), "{listed}");
     assert!(orc(home, "list").stdout.contains("damaged sha256-"));
+}
+
+#[test]
+fn a_bundle_is_unpacked_if_those_have_signed_who_are_asked_for() {
+    let home = home();
+    let home = home.path();
+    let told = publish(home, "--sign publisher/one.key");
+    let asked = |name: &str| format!("unpack site new --publisher {}", key(home, name));
+    orc(home, &asked("two")).fails(2, &["unpacking sha256-", "1 of the given publishers have not"]);
+    orc(home, &asked("one")).is(0, &format!("{told}\n"), "");
+    assert_eq!(fs::read_to_string(home.join("new/style.css")).unwrap(), "h1 {}");
+    orc(home, "unpack site new").fails(64, &["new is there already, and nothing is replaced"]);
+    let free = orc(home, "unpack site free");
+    assert_eq!(free.stderr, "nobody was asked who published it; --publisher KEY does\n");
+    let told = orc(home, "unpack site other --json").json();
+    assert_eq!(told["unpacked"]["directory"], "other");
+    publish(home, "--expires 1ms");
+    let refused = orc(home, "unpack site late");
+    refused.fails(2, &["it expired at ", "the clock of this machine says"]);
+    assert!(!home.join("late").exists());
+}
+
+/// A killed tool leaves the directory whole or not there.
+#[test]
+fn a_killed_unpacking_leaves_nothing_that_looks_whole() {
+    let home = home();
+    let home = home.path();
+    for n in 0..300 {
+        fs::write(home.join(format!("site/f{n}")), vec![b'x'; 10_000]).unwrap();
+    }
+    publish(home, "--sign publisher/one.key");
+    fs::create_dir(home.join("place")).unwrap();
+    let begun = || {
+        let entries = fs::read_dir(home.join("place")).unwrap();
+        entries.filter(|it| it.as_ref().unwrap().path().is_dir()).count()
+    };
+    for n in 0..5 {
+        let target = home.join(format!("place/{n}"));
+        let words = ["bundle", "unpack", "site", target.to_str().unwrap(), "--depot", "depot"];
+        let before = begun();
+        let mut child = bare("orc", &words, home)
+            .current_dir(home)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while begun() == before && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if target.exists() {
+            assert_eq!(fs::read_dir(&target).unwrap().count(), 303);
+        }
+    }
 }
 
 #[test]

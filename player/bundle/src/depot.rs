@@ -224,7 +224,7 @@ impl StoredBundle {
         read_bounded(&self.path.join(MANIFEST), limits::MANIFEST_BYTES)
     }
 
-    /// Its manifest, which has the hash that the bundle's id is.
+    /// Its manifest, which has the hash that the bundle's id is, and of which its statement is.
     pub fn manifest(&self) -> Result<Manifest, DepotError> {
         let path = self.path.join(MANIFEST);
         let bytes = self.manifest_bytes()?;
@@ -232,7 +232,15 @@ impl StoredBundle {
             let why = "its hash is not the bundle's id".to_owned();
             return Err(DepotError::Damaged { path, why });
         }
-        Manifest::decode(&bytes).map_err(|why| DepotError::Damaged { path, why: why.to_string() })
+        let manifest = match Manifest::decode(&bytes) {
+            Ok(manifest) => manifest,
+            Err(why) => return Err(DepotError::Damaged { path, why: why.to_string() }),
+        };
+        if !self.seal.statement.is_of(&manifest, bytes.len() as u64) {
+            let why = "the bundle's statement says something else".to_owned();
+            return Err(DepotError::Damaged { path, why });
+        }
+        Ok(manifest)
     }
 
     /// The data of all files.

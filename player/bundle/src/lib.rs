@@ -1,4 +1,4 @@
-//! Bundles on a disk: made from a directory, kept in a depot, verified byte by byte.
+//! Bundles on a disk: made from a directory, kept in a depot, verified byte by byte, and unpacked.
 //!
 //! ```text
 //! source/   a directory as it is read: entries of a manifest, and the data of its files
@@ -6,6 +6,7 @@
 //! depot     where bundles lie, each in a directory of its own, whole or not there
 //! publish   source, manifest, statement and signature together, into a depot
 //! verify    whether every byte of a bundle is what its id and its publishers say
+//! unpack    a bundle as a directory again, all of it or nothing
 //! collect   which bundles of a depot are removed
 //! ```
 //!
@@ -21,6 +22,7 @@ mod error;
 mod hash;
 mod publish;
 mod source;
+mod unpack;
 mod verify;
 
 pub use collect::{Collection, collect};
@@ -28,4 +30,5 @@ pub use depot::{DamagedBundle, Depot, StoredBundle};
 pub use error::DepotError;
 pub use publish::{Publication, Published, publish};
 pub use source::{Exclusion, InvalidExclusion, LeftOut, SourceError, SourceProblem};
+pub use unpack::{UnpackError, unpack};
 pub use verify::{BundleProblem, Verified, verify};

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read};
 
 use orchestra_certs::good_signatures;
 use orchestra_model::{
-    bundle::{BundlePath, BundleStatement, ContentHash, Manifest, PublisherKey},
+    bundle::{BundlePath, ContentHash, Manifest, PublisherKey},
     size::ByteSize,
 };
 
@@ -92,9 +92,7 @@ pub fn verify(bundle: &StoredBundle) -> Result<Verified, DepotError> {
             return Ok(verified);
         }
     };
-    let domain = bundle.seal.statement.domain.clone();
-    let said = BundleStatement::of(&manifest, bundle.id, bytes.len() as u64, domain);
-    if said != bundle.seal.statement {
+    if !bundle.seal.statement.is_of(&manifest, bytes.len() as u64) {
         verified.note(BundleProblem::Statement);
     }
     verify_content(bundle, &manifest, &mut verified)?;

@@ -11,4 +11,6 @@ mod refused;
 #[cfg(test)]
 mod tampered;
 #[cfg(test)]
+mod unpacked;
+#[cfg(test)]
 mod world;

@@ -53,6 +53,11 @@ impl BundleStatement {
         }
     }
 
+    /// Whether this is what is to be said of a manifest that is `manifest_bytes` long.
+    pub fn is_of(&self, manifest: &Manifest, manifest_bytes: u64) -> bool {
+        *self == Self::of(manifest, self.id, manifest_bytes, self.domain.clone())
+    }
+
     /// The bytes that a publisher signs.
     pub fn to_be_signed(&self) -> Vec<u8> {
         [CONTEXT, &self.encode()].concat()
