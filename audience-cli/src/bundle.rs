@@ -9,14 +9,24 @@ mod sign;
 mod unpack;
 mod verify;
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use orchestra_bundle::{Depot, DepotError, SourceError, StoredBundle};
-use orchestra_certs::{LoadError, Publisher};
+use orchestra_certs::{LoadError, Publisher, good_signatures};
 use orchestra_client::{Exit, config::Environment};
-use orchestra_model::bundle::{BundleReference, PublisherKey};
+use orchestra_document::place;
+use orchestra_model::{
+    BundleName, HostName,
+    bundle::{BundlePlace, BundleReference, Manifest, PlaceRefusal, PublisherKey},
+};
 
-use crate::{error::Failure, verb::With, words::number};
+use crate::{
+    error::Failure,
+    input::Inputs,
+    program::{Program, now},
+    verb::With,
+    words::number,
+};
 
 /// `orc bundle`.
 #[derive(Debug, clap::Args)]
@@ -111,6 +121,67 @@ impl PublisherArgs {
         }
         let signed = good.iter().filter(|key| self.publishers.contains(key)).count();
         self.threshold.saturating_sub(signed)
+    }
+
+    /// What is to be said where too few have signed.
+    fn judge(&self, good: &[PublisherKey]) -> Result<(), String> {
+        match self.missing(good) {
+            0 => Ok(()),
+            missing => Err(format!("{missing} of the given publishers have not signed it")),
+        }
+    }
+}
+
+/// The file of a place.
+#[derive(Debug, clap::Args)]
+struct PlaceArgs {
+    /// A file that says what may be taken: by whom it is signed, how large it is, what is in it
+    #[arg(long, value_name = "FILE", conflicts_with = "publishers")]
+    place: Option<PathBuf>,
+}
+
+/// Largest file of a place, in bytes.
+const PLACE_BYTES: usize = 64 << 10;
+
+impl PlaceArgs {
+    /// Reads the file, if one is given. `site.toml` is the place of `site` where it names nothing else.
+    fn read(&self, program: &Program) -> Result<Option<Judge>, Failure> {
+        let Some(path) = &self.place else { return Ok(None) };
+        let mut stdin = io::stdin().lock();
+        let text = Inputs::new(&mut stdin).file(path, "the place", PLACE_BYTES)?;
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let name = stem.and_then(|stem| BundleName::new(stem).ok());
+        let place = place::parse(&text, name.as_ref()).map_err(|problems| {
+            Failure::usage(format!("reading the place {}", path.display())).because(problems)
+        })?;
+        Ok(Some(Judge { place, domain: program.domain()? }))
+    }
+}
+
+/// A place, and the fleet to which it belongs.
+struct Judge {
+    place: BundlePlace,
+    domain: HostName,
+}
+
+impl Judge {
+    /// By what is said of a bundle alone.
+    fn judge_statement(&self, bundle: &StoredBundle) -> Result<(), PlaceRefusal> {
+        let good = good_signatures(&bundle.seal);
+        self.place.judge_statement(&bundle.seal.statement, &good, &self.domain, now())
+    }
+
+    fn judge_manifest(&self, manifest: &Manifest) -> Result<(), PlaceRefusal> {
+        self.place.judge_manifest(manifest)
+    }
+
+    /// By all that it is. What of it cannot be read is no reason of the place.
+    fn judge(&self, bundle: &StoredBundle) -> Result<(), String> {
+        self.judge_statement(bundle).map_err(|why| why.to_string())?;
+        match bundle.manifest() {
+            Ok(manifest) => self.judge_manifest(&manifest).map_err(|why| why.to_string()),
+            Err(_) => Ok(()),
+        }
     }
 }
 

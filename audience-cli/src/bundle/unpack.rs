@@ -7,7 +7,7 @@ use orchestra_certs::good_signatures;
 use orchestra_client::Exit;
 use orchestra_model::bundle::BundleReference;
 
-use super::{DepotArgs, PublisherArgs, failed};
+use super::{DepotArgs, PlaceArgs, PublisherArgs, failed};
 use crate::{
     error::Failure,
     program::{Program, now},
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   orc bundle unpack site /srv/site-42 --publisher \"$(cat release.pub)\"
-  orc bundle unpack sha256-3f29ac01 /tmp/look --depot /srv/depot")]
+  orc bundle unpack site@42 /srv/site-42 --place site.toml")]
 pub(crate) struct Unpack {
     /// NAME, the newest of that name; NAME@SERIAL; or the beginning of an id
     #[arg(value_name = "BUNDLE")]
@@ -30,19 +30,30 @@ pub(crate) struct Unpack {
     #[command(flatten)]
     publishers: PublisherArgs,
     #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
     depot: DepotArgs,
 }
 
 impl Verb for Unpack {
     /// Judges what is said of the bundle before anything else of it is read.
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let judge = self.place.read(program)?;
         let bundle = self.depot.find(&self.bundle)?;
         let attempt = || format!("unpacking {}", bundle.id);
-        self.judge(&bundle).map_err(|why| Failure::new(Exit::NotOk, attempt()).because(why))?;
+        let refused = |why: String| Failure::new(Exit::NotOk, attempt()).because(why);
+        let said = match &judge {
+            Some(judge) => judge.judge_statement(&bundle).map_err(|why| why.to_string()),
+            None => self.judge(&bundle),
+        };
+        said.map_err(refused)?;
         let manifest = bundle.manifest().map_err(|error| failed(attempt(), error))?;
+        if let Some(judge) = &judge {
+            judge.judge_manifest(&manifest).map_err(|why| refused(why.to_string()))?;
+        }
         unpack(&bundle, &manifest, &self.directory)
             .map_err(|error| not_unpacked(attempt(), error))?;
-        let is_judged = !self.publishers.is_empty();
+        let is_judged = judge.is_some() || !self.publishers.is_empty();
         program.console.answer(Unpacked { bundle, directory: self.directory, is_judged })?;
         Ok(Exit::Ok)
     }
@@ -50,10 +61,7 @@ impl Verb for Unpack {
 
 impl Unpack {
     fn judge(&self, bundle: &StoredBundle) -> Result<(), String> {
-        let missing = self.publishers.missing(&good_signatures(&bundle.seal));
-        if missing > 0 {
-            return Err(format!("{missing} of the given publishers have not signed it"));
-        }
+        self.publishers.judge(&good_signatures(&bundle.seal))?;
         let now = now();
         match bundle.seal.statement.expires {
             Some(at) if at <= now => Err(format!(

@@ -143,6 +143,48 @@ fn a_bundle_is_unpacked_if_those_have_signed_who_are_asked_for() {
     assert!(!home.join("late").exists());
 }
 
+#[test]
+fn a_place_says_what_is_taken() {
+    let home = home();
+    let home = home.path();
+    let told = publish(home, "--sign publisher/one.key");
+    let place = |text: &str| {
+        let publisher = key(home, "one");
+        fs::write(home.join("site.toml"), format!("publishers = ['{publisher}']\n{text}")).unwrap();
+    };
+    place("");
+    let link = "style.css is a link, which the place does not allow";
+    orc(home, "unpack site new --place site.toml").fails(2, &["unpacking sha256-", link]);
+    let judged = orc(home, "verify --place site.toml");
+    assert_eq!(judged.stdout, format!("wrong {told}\n  {link}\n"));
+    assert!(!home.join("new").exists());
+    for (text, said) in [
+        ("name = 'other'", "the place takes bundles called other, and this one is called site"),
+        ("min_serial = 2", "its serial is 1; the place takes none below 2"),
+        ("max_size = '16B'", "its files are 17B together; the place takes 16B"),
+        ("max_files = 3", "it has 4 entries; the place takes 3"),
+    ] {
+        place(&format!("symlinks = 'inside'\n{text}"));
+        orc(home, "unpack site new --place site.toml").fails(2, &[said]);
+    }
+    place("symlinks = 'inside'");
+    let mut foreign = bare(
+        "orc",
+        &["bundle", "unpack", "site", "new", "--place", "site.toml", "--depot", "depot"],
+        home,
+    );
+    let refused = ran(foreign.current_dir(home).env("ORCHESTRA_DOMAIN", "example.org"));
+    refused.fails(2, &["it was published for the fleet example.com, and this is example.org"]);
+    orc(home, "unpack site new --place site.toml").is(0, &format!("{told}\n"), "");
+    let judged = orc(home, "verify --place site.toml --json");
+    assert!(judged.code == 0 && judged.json()["verified"][0]["ok"] == true, "{judged:?}");
+    place("executable = 'yes'");
+    orc(home, "unpack site x --place site.toml")
+        .fails(64, &["reading the place site.toml", "line 2: executable: expected true or false"]);
+    let both = format!("unpack site x --place site.toml --publisher {}", key(home, "one"));
+    orc(home, &both).fails(64, &["cannot be used with"]);
+}
+
 /// A killed tool leaves the directory whole or not there.
 #[test]
 fn a_killed_unpacking_leaves_nothing_that_looks_whole() {

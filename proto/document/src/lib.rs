@@ -7,7 +7,8 @@
 //! the tree apart by name and collects every problem with its place, and with its line where the
 //! format is YAML or TOML, so that somebody who wrote five mistakes hears of five. What the fields
 //! mean is for the callers to say; what several programs read is read here: deployments, in
-//! [`deployment`], services, in [`service`], and what a score says of itself, in [`score`].
+//! [`deployment`], services, in [`service`], places, in [`place`], and what a score says of itself,
+//! in [`score`].
 //! [`settings()`] is for configurations.
 //!
 //! No IO: texts come in, and whoever read them bounded their size.
@@ -16,6 +17,7 @@ pub mod deployment;
 mod fields;
 mod format;
 mod node;
+pub mod place;
 mod problems;
 pub mod score;
 pub mod service;

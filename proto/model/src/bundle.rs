@@ -5,6 +5,7 @@
 //! content    the data of all files, one after the other in the manifest's order, without holes
 //! statement  what a publisher says of a manifest: name, serial, expiry, id, sizes
 //! seal       a statement, and who has signed it
+//! place      which bundles are taken somewhere, and what may be in them
 //! ```
 //!
 //! A bundle's id is the hash of its encoded manifest, so the id stands for every byte of it. All
@@ -23,6 +24,7 @@ mod invalid;
 mod links;
 mod manifest;
 mod path;
+mod place;
 mod reference;
 mod rules;
 mod seal;
@@ -33,6 +35,7 @@ pub use hash::{BundleId, ContentHash, HASH_TAG, InvalidHash, PublisherKey};
 pub use invalid::{EntryFault, InvalidManifest};
 pub use manifest::{CHUNK_BYTES, HOLE_BYTES, LARGE_CHUNK_BYTES, LARGE_FROM, Manifest, chunk_bytes};
 pub use path::{BundlePath, EntryName, InvalidEntryName};
+pub use place::{BundlePlace, PlaceRefusal, PlaceTrust};
 pub use reference::{BundleReference, BundleSerial, InvalidBundleReference, InvalidSerial};
 pub use seal::{
     BundleStatement, InvalidSeal, Seal, SignatureBytes, StatementSignature, TooManySignatures,

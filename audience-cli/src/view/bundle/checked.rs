@@ -20,21 +20,19 @@ pub(crate) struct Checked {
 pub(crate) struct Judged {
     pub(crate) bundle: StoredBundle,
     pub(crate) verified: Verified,
-    /// How many of the publishers that were asked for are missing.
-    pub(crate) missing: usize,
+    /// Why it would not be taken: too few have signed it, or the place does not allow it.
+    pub(crate) refused: Option<String>,
 }
 
 impl Judged {
     fn is_well(&self) -> bool {
-        self.verified.wrong == 0 && self.missing == 0
+        self.verified.wrong == 0 && self.refused.is_none()
     }
 
     /// What is wrong, a line each.
     fn problems(&self) -> Vec<String> {
         let mut said = problem_lines(&self.verified);
-        if self.missing > 0 {
-            said.push(format!("{} of the given publishers have not signed it", self.missing));
-        }
+        said.extend(self.refused.clone());
         said
     }
 }

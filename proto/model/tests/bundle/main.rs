@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod built;
 #[cfg(test)]
+mod places;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod seals;
