@@ -35,6 +35,7 @@ mod bundle;
 mod conductor;
 mod console;
 mod deployment;
+mod doctor;
 mod error;
 mod flow;
 mod hosts;

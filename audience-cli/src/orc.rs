@@ -8,6 +8,7 @@ use crate::{
     bundle::Bundle,
     conductor::Conductor,
     deployment::Deployment,
+    doctor::Doctor,
     error::Failure,
     flow, hosts,
     import::Import,
@@ -66,6 +67,8 @@ pub(crate) enum Noun {
     Audit(With<Audit>),
     /// Ask or tell the conductor itself
     Conductor(Conductor),
+    /// Find out what stands between this machine and a conductor, with what mends it
+    Doctor(With<Doctor>),
     /// Turn a Griforkfile into a flow file
     Import(With<Import>),
     #[command(flatten)]
@@ -92,6 +95,7 @@ impl Noun {
             Noun::Hosts(verb) => verb.run(environment),
             Noun::Audit(verb) => audit::run(verb, environment),
             Noun::Conductor(conductor) => conductor.run(environment),
+            Noun::Doctor(verb) => verb.run(environment),
             Noun::Import(verb) => verb.run(environment),
             Noun::Manual(verb) => verb.run(),
             Noun::Sandbox(verb) => Ok(verb.run()),

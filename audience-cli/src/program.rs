@@ -30,6 +30,11 @@ impl Program {
         Self { console, connection: shared.connection, environment }
     }
 
+    /// Returns the settings that were given, and the environment's.
+    pub(crate) fn settings(&self) -> (&ConnectionArgs, &Environment) {
+        (&self.connection, &self.environment)
+    }
+
     /// Connects to the conductor, and runs `ask` there. The runtime begins here, so that a verb
     /// that does not ask the conductor starts none.
     pub(crate) fn ask<T>(

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod bundle;
 mod conductor;
 pub(crate) mod deployment;
+pub(crate) mod doctor;
 pub(crate) mod flow;
 pub(crate) mod hosts;
 pub(crate) mod import;

@@ -184,6 +184,11 @@ impl Reloader {
         self.0.door.end_of(&Identity { domain, subject: Subject::Player(host.clone()) })
     }
 
+    /// Returns the conductor's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
     /// Returns which certificates end soon.
     pub(crate) fn certificates(&self) -> Certificates {
         Certificates::of(&self.0.door, self.0.clock.now())

@@ -471,6 +471,7 @@ impl From<&ConductorStatus> for v1::ConductorStatus {
             store_held_since_ms: status.store_held_since.map_or(0, |since| since.0),
             certificate_ends_ms: moment_ms(status.certificate_ends),
             certificates_ending: status.certificates_ending,
+            now_ms: moment_ms(status.now),
         }
     }
 }
@@ -496,6 +497,7 @@ impl From<v1::ConductorStatus> for ConductorStatus {
             revocation_error: some(status.revocation_error),
             certificate_ends: moment(status.certificate_ends_ms),
             certificates_ending: status.certificates_ending,
+            now: moment(status.now_ms),
             stale_store: some(status.stale_store),
             store_error: some(status.store_error),
             store_held_since: Some(status.store_held_since_ms).filter(|at| *at > 0).map(Timestamp),

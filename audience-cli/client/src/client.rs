@@ -16,7 +16,7 @@ use tonic::{Response, Status, transport::Channel};
 
 use crate::{
     config::Connection,
-    connect::{dial, load},
+    connect::{dial, dial_once, load},
     exit::Exit,
     failure::Failure,
     refusal::failure,
@@ -44,6 +44,14 @@ impl Client {
         let deadline = Instant::now() + connection.connect_timeout.to_std();
         let channel = dial(&connection, &credentials, Some(deadline)).await?;
         Ok(Self { connection, credentials, newest, rpc: client(channel) })
+    }
+
+    /// Connects, trying every conductor once, each for at most ten seconds.
+    pub async fn connect_once(connection: Connection) -> Result<Self, Failure> {
+        let newest = NewestLists::default();
+        let credentials = load(&connection, &newest)?;
+        let rpc = client(dial_once(&connection, &credentials).await?);
+        Ok(Self { connection, credentials, newest, rpc })
     }
 
     /// Connects anew, trying until the deadline, or for ever if there is none. Returns a revocation

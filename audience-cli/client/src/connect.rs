@@ -22,27 +22,53 @@ pub(crate) async fn dial(
     credentials: &Credentials,
     deadline: Option<Instant>,
 ) -> Result<Channel, Failure> {
-    let conductor = &connection.expected.conductor_name;
-    // A role that does not fit is told before any conductor is dialled.
-    drop(credentials.client_config(conductor).map_err(load_failure)?);
+    check_role(connection, credentials)?;
     let mut backoff = Backoff::new();
     loop {
-        let mut last = None;
-        for address in &connection.conductors {
-            let left = deadline.map_or(ATTEMPT, |at| at.saturating_duration_since(Instant::now()));
-            match channel_to(conductor, address, credentials, left.min(ATTEMPT)).await {
-                Ok(channel) => return Ok(channel),
-                Err(error) if is_final(&error) => return Err(dial_failure(error)),
-                Err(error) => last = Some(error),
-            }
-        }
-        let Some(error) = last else {
-            return Err(Failure::broken("reaching the conductor: none is configured"));
+        let error = match try_each(connection, credentials, deadline).await? {
+            Ok(channel) => return Ok(channel),
+            Err(error) => error,
         };
-        if !backoff.pause(deadline).await {
+        if is_final(&error) || !backoff.pause(deadline).await {
             return Err(dial_failure(error));
         }
     }
+}
+
+/// Tries every conductor in turn, each once.
+pub(crate) async fn dial_once(
+    connection: &Connection,
+    credentials: &Credentials,
+) -> Result<Channel, Failure> {
+    check_role(connection, credentials)?;
+    try_each(connection, credentials, None).await?.map_err(dial_failure)
+}
+
+/// Checks the role of our certificate before any conductor is dialled.
+fn check_role(connection: &Connection, credentials: &Credentials) -> Result<(), Failure> {
+    let conductor = &connection.expected.conductor_name;
+    credentials.client_config(conductor).map(drop).map_err(load_failure)
+}
+
+/// Tries every conductor in turn until one answers or one refuses us for good. Returns why the last one
+/// was not reached; fails if there is none.
+async fn try_each(
+    connection: &Connection,
+    credentials: &Credentials,
+    deadline: Option<Instant>,
+) -> Result<Result<Channel, ConnectError>, Failure> {
+    let mut last = None;
+    for address in &connection.conductors {
+        let left = deadline.map_or(ATTEMPT, |at| at.saturating_duration_since(Instant::now()));
+        let limit = left.min(ATTEMPT);
+        let conductor = &connection.expected.conductor_name;
+        match channel_to(conductor, address, credentials, limit).await {
+            Ok(channel) => return Ok(Ok(channel)),
+            Err(error) if is_final(&error) => return Ok(Err(error)),
+            Err(error) => last = Some(error),
+        }
+    }
+    last.map(Err).ok_or_else(|| Failure::broken("reaching the conductor: none is configured"))
 }
 
 /// Whether another attempt would end the same way.

@@ -30,7 +30,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 85] = [
+const LINES: [&str; 86] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -80,6 +80,7 @@ const LINES: [&str; 85] = [
     "orc brake release web",
     "orc brake release fleet",
     "orc zones",
+    "orc doctor",
     "orc zones --json",
     "orc service list",
     "orc service list --json",
@@ -168,6 +169,7 @@ fn conductor() -> ConductorStatus {
         revocation_error: problem.clone(),
         certificate_ends: None,
         certificates_ending: 0,
+        now: None,
         stale_store: problem.clone(),
         store_error: problem,
         store_held_since: None,

@@ -8,6 +8,8 @@ mod bundle;
 #[cfg(test)]
 mod deployment;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod fake;

@@ -314,10 +314,9 @@ fn host_sets_need_a_conductor_only_for_groups() {
     fake.run("orc hostset @db").fails(64, &["there is no such group"]);
 }
 
-#[test]
-fn the_conductor_is_asked_and_told() {
-    let fake = Fake::start();
-    fake.tables().status = Some(ConductorStatus {
+/// A conductor that tells of troubles.
+pub(crate) fn conductor() -> ConductorStatus {
+    ConductorStatus {
         name: "conductor.cli.test".to_owned(),
         version: "0.1.0".to_owned(),
         pid: 7,
@@ -335,10 +334,17 @@ fn the_conductor_is_asked_and_told() {
         revocation_error: None,
         certificate_ends: None,
         certificates_ending: 0,
+        now: None,
         stale_store: None,
         store_error: Some("no space".to_owned()),
         store_held_since: Some(Timestamp(1_763_712_000_000)),
-    });
+    }
+}
+
+#[test]
+fn the_conductor_is_asked_and_told() {
+    let fake = Fake::start();
+    fake.tables().status = Some(conductor());
     fake.run("orc conductor status").is(
         0,
         "conductor.cli.test version 0.1.0, pid 7, since 2025-11-21T08:00:00Z\n\

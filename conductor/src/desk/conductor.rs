@@ -60,6 +60,7 @@ impl Desk {
             reload_error: shared.error,
             revocation_error: self.reloader.revocation_trouble(),
             certificate_ends: Some(certificates.own.1),
+            now: Some(self.reloader.now()),
             certificates_ending: u32::try_from(certificates.ending.len()).unwrap_or(u32::MAX),
             stale_store: health.stale_store,
             store_error: health.store_error,

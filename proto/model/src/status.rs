@@ -391,6 +391,8 @@ pub struct ConductorStatus {
     pub version: String,
     /// The process.
     pub pid: u32,
+    /// Its clock when it was asked; `None`: it does not say.
+    pub now: Option<Timestamp>,
     /// When it started.
     pub started_at: Timestamp,
     /// Its store, as hex.
