@@ -1,15 +1,17 @@
 //! Help, completions and man pages, from the definitions by which the programs read their command lines.
 
+mod completion;
 mod help;
 pub(crate) mod short;
 
 use std::path::PathBuf;
 
 use clap::{Command, CommandFactory as _};
-use clap_complete::Shell;
+use orchestra_client::config::Environment;
 
+use self::completion::{Completions, candidates::Candidates};
 use crate::{
-    console::{narrate, print},
+    console::narrate,
     error::Failure,
     flow::{status::StatusArgs, submit::SubmitArgs},
     orc::OrcArgs,
@@ -21,22 +23,11 @@ pub(crate) enum Verbs {
     Help(help::Help),
     /// Print completions of the three programs, or of one, for a shell
     Completions(Completions),
+    /// Tell what may come for the last of these words; for scripts of shells
+    #[command(hide = true)]
+    Candidates(Candidates),
     /// Write man pages of the three programs into a directory
     Man(Man),
-}
-
-/// `orc completions`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  source <(orc completions bash)
-  orc completions fish >~/.config/fish/completions/orc.fish")]
-pub(crate) struct Completions {
-    /// bash, zsh, fish, elvish or powershell
-    #[arg(value_enum, value_name = "SHELL", hide_possible_values = true)]
-    shell: Shell,
-    /// submitjob, getstatus or orc, for a file of its own, as zsh wants it; all three if not given
-    #[arg(value_parser = ["submitjob", "getstatus", "orc"], hide_possible_values = true)]
-    program: Option<String>,
 }
 
 /// `orc man`.
@@ -51,25 +42,13 @@ pub(crate) struct Man {
 }
 
 impl Verbs {
-    pub(crate) fn run(self) -> Result<u8, Failure> {
+    pub(crate) fn run(self, environment: &Environment) -> Result<u8, Failure> {
         match self {
             Verbs::Help(verb) => verb.run(),
             Verbs::Completions(verb) => verb.run(),
+            Verbs::Candidates(verb) => verb.run(environment),
             Verbs::Man(verb) => verb.run(),
         }
-    }
-}
-
-impl Completions {
-    fn run(self) -> Result<u8, Failure> {
-        let mut text = Vec::new();
-        let is_meant = |name: &str| self.program.as_deref().is_none_or(|one| one == name);
-        for mut program in programs().into_iter().filter(|it| is_meant(it.get_name())) {
-            let name = program.get_name().to_owned();
-            clap_complete::generate(self.shell, &mut program, name, &mut text);
-        }
-        print(&String::from_utf8_lossy(&text))?;
-        Ok(0)
     }
 }
 

@@ -97,7 +97,7 @@ impl Noun {
             Noun::Conductor(conductor) => conductor.run(environment),
             Noun::Doctor(verb) => verb.run(environment),
             Noun::Import(verb) => verb.run(environment),
-            Noun::Manual(verb) => verb.run(),
+            Noun::Manual(verb) => verb.run(&environment),
             Noun::Sandbox(verb) => Ok(verb.run()),
         }
     }

@@ -30,7 +30,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 86] = [
+const LINES: [&str; 88] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -111,6 +111,8 @@ const LINES: [&str; 86] = [
     "orc groups",
     "orc audit",
     "orc completions bash",
+    "orc candidates --within 20s -- orc cancel ",
+    "orc candidates --within 20s -- orc drain ",
     "orc man /nowhere",
     "orc scores hello",
     "orc players -l",

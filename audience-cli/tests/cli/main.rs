@@ -6,6 +6,8 @@ mod audit;
 #[cfg(test)]
 mod bundle;
 #[cfg(test)]
+mod completion;
+#[cfg(test)]
 mod deployment;
 #[cfg(test)]
 mod doctor;

@@ -21,7 +21,7 @@ use crate::{
     values::{JOB, failed, failed_tasks, numbered, running, task, told_task},
 };
 
-fn player(host: &str, attached: bool, hash: u8) -> PlayerStatus {
+pub(crate) fn player(host: &str, attached: bool, hash: u8) -> PlayerStatus {
     PlayerStatus {
         host: HostName::new(host).unwrap(),
         labels: BTreeMap::new(),
