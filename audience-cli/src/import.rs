@@ -3,13 +3,14 @@
 
 pub(crate) mod cerebro;
 mod griforkfile;
+mod roadrunner;
 
 use std::io;
 
 use orchestra_client::Exit;
-use orchestra_model::foreign;
+use orchestra_model::{foreign, names::ScoreName};
 
-use self::griforkfile::Griforkfile;
+use self::{griforkfile::Griforkfile, roadrunner::JobFlow};
 use crate::{error::Failure, input::Inputs, program::Program, verb::Verb, view::import::Imported};
 
 /// Longest file that is read, in bytes.
@@ -19,24 +20,49 @@ const FILE_BYTES: usize = 1 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   orc import Griforkfile --root build1 >pull.yaml
-  submitjob --flow pull.yaml --plan")]
+  orc import job_flow.json >flow.yaml && submitjob --flow flow.yaml --plan")]
 pub(crate) struct Import {
-    /// A Griforkfile, of which the literal settings are read; - is standard input
+    /// A Griforkfile, of which the literal settings are read, or a job flow of roadrunner's; - is
+    /// standard input
     #[arg(value_name = "FILE")]
     file: String,
     /// Hosts that have the files already: where grifork was run, as a player
     #[arg(long, value_name = "HOSTS")]
     root: Option<String>,
+    /// Of a job flow: the score that stands for every command [default: one named as its job]
+    #[arg(long, value_name = "SCORE", conflicts_with = "root")]
+    score: Option<ScoreName>,
 }
 
 impl Verb for Import {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        let (name, text) = read(&self.file, "the Griforkfile")?;
+        let (name, text) = read(&self.file, "the file")?;
+        if JobFlow::is_likely(&text) {
+            return self.job_flow(name, &text, program);
+        }
         let read = Griforkfile::read(&text).map_err(|problems| {
             Failure::usage(format!("reading {name} as a Griforkfile")).because(problems)
         })?;
         program.console.answer(Imported {
             written: read.flow(self.root.as_deref()),
+            notes: read.notes,
+            next: "submitjob --flow FILE --plan tells what it would do",
+        })?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl Import {
+    fn job_flow(&self, name: &str, text: &str, program: &mut Program) -> Result<Exit, Failure> {
+        if self.root.is_some() {
+            return Err(Failure::usage("--root is for a Griforkfile: a job flow has no tree"));
+        }
+        let read = JobFlow::read(text, self.score.as_ref()).map_err(|problems| {
+            Failure::usage(format!("reading {name} as a job flow of roadrunner's"))
+                .because(problems)
+        })?;
+        program.console.answer(Imported {
+            written: read.flow(),
             notes: read.notes,
             next: "submitjob --flow FILE --plan tells what it would do",
         })?;

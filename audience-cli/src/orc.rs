@@ -69,7 +69,7 @@ pub(crate) enum Noun {
     Conductor(Conductor),
     /// Find out what stands between this machine and a conductor, with what mends it
     Doctor(With<Doctor>),
-    /// Turn a Griforkfile into a flow file
+    /// Turn a Griforkfile, or a job flow of roadrunner's, into a flow file
     Import(With<Import>),
     #[command(flatten)]
     Manual(manual::Verbs),

@@ -24,6 +24,30 @@ fn a_griforkfile_is_a_flow_file_with_notes() {
 }
 
 #[test]
+fn a_job_flow_of_roadrunners_is_a_flow_file_with_notes() {
+    let fake = Fake::with(running(), Vec::new());
+    let file = fake.home().join("test_flow.json");
+    let job = "{\"job_id\": \"job1\", \"cmd\": \"uname -a\", \"hosts\": [\"fe1\", \"fe2\"]}";
+    let flow = format!(
+        "{{\"default_job_timeout\": \"10\", \"default_retries\": \"3\", \"job_flow\": [\n\
+         {{\"slot_id\": \"slot1\", \"jobs\": [{job}]}}]}}\n"
+    );
+    fs::write(&file, flow).unwrap();
+    let ran = fake.run(&format!("orc import {}", file.display()));
+    let (notes, flow) = ran.stdout.split_once("slots:").unwrap();
+    let note = "# slot 1, job 1: cmd: commands are not sent; score job1 has to do: uname -a\n";
+    assert!(ran.code == 0 && notes.contains(note), "{ran:?}");
+    assert!(flow.contains("targets: \"fe[1-2]\"\n        timeout: 10s\n"), "{flow}");
+    let ran = fake.run(&format!("orc import {} --score run --json", file.display()));
+    let told = ran.json()["import"]["file"].as_str().unwrap().to_owned();
+    assert!(told.contains("score: run\n"), "{told}");
+    fake.run(&format!("orc import {} --root fe1", file.display())).fails(64, &["has no tree"]);
+    fs::write(&file, "{\"slots\": []}\n").unwrap();
+    fake.run(&format!("orc import {}", file.display()))
+        .fails(64, &["as a job flow of roadrunner's", "job_flow is missing"]);
+}
+
+#[test]
 fn a_job_of_cerebros_is_a_service_of_a_score() {
     let fake = Fake::with(running(), Vec::new());
     let file = fake.home().join("portal.json");
