@@ -372,6 +372,7 @@ fn a_service_is_read_back() {
             deadline: Millis(5),
             max_failures: Quantity::Percent(6),
             auto_revert: false,
+            surge: 0,
         },
         upkeep: unit_job(Wanted::Running, &ReadySign::Fd(4)).upkeep,
         judgement: Judgement { on_unhealthy: OnUnhealthy::Restart, panic: None },
@@ -383,6 +384,7 @@ fn a_service_is_read_back() {
     linked.upkeep.linked_to = Some(ServiceName::new("db").unwrap());
     let mut placed = ServiceSpec { on: String::new(), ..bare.clone() };
     let require = [(LabelKey::new("disk").unwrap(), LabelValue::new("ssd").unwrap())].into();
+    placed.update.surge = 2;
     placed.place = Some(PlaceRule { layout: Layout::Count(3), require, spread: Spread::Pack });
     let replaced =
         |replace_after| ServiceSpec { absent: AbsenceRule { replace_after }, ..placed.clone() };
@@ -479,6 +481,7 @@ fn what_is_told_of_a_service_is_read_back() {
             goal: Goal::Running,
             hosts: hosts("db[1-3]"),
             layout: Some(Layout::Zones([(LabelValue::new("east").unwrap(), 2)].into())),
+            surged: Some(Layout::Zones([(LabelValue::new("east").unwrap(), 3)].into())),
             paused_by: Some(alice()),
             pending: Some(Change {
                 cause: Cause::Restart,
@@ -542,6 +545,7 @@ fn what_is_told_of_a_service_is_read_back() {
         record: ServiceRecord {
             stable: None,
             layout: Some(Layout::Count(3)),
+            surged: None,
             file: None,
             hosts: HostSet::default(),
             paused_by: None,

@@ -136,6 +136,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
             goal: Goal::Running,
             hosts: hosts(1..=count),
             layout: None,
+            surged: None,
             paused_by: None,
             pending: None,
             living: None,

@@ -17,6 +17,7 @@ mod placing;
 mod relief;
 mod scale;
 mod strangers;
+mod surge;
 mod together;
 mod told;
 

@@ -71,6 +71,8 @@ pub(crate) struct Service {
     pub(crate) begins: Cause,
     /// The tasks of the living flow that did not end ok.
     pub(crate) failures: Failures,
+    /// Whether more instances than ever were wanted until now, for a flow that is over.
+    pub(crate) was_surged: bool,
     /// Whether it is not to run because the service to which it is linked is not to run.
     pub(crate) is_held: bool,
     /// Why no flow could be made.
@@ -185,6 +187,7 @@ impl Service {
             is_heal_due: false,
             begins: Cause::Repair,
             failures: Failures::default(),
+            was_surged: false,
             is_held: false,
             trouble: None,
             missing: Vec::new(),

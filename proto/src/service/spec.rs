@@ -33,8 +33,16 @@ pub fn decode_service(bytes: &[u8]) -> Result<ServiceSpec, Invalid> {
 
 impl From<&ServiceSpec> for v1::ServiceSpec {
     fn from(spec: &ServiceSpec) -> Self {
-        let UpdateRule { parallel, canary, bake, healthy_for, deadline, max_failures, auto_revert } =
-            spec.update;
+        let UpdateRule {
+            parallel,
+            canary,
+            bake,
+            healthy_for,
+            deadline,
+            max_failures,
+            auto_revert,
+            surge,
+        } = spec.update;
         Self {
             name: spec.name.to_string(),
             score: spec.score.to_string(),
@@ -53,6 +61,7 @@ impl From<&ServiceSpec> for v1::ServiceSpec {
                 deadline_ms: deadline.0,
                 max_failures: Some(max_failures.into()),
                 auto_revert,
+                surge,
             }),
             upkeep: Some((&spec.upkeep).into()),
             starts_stopped: !spec.auto_start,
@@ -115,6 +124,7 @@ impl TryFrom<&v1::ServiceSpec> for ServiceSpec {
                 max_failures: quantity(&update.max_failures)?
                     .in_field("UpdateRule.max_failures")?,
                 auto_revert: update.auto_revert,
+                surge: update.surge,
             },
             upkeep: spec.upkeep.as_ref().in_field("ServiceSpec.upkeep")?.try_into()?,
             judgement: match &spec.judgement {

@@ -64,6 +64,7 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             last_placement: record.last_placement.0,
             hosts: record.hosts.to_string(),
             layout: record.layout.as_ref().map(Into::into),
+            surged: record.surged.as_ref().map(Into::into),
             waiting: status.waiting.iter().map(Into::into).collect(),
             paused_by: text(record.paused_by.as_ref()),
             pending: record.pending.as_ref().map(|change| v1::ServiceChange {
@@ -250,6 +251,7 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                 goal: Goal::from_word(&status.goal).in_field("ServiceStatus.goal")?,
                 hosts: hosts(&status.hosts, "ServiceStatus.hosts")?,
                 layout: status.layout.as_ref().map(TryInto::try_into).transpose()?,
+                surged: status.surged.as_ref().map(TryInto::try_into).transpose()?,
                 paused_by: audience(&status.paused_by, "ServiceStatus.paused_by")?,
                 pending: status.pending.map(change).transpose()?,
                 living: status.living.map(TryInto::try_into).transpose()?,

@@ -147,7 +147,9 @@ fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
         writeln!(out, "file: {}", one_line(name))?;
     }
     if let Some(layout) = &record.layout {
-        writeln!(out, "instances wanted: {layout}")?;
+        let surged = record.surged.as_ref();
+        let surged = surged.map_or_else(String::new, |it| format!(" ({it} while a version comes)"));
+        writeln!(out, "instances wanted: {layout}{surged}")?;
     }
     if !record.hosts.is_empty() {
         writeln!(out, "hosts: {}", record.hosts.counted())?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 /// Hosts that an apply would reach together, or one after the other.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Wave {
-    /// `not-ready`, `canary`, `others`, or `leave`, which goes beside the others.
+    /// `not-ready`, `surge`, `canary`, `others`, or `leave`, which goes beside the others.
     wave: &'static str,
     count: u32,
     /// How many of them at once, beside the limits of cells.
@@ -31,6 +31,10 @@ impl Wave {
         let runs = |step| matches!(step, HostStep::Start | HostStep::Update | HostStep::Restart);
         let first = count(&|step, first| runs(step) && first);
         let others = count(&|step, first| runs(step) && !first);
+        let begin = count(&|step, first| step == HostStep::Start && !first);
+        // Where nothing is to be updated after them they are as the others.
+        let extra = if update.surge > 0 && begin < others { begin } else { 0 };
+        let others = others - extra;
         let leave = count(&|step, _| step == HostStep::Leave);
         let canary = update.canary.map_or(0, |canary| canary.threshold_of(others));
         let at_once = update.parallel.window_of(others.max(1));
@@ -41,6 +45,7 @@ impl Wave {
         let bake_ms = update.bake.map(|Millis(ms)| ms);
         let waves = [
             wave("not-ready", first, first),
+            wave("surge", extra, update.parallel.window_of(extra.max(1))),
             Wave { bake_ms, ..wave("canary", canary, at_once) },
             wave("others", others - canary, at_once),
             wave("leave", leave, leave),
@@ -54,11 +59,13 @@ impl Wave {
         for (at, Wave { wave, count, at_once, bake_ms }) in waves.iter().enumerate() {
             text += match (at, *wave) {
                 (0, _) => "",
-                (_, "leave") => ", and ",
+                // These go beside what comes before them.
+                (_, "leave" | "surge") => ", and ",
                 _ => ", then ",
             };
             text += &match *wave {
                 "not-ready" => format!("{count} not ready"),
+                "surge" => format!("{count} more"),
                 "canary" => {
                     let bake = bake_ms.map(|ms| Millis(ms).to_string());
                     format!("{count} as canary, {}", bake.as_deref().unwrap_or("until orc promote"))

@@ -21,6 +21,9 @@ use crate::{
 pub(crate) struct Groups {
     /// Their unit exists and is not ready. They go first, and their failures do not stop the flow.
     pub(crate) sick: Vec<HostName>,
+    /// Their units are more than are wanted as a rule, and are to be ready before any of the others is
+    /// ended. They go first, too.
+    pub(crate) extra: Vec<HostName>,
     /// Their units are to run, start anew, or stop.
     others: Vec<HostName>,
     /// Their units are to be removed.
@@ -106,7 +109,9 @@ impl Services {
         if !groups.is_empty() {
             return self.part_of(name, groups);
         }
-        let Change { cause, by, .. } = self.services.get_mut(name)?.record.pending.take()?;
+        let service = self.services.get_mut(name)?;
+        service.record.surged = None;
+        let Change { cause, by, .. } = service.record.pending.take()?;
         self.note_change(name, cause, by, None);
         self.put_service(name);
         None
@@ -141,7 +146,8 @@ impl Services {
         service.is_heal_due = false;
         service.ordered = groups.hosts().map(|host| (host.clone(), service.run_on(host))).collect();
         if service.goal() == Goal::Running {
-            let running = HostSet::from_names(groups.sick.iter().chain(&groups.others).cloned());
+            let running = groups.sick.iter().chain(&groups.extra).chain(&groups.others);
+            let running = HostSet::from_names(running.cloned());
             service.place_all(&running);
             let placed: Vec<_> =
                 running.iter().filter_map(|host| service.placement_record(host)).collect();
@@ -168,10 +174,26 @@ impl Groups {
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostName> {
         self.sick
             .iter()
+            .chain(&self.extra)
             .chain(&self.others)
             .chain(&self.leaving)
             .chain(&self.unhealthy)
             .chain(&self.old)
+    }
+
+    /// Sets those apart that begin, if more are wanted while a version comes.
+    fn set_extra_apart(&mut self, service: &Service) {
+        if service.record.surged.is_none() {
+            return;
+        }
+        let has_unit = |host: &HostName| {
+            service.placements.get(host).is_some_and(|placed| placed.report.is_some())
+        };
+        let (rest, extra): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.others).into_iter().partition(has_unit);
+        // If nothing is to be updated after them, they are as others are.
+        (self.others, self.extra) =
+            if rest.is_empty() { (extra, Vec::new()) } else { (rest, extra) };
     }
 
     fn is_empty(&self) -> bool {
@@ -192,7 +214,7 @@ impl Service {
 
     /// Returns the part of a flow that brings these hosts to what is wanted, the sick ones first.
     pub(super) fn part(&self, groups: Groups, cause: Cause, by_keeper: bool) -> Part {
-        let Groups { sick, others, leaving, unhealthy, old } = groups;
+        let Groups { sick, extra, others, leaving, unhealthy, old } = groups;
         let (wanted, is_careful) = self.wanted(cause);
         let title = if wanted == Wanted::Gone { "remove" } else { cause.as_str() };
         let others = [
@@ -201,13 +223,16 @@ impl Service {
             self.job(Cause::Unhealthy.as_str(), unhealthy, Wanted::Healthy, None),
             self.job(Cause::Age.as_str(), old, self.wanted_young(), None),
         ];
+        // They are as careful as an update, without a canary: the others wait for all of them.
+        let surge = is_careful.then_some(Cause::Revert);
+        let first = [self.job("sick", sick, wanted, None), self.job("surge", extra, wanted, surge)];
         let service =
             FlowService { name: self.record.name.clone(), cause, version: self.record.version };
         Part {
             service,
             audience: self.record.owner.clone(),
             by_keeper,
-            sick: self.job("sick", sick, wanted, None).into_iter().collect(),
+            first: first.into_iter().flatten().collect(),
             others: others.into_iter().flatten().collect(),
         }
     }
@@ -271,6 +296,7 @@ impl Service {
             if !well.is_empty() {
                 (groups.sick, groups.others) = (sick, well);
             }
+            groups.set_extra_apart(self);
         }
         groups
     }

@@ -399,6 +399,7 @@ pub(super) fn new(name: &ServiceName, score: &ScoreName, by: &Asker, skipped: u6
         goal: Goal::Removed,
         hosts: HostSet::default(),
         layout: None,
+        surged: None,
         paused_by: None,
         pending: None,
         living: None,
@@ -447,6 +448,7 @@ impl Service {
         if let Some(kept) = self.versions.get(&version) {
             self.record.score = kept.spec.score.clone();
             self.record.layout = kept.spec.place.as_ref().map(|place| place.layout.clone());
+            self.record.surged = None;
         }
         self.record.version = version;
         self.record.pending = Some(change);

@@ -41,6 +41,12 @@ impl Services {
             if !missed.is_empty() {
                 self.put_service(&name);
             }
+            if let Some(service) = self.services.get_mut(&name)
+                && service.record.living.is_none()
+            {
+                // Those that are too many leave once players had their time to come back.
+                service.record.surged = None;
+            }
         }
     }
 
@@ -78,7 +84,12 @@ impl Services {
                     LivingChange { flow, cause, by: by.clone(), version, superseded: false };
                 service.record.living = Some(living);
                 service.failures = Failures::default();
+                let note = self.unsurged(name);
                 self.note_change(name, cause, by, Some(flow));
+                let service = self.services.get_mut(name);
+                if let Some(event) = service.and_then(|it| it.record.events.last_mut()) {
+                    event.note = note.map(Into::into);
+                }
             }
             Err(why) => {
                 // These hosts are tried again when somebody asks for something, or the fleet
@@ -87,6 +98,8 @@ impl Services {
                 service.given_up.extend(std::mem::take(&mut service.ordered).into_keys());
                 service.given_up.extend(service.wrong.iter().cloned());
                 service.trouble = Some(why.clone());
+                service.was_surged = service.record.surged.take().is_some();
+                self.leave_surplus(name);
             }
         }
         self.put_service(name);
@@ -153,6 +166,7 @@ impl Services {
         self.revert_failed(&failed, &brought);
         for name in &names {
             self.put_service(name);
+            self.leave_surplus(name);
             // Where the flow did not come to a host that is not wanted any more, nothing is there.
             for host in self.left_behind(name) {
                 self.displace_if_gone(name, &host);
@@ -178,6 +192,7 @@ impl Services {
         let now = self.now;
         let service = self.services.get_mut(name)?;
         let living = service.record.living.take()?;
+        service.was_surged = service.record.surged.take().is_some();
         service.open.clear();
         let failures = std::mem::take(&mut service.failures);
         let ordered = std::mem::take(&mut service.ordered);
@@ -210,7 +225,7 @@ impl Services {
 
     /// Returns the hosts where a service is not wanted any more and whose players, which are attached,
     /// tell no unit of it.
-    fn left_behind(&self, name: &ServiceName) -> Vec<HostName> {
+    pub(super) fn left_behind(&self, name: &ServiceName) -> Vec<HostName> {
         let Some(service) = self.services.get(name) else { return Vec::new() };
         if service.placements.len() <= service.record.hosts.len() {
             return Vec::new();

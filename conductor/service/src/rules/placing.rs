@@ -112,7 +112,8 @@ impl Services {
     /// Returns what a placed service asks of players; `None` if it is not placed, or was removed.
     pub(crate) fn wish(&self, name: &ServiceName) -> Option<Wish> {
         let service = self.services.get(name)?;
-        let layout = service.record.layout.clone()?;
+        let record = &service.record;
+        let layout = record.surged.clone().or_else(|| record.layout.clone())?;
         let wish = self.wish_of(service.spec()?, layout)?;
         let same_scores = self.same_scores(name);
         Some(Wish { same_scores, ..wish }).filter(|_| service.record.goal != Goal::Removed)
@@ -179,6 +180,7 @@ impl Services {
         self.short.remove(name);
         if self.is_settled() {
             self.note_score(name);
+            self.plan_surge(name);
         }
         let Some(wish) = self.wish(name) else { return false };
         let Some(service) = self.services.get(name) else { return false };
@@ -198,12 +200,14 @@ impl Services {
         };
         let Chosen { instances, missing } = chosen;
         let hosts = left.union(&HostSet::from_names(instances.iter().map(|it| it.1.clone())));
-        let is_short = runs && (hosts.len() as u64) < wish.layout.total();
-        if is_short {
+        let Some(service) = self.services.get_mut(name) else { return false };
+        service.missing = missing;
+        self.limit_surge(name);
+        let wanted = self.wish(name).map_or(0, |wish| wish.layout.total());
+        if runs && (hosts.len() as u64) < wanted {
             self.short.insert(name.clone());
         }
         let Some(service) = self.services.get_mut(name) else { return false };
-        service.missing = missing;
         let mut changed = service.record.hosts.symmetric_difference(&hosts);
         service.record.hosts = hosts;
         for (ordinal, host) in instances {

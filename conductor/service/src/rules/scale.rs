@@ -45,6 +45,11 @@ impl Services {
         if scaled == layout {
             return Ok(is_taken);
         }
+        if service.record.surged.is_some() {
+            // An update that goes on keeps as many more.
+            let more = service.spec().map_or(0, |spec| spec.update.surge);
+            service.record.surged = Some(scaled.raised(more));
+        }
         service.record.layout = Some(scaled);
         service.want_change(Change::new(Cause::Scale, by.clone()));
         Ok(true)

@@ -27,8 +27,8 @@ pub(super) struct Part {
     pub(super) audience: Asker,
     /// Whether the keeper begins it by itself.
     pub(super) by_keeper: bool,
-    /// Its jobs of the first slot, whose failures stop nothing.
-    pub(super) sick: Vec<PartJob>,
+    /// Its jobs of the first slot.
+    pub(super) first: Vec<PartJob>,
     /// Its jobs of the last slot.
     pub(super) others: Vec<PartJob>,
 }
@@ -143,8 +143,8 @@ impl UnitFlow {
         let is_alone = parts.len() == 1;
         let (mut services, mut slots) = (Vec::new(), [Vec::new(), Vec::new()]);
         for (nth, part) in (1..).zip(parts) {
-            let Part { service, sick, others, .. } = part;
-            for (slot, jobs) in slots.iter_mut().zip([sick, others]) {
+            let Part { service, first, others, .. } = part;
+            for (slot, jobs) in slots.iter_mut().zip([first, others]) {
                 slot.extend(jobs.into_iter().map(|job| match is_alone {
                     true => job,
                     false => job.named_for(&service.name, nth),

@@ -19,6 +19,7 @@ mod plan;
 mod random;
 mod signals;
 mod strangers;
+mod surge;
 mod together;
 mod world;
 

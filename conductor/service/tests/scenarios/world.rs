@@ -692,13 +692,8 @@ impl World {
     pub(crate) fn run_flow_at(&mut self, place: usize) -> FlowState {
         self.run_tasks(place, usize::MAX);
         let (id, flow) = self.flows.remove(place);
-        let is_doomed = flow.spec.slots.iter().enumerate().any(|(slot, jobs)| {
-            let jobs = jobs.jobs.iter().zip(&flow.targets[slot]).enumerate();
-            jobs.into_iter().any(|(nth, (job, hosts))| {
-                let most = job.max_failures.unwrap_or(Quantity::Count(0));
-                self.failed_of(id, slot, nth) > most.floor_of(hosts.len() as u32)
-            })
-        });
+        let slots = flow.spec.slots.len();
+        let is_doomed = (0..slots).any(|slot| self.is_slot_doomed(id, &flow, slot));
         let state = match (self.cancelled.contains(&id), is_doomed) {
             (true, _) => FlowState::Cancelled,
             (false, true) => FlowState::Failed,
@@ -706,6 +701,15 @@ impl World {
         };
         self.handle(Input::FlowEnded { flow: id, state });
         state
+    }
+
+    /// Whether too many hosts of a job in this slot have failed: then no later slot begins.
+    fn is_slot_doomed(&self, id: FlowId, flow: &UnitFlow, slot: usize) -> bool {
+        let jobs = flow.spec.slots[slot].jobs.iter().zip(&flow.targets[slot]).enumerate();
+        jobs.into_iter().any(|(nth, (job, hosts))| {
+            let most = job.max_failures.unwrap_or(Quantity::Count(0));
+            self.failed_of(id, slot, nth) > most.floor_of(hosts.len() as u32)
+        })
     }
 
     fn failed_of(&self, flow: FlowId, slot: usize, job: usize) -> u32 {
@@ -717,6 +721,9 @@ impl World {
         let (id, flow) = self.flows[place].clone();
         let mut left = most;
         for (slot, (jobs, targets)) in flow.spec.slots.iter().zip(&flow.targets).enumerate() {
+            if (0..slot).any(|before| self.is_slot_doomed(id, &flow, before)) {
+                return;
+            }
             for (nth, (job, hosts)) in jobs.jobs.iter().zip(targets).enumerate() {
                 let unit = job.unit.as_ref().unwrap();
                 assert_eq!(
@@ -968,12 +975,15 @@ pub(crate) fn replace_after(n: u32) -> Option<Millis> {
     }
 }
 
-/// A service `web` of so many instances; `n` makes one differ from another.
+/// A service `web` of so many instances; `n` makes one differ from another. Each second one, but for the
+/// first, begins one more instance for each version.
 pub(crate) fn placed(count: u32, n: u32) -> ServiceSpec {
     let rule =
         PlaceRule { layout: Layout::Count(count), require: Labels::new(), spread: Spread::Zone };
     let absent = AbsenceRule { replace_after: replace_after(n) };
-    ServiceSpec { place: Some(rule), absent, ..spec("", n) }
+    let mut spec = ServiceSpec { place: Some(rule), absent, ..spec("", n) };
+    spec.update.surge = u32::from(n > 3 && n.is_multiple_of(2));
+    spec
 }
 
 pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {

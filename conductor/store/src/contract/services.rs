@@ -42,6 +42,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         goal: Goal::Stopped,
         hosts: hosts("db[1-3]"),
         layout: Some(Layout::Zones([(LabelValue::new("east").unwrap(), 2)].into())),
+        surged: Some(Layout::Count(3)),
         paused_by: Some(alice.clone()),
         pending: Some(Change {
             cause: Cause::Restart,
@@ -88,6 +89,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         goal: Goal::Removed,
         hosts: HostSet::default(),
         layout: None,
+        surged: None,
         paused_by: None,
         pending: None,
         living: None,

@@ -38,7 +38,7 @@ pub(super) const SERVICE: &[Foreign] = &[
     Renamed("healthy_for", "update.healthy_for"),
     Renamed("max_failures", "update.max_failures"),
     Renamed("auto_revert", "update.auto_revert"),
-    Renamed("surge", "update.surge, which is not offered yet"),
+    Renamed("surge", "update.surge"),
     Renamed("signal", "stop.signal"),
     Renamed("grace", "stop.grace"),
     Renamed("memory", "resources.memory"),
@@ -66,7 +66,7 @@ pub(super) const SERVICE: &[Foreign] = &[
     Renamed("strategy", "update"),
     Instead("maxUnavailable", DOWN),
     Instead("minAvailable", DOWN),
-    Renamed("maxSurge", "update.surge, which is not offered yet"),
+    Renamed("maxSurge", "update.surge"),
     Renamed("minReadySeconds", "update.healthy_for"),
     Renamed("progressDeadlineSeconds", "update.deadline"),
     Renamed("restartPolicy", "restart.when"),
@@ -198,8 +198,7 @@ pub(super) const PLACE: &[Foreign] = &[
 
 /// Beside the fields of `update`.
 pub(super) const UPDATE: &[Foreign] = &[
-    Later("surge"),
-    Renamed("maxSurge", "surge, which is not offered yet"),
+    Renamed("maxSurge", "surge"),
     Instead("maxUnavailable", DOWN),
     Renamed("max_parallel", "parallel"),
     Renamed("parallelism", "parallel"),

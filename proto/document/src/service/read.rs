@@ -129,6 +129,7 @@ fn update(node: &Node, problems: &mut Problems) -> UpdateRule {
         deadline: fields.parsed("deadline", problems).unwrap_or(usual.deadline),
         max_failures: fields.parsed("max_failures", problems).unwrap_or(usual.max_failures),
         auto_revert: fields.yes_or_no("auto_revert", problems).unwrap_or(usual.auto_revert),
+        surge: fields.parsed("surge", problems).unwrap_or(usual.surge),
     };
     fields.finish(names::UPDATE, problems);
     rule

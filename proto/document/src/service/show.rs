@@ -353,6 +353,12 @@ struct Update {
     deadline: Millis,
     max_failures: Amount,
     auto_revert: bool,
+    #[serde(skip_serializing_if = "is_none")]
+    surge: u32,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 fn rule(rule: &UpdateRule) -> Update {
@@ -364,6 +370,7 @@ fn rule(rule: &UpdateRule) -> Update {
         deadline: rule.deadline,
         max_failures: Amount(rule.max_failures),
         auto_revert: rule.auto_revert,
+        surge: rule.surge,
     }
 }
 

@@ -38,6 +38,7 @@ fn full() -> ServiceSpec {
             deadline: Millis::minutes(15),
             max_failures: Quantity::Percent(10),
             auto_revert: false,
+            surge: 0,
         },
         upkeep: Upkeep {
             restart: RestartRule {

@@ -113,6 +113,38 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// How many there are to be in a zone; `None`: if zones do not matter.
+    pub fn count_in(&self, zone: Option<&LabelValue>) -> u32 {
+        match (self, zone) {
+            (Layout::Count(count), None) => *count,
+            (Layout::Zones(zones), Some(zone)) => zones.get(zone).copied().unwrap_or(0),
+            (Layout::Count(_), Some(_)) | (Layout::Zones(_), None) => 0,
+        }
+    }
+
+    /// So many more: of zones the ones with most get one each, in turn.
+    #[must_use]
+    pub fn raised(&self, more: u32) -> Layout {
+        match self {
+            Layout::Count(count) => Layout::Count(count.saturating_add(more)),
+            Layout::Zones(zones) => {
+                let mut order: Vec<&LabelValue> = zones.keys().collect();
+                order.sort_by_key(|zone| std::cmp::Reverse(zones.get(*zone)));
+                let mut raised = zones.clone();
+                let each = u32::try_from(order.len()).unwrap_or(u32::MAX).max(1);
+                for (nth, zone) in (0..).zip(order) {
+                    let rest = u32::from(nth < more % each);
+                    if let Some(count) = raised.get_mut(zone) {
+                        *count = count.saturating_add(more / each + rest);
+                    }
+                }
+                Layout::Zones(raised)
+            }
+        }
+    }
+}
+
 /// `4`, or `east=3, west=1`.
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -340,6 +372,18 @@ mod tests {
         assert_eq!(zones.scaled(None, 5), None);
         let more = zones.scaled(Some(&value("west")), 1).unwrap();
         assert_eq!((more.total(), more.to_string().as_str()), (4, "east=3, west=1"));
+    }
+
+    #[test]
+    fn more_instances_go_to_the_zones_with_most_in_turn() {
+        let east =
+            Layout::Zones([(value("east"), 3), (value("west"), 1), (value("mid"), 3)].into());
+        assert_eq!(east.raised(0), east);
+        assert_eq!(east.raised(1).to_string(), "east=4, mid=3, west=1");
+        assert_eq!(east.raised(5).to_string(), "east=5, mid=5, west=2");
+        assert_eq!(Layout::Count(2).raised(1), Layout::Count(3));
+        assert_eq!((east.count_in(Some(&value("west"))), east.count_in(None)), (1, 0));
+        assert_eq!((Layout::Count(2).count_in(None), east.count_in(Some(&value("x")))), (2, 0));
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct ServiceRecord {
     /// How many instances are wanted, if the service is placed: what its version says, until
     /// somebody scales it.
     pub layout: Option<Layout>,
+    /// How many are wanted while a version comes, if these are more.
+    pub surged: Option<Layout>,
     /// Who paused it: nothing voluntary is done, and what runs runs on.
     pub paused_by: Option<Asker>,
     /// What somebody asked for that no flow was made for yet.

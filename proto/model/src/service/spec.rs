@@ -5,7 +5,8 @@ use crate::{
     params::Params,
     quantity::Quantity,
     service::{
-        AbsenceRule, InvalidPlace, InvalidUpkeep, InvalidValue, Judgement, PlaceRule, Upkeep,
+        AbsenceRule, INSTANCES, InvalidPlace, InvalidUpkeep, InvalidValue, Judgement, PlaceRule,
+        Upkeep,
     },
     time::Millis,
 };
@@ -61,6 +62,8 @@ pub struct UpdateRule {
     pub max_failures: Quantity,
     /// Whether a version that failed is followed by the one before it.
     pub auto_revert: bool,
+    /// How many more instances are begun, and have to be ready, before the first one is ended.
+    pub surge: u32,
 }
 
 impl Default for UpdateRule {
@@ -73,6 +76,7 @@ impl Default for UpdateRule {
             deadline: Millis::minutes(10),
             max_failures: Quantity::Count(0),
             auto_revert: true,
+            surge: 0,
         }
     }
 }
@@ -146,6 +150,15 @@ impl ServiceSpec {
                 "absent",
                 "only a service with place is brought up elsewhere; leave absent out",
             );
+        }
+        if update.surge > 0 && self.place.is_none() {
+            return wrong(
+                "update.surge",
+                "only a service with place has players for more instances",
+            );
+        }
+        if update.surge > INSTANCES {
+            return wrong("update.surge", "it is more than 100,000");
         }
         // A move starts an instance elsewhere before it ends the old one.
         if self.upkeep.at_most_one.is_some()
@@ -258,8 +271,10 @@ mod tests {
         assert_eq!(placed("", u32::MAX), Some("place.count"));
         let absent = AbsenceRule { replace_after: None };
         assert_eq!(field(ServiceSpec { absent, ..spec() }), Some("absent"));
+        assert_eq!(field(updated(UpdateRule { surge: 1, ..update })), Some("update.surge"));
         let (on, place) = (String::new(), place(2));
-        assert_eq!(field(ServiceSpec { on, place, absent, ..spec() }), None);
+        let surge = UpdateRule { surge: 1, ..update };
+        assert_eq!(field(ServiceSpec { on, place, absent, update: surge, ..spec() }), None);
         let max_age = Some(Millis(update.healthy_for.0 * 2 - 1));
         assert_eq!(field(ServiceSpec { max_age, ..spec() }), Some("max_age"));
         let max_age = Some(Millis(update.healthy_for.0 * 2));

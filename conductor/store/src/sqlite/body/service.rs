@@ -56,6 +56,8 @@ pub(in super::super) struct ServiceBody {
     /// In milliseconds.
     #[prost(uint64, tag = "80")]
     spent: u64,
+    #[prost(message, optional, tag = "81")]
+    surged: Option<LayoutBody>,
 }
 
 /// A count, or numbers by zones; zones of an empty layout are never stored.
@@ -192,6 +194,7 @@ impl From<&ServiceRecord> for ServiceBody {
             goal: record.goal.to_string(),
             hosts: record.hosts.to_string(),
             layout: record.layout.as_ref().map(Into::into),
+            surged: record.surged.as_ref().map(Into::into),
             paused_by: text(record.paused_by.as_ref()),
             pending: record.pending.as_ref().map(|change| ChangeBody {
                 cause: change.cause.to_string(),
@@ -365,6 +368,7 @@ impl ServiceBody {
             goal: word(&self.goal, Goal::from_word)?,
             hosts: hosts(&self.hosts)?,
             layout: self.layout.map(LayoutBody::into_layout).transpose()?,
+            surged: self.surged.map(LayoutBody::into_layout).transpose()?,
             paused_by: audience(self.paused_by.as_deref())?,
             pending: self.pending.map(change).transpose()?,
             living: self.living.map(LivingBody::into_change).transpose()?,

@@ -102,3 +102,13 @@ fn what_is_done_for_absent_instances_is_read_and_shown_and_read_again() {
     let said = parse(named, Format::Yaml).unwrap_err().in_one_line();
     assert!(said.contains("absent: only a service with place is brought up elsewhere"), "{said}");
 }
+
+#[test]
+fn more_instances_for_a_version_are_a_number() {
+    let spec = |rest: &str| format!("service: web\nscore: serve-web\n{rest}update: {{surge: 1}}\n");
+    let read = parse(&spec("place: {count: 2}\n"), Format::Yaml).unwrap();
+    assert_eq!(read.update.surge, 1);
+    assert_eq!(parse(&show(&read, Values::Told), Format::Yaml).unwrap(), read);
+    let refused = parse(&spec("on: '@web'\n"), Format::Yaml).unwrap_err().to_string();
+    assert!(refused.contains("update.surge: only a service with place"), "{refused}");
+}

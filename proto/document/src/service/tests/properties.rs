@@ -170,6 +170,7 @@ fn any_update() -> impl Strategy<Value = UpdateRule> {
             deadline: Millis(healthy_for.0 + 1),
             max_failures,
             auto_revert,
+            surge: 0,
         },
     )
 }

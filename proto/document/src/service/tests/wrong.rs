@@ -166,7 +166,6 @@ fn what_is_not_offered_yet_is_said_to_be_that() {
         assert_eq!(of(&format!("{name}: x")), expected);
     }
     for (line, name) in [
-        ("update: {surge: 1}", "update: field \"surge\""),
         ("stop: {before: withdraw}", "stop: field \"before\""),
         ("stop: {linger: 1s}", "stop: field \"linger\""),
     ] {
