@@ -12,6 +12,7 @@ mod import;
 mod list;
 pub(crate) mod logs;
 mod pause;
+mod rebalance;
 mod reload;
 mod remove;
 mod restart;
@@ -64,6 +65,8 @@ enum Verbs {
     Signal(With<signal::Signal>),
     /// Have more instances, or fewer, of a service that is placed
     Scale(With<scale::Scale>),
+    /// Move instances to players that suit better, of a service that is placed
+    Rebalance(With<rebalance::Rebalance>),
     /// End all runs until it is started
     Stop(With<stop::Stop>),
     /// Let a stopped service run again
@@ -103,6 +106,7 @@ impl Service {
             Verbs::Reload(verb) => verb.run(environment),
             Verbs::Signal(verb) => verb.run(environment),
             Verbs::Scale(verb) => verb.run(environment),
+            Verbs::Rebalance(verb) => verb.run(environment),
             Verbs::Stop(verb) => verb.run(environment),
             Verbs::Start(verb) => verb.run(environment),
             Verbs::Pause(verb) => verb.run(environment),

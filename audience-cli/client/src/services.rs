@@ -7,8 +7,8 @@ use orchestra_model::{
     limits,
     names::{LabelValue, ServiceName},
     service::{
-        BrakeScope, FleetZones, Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion,
-        Stranger, Waiting,
+        BrakeScope, FleetZones, Move, Ordinal, ServicePlan, ServiceSpec, ServiceStatus,
+        ServiceVersion, Stranger, Waiting,
     },
     time::Timestamp,
 };
@@ -40,6 +40,11 @@ pub enum ServiceAsk {
         /// Even if it belongs to a file of the conductor.
         take_over: bool,
     },
+    /// Better players for instances of a service that is placed; with `plan` nothing is done, and the
+    /// answer tells what would be.
+    Rebalance {
+        plan: bool,
+    },
     Stop,
     Start,
     Remove,
@@ -69,6 +74,7 @@ impl ServiceAsk {
             ServiceAsk::Reload(_) => "reloading",
             ServiceAsk::Signal(..) => "signalling",
             ServiceAsk::Scale { .. } => "scaling",
+            ServiceAsk::Rebalance { .. } => "rebalancing",
             ServiceAsk::Stop => "stopping",
             ServiceAsk::Start => "starting",
             ServiceAsk::Remove => "removing",
@@ -96,6 +102,7 @@ impl ServiceAsk {
                 count: *count,
                 take_over: *take_over,
             }),
+            ServiceAsk::Rebalance { plan } => Verb::Rebalance(v1::ServiceRebalance { plan: *plan }),
             ServiceAsk::Stop => Verb::Stop(nothing),
             ServiceAsk::Start => Verb::Start(nothing),
             ServiceAsk::Remove => Verb::Remove(nothing),
@@ -125,6 +132,8 @@ pub struct ServiceAnswer {
     pub left_out: String,
     /// Instances for which no player has room.
     pub waiting: Vec<Waiting>,
+    /// What a rebalance moves, or would move.
+    pub moves: Vec<Move>,
     /// Why no flow could be made, if one was needed.
     pub trouble: Option<String>,
 }
@@ -135,6 +144,7 @@ impl TryFrom<v1::ServiceChanged> for ServiceAnswer {
     fn try_from(answer: v1::ServiceChanged) -> Result<Self, Invalid> {
         Ok(Self {
             waiting: answer.waiting.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            moves: answer.moves.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             name: answer.name,
             version: ServiceVersion(answer.version),
             unchanged: answer.unchanged,

@@ -8,7 +8,7 @@ use orchestra_model::{
     names::LabelValue,
     score::Offers,
     service::{
-        BrakeScope, InvalidService, Layout, Ordinal, PlayerFacts, Room, ServiceSpec,
+        BrakeScope, InvalidService, Layout, Move, Ordinal, PlayerFacts, Room, ServiceSpec,
         ServiceVersion, UnitReport, Waiting,
     },
 };
@@ -147,6 +147,12 @@ pub enum Ask {
         /// Whether to do it even if the service belongs to a file.
         take_over: bool,
     },
+    /// Instances of a service that is placed are to be moved to players that suit it better.
+    Rebalance {
+        service: ServiceName,
+        /// Nothing is done; the answer tells what would be.
+        plan: bool,
+    },
     /// It is to have no runs until it is started.
     Stop(ServiceName),
     /// It is to have runs again.
@@ -202,6 +208,7 @@ impl Ask {
             | Ask::Reload { service, .. }
             | Ask::Signal { service, .. }
             | Ask::Scale { service, .. }
+            | Ask::Rebalance { service, .. }
             | Ask::Adopt { service, .. }
             | Ask::DeclareDead { service, .. }
             | Ask::StopStrangers { service, .. } => service,
@@ -291,6 +298,8 @@ pub struct Taken {
     pub left_out: HostSet,
     /// Instances for which no player has room.
     pub waiting: Vec<Waiting>,
+    /// What a rebalance moves, or would move.
+    pub moves: Vec<Move>,
     /// Why no flow could be made, if one was needed.
     pub trouble: Option<String>,
 }

@@ -14,6 +14,7 @@ mod links;
 mod moving;
 mod panic;
 mod placing;
+mod rebalance;
 mod relief;
 mod scale;
 mod strangers;

@@ -10,8 +10,8 @@ use orchestra_model::{
     delivery::Term,
     record::{Op, Record},
     service::{
-        BrakeScope, Goal, Instance, PlacementRecord, ServiceRecord, ServiceSpec, ServiceVersion,
-        UnitReport, UnwellUnit, VersionRecord, Wanted,
+        BrakeScope, Goal, Instance, Move, PlacementRecord, ServiceRecord, ServiceSpec,
+        ServiceVersion, UnitReport, UnwellUnit, VersionRecord, Wanted,
     },
 };
 
@@ -64,6 +64,8 @@ pub struct Services {
     pub(crate) joined: BTreeSet<ServiceName>,
     /// When services are to be looked at although nothing happens, ordered by time.
     pub(crate) wakes: BTreeSet<(Timestamp, ServiceName)>,
+    /// What a rebalance found that is being asked for.
+    pub(crate) moves_found: Vec<Move>,
     /// The asker who waits until the flows of services were taken, and for each of those whether nothing
     /// of it has changed.
     pub(crate) answering: Option<(ReplyId, Vec<(ServiceName, bool)>)>,

@@ -37,6 +37,11 @@ pub(crate) enum ServiceVerb {
         count: u32,
         take_over: bool,
     },
+    /// Better players for its instances.
+    Rebalance {
+        /// Only to be told what would be done.
+        plan: bool,
+    },
     Stop,
     Start,
     Remove,
@@ -166,6 +171,9 @@ impl Desk {
             }
             ServiceVerb::Scale { zone, count, take_over } => {
                 (Verb::ServiceScale, Ask::Scale { service, zone, count, take_over })
+            }
+            ServiceVerb::Rebalance { plan } => {
+                (Verb::ServiceRebalance, Ask::Rebalance { service, plan })
             }
             ServiceVerb::Stop => (Verb::ServiceStop, Ask::Stop(service)),
             ServiceVerb::Start => (Verb::ServiceStart, Ask::Start(service)),

@@ -252,6 +252,7 @@ pub(super) fn service_changed(taken: &Taken) -> v1::ServiceChanged {
         left_out: taken.left_out.to_string(),
         trouble: taken.trouble.clone().unwrap_or_default(),
         waiting: taken.waiting.iter().map(Into::into).collect(),
+        moves: taken.moves.iter().map(Into::into).collect(),
     }
 }
 

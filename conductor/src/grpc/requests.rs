@@ -224,6 +224,9 @@ pub(super) fn service_verb(
             let zone = zone.map_err(|error| Declined::invalid(&error))?;
             ServiceVerb::Scale { zone, count, take_over }
         }
+        Some(change_service_request::Verb::Rebalance(asked)) => {
+            ServiceVerb::Rebalance { plan: asked.plan }
+        }
         Some(change_service_request::Verb::Adopt(hosts)) => ServiceVerb::Adopt(some(hosts)),
         Some(change_service_request::Verb::Reload(hosts)) => ServiceVerb::Reload(some(hosts)),
         Some(change_service_request::Verb::Signal(asked)) if is_message(asked.signal) => {

@@ -48,6 +48,8 @@ kebab_enum!(
         ServiceSignal = "service-signal",
         /// Other numbers of instances of a service.
         ServiceScale = "service-scale",
+        /// Instances of a service were moved to players that suit better.
+        ServiceRebalance = "service-rebalance",
         /// A service was stopped.
         ServiceStop = "service-stop",
         /// A service was started.

@@ -46,8 +46,8 @@ pub use logs::{
 };
 pub use obstacle::{Hindered, Obstacle};
 pub use place::{
-    INSTANCES, InvalidPlace, Labels, Layout, Need, PlaceRule, PlayerFacts, Room, Spread, Waiting,
-    ZONE_LABEL,
+    INSTANCES, InvalidPlace, Labels, Layout, Move, Need, PlaceRule, PlayerFacts, Room, Spread,
+    Waiting, ZONE_LABEL,
 };
 pub use plan::{HostStep, PlannedAbsence, PlannedHosts, ServicePlan};
 pub use ports::{

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    names::{LabelKey, LabelValue},
-    service::{Labels, Layout, MilliCores, Need, PlaceRule, Room, Spread, Waiting},
+    names::{HostName, LabelKey, LabelValue},
+    service::{Labels, Layout, MilliCores, Move, Need, Ordinal, PlaceRule, Room, Spread, Waiting},
     size::ByteSize,
 };
 
@@ -75,6 +75,24 @@ impl TryFrom<&v1::Layout> for Layout {
                 let zones = zones.counts.iter().map(zone);
                 Layout::Zones(zones.collect::<Result<BTreeMap<_, _>, Invalid>>()?)
             }
+        })
+    }
+}
+
+impl From<&Move> for v1::ServiceMove {
+    fn from(moved: &Move) -> Self {
+        Self { ordinal: moved.ordinal.0, from: moved.from.to_string(), to: moved.to.to_string() }
+    }
+}
+
+impl TryFrom<&v1::ServiceMove> for Move {
+    type Error = Invalid;
+
+    fn try_from(moved: &v1::ServiceMove) -> Result<Self, Invalid> {
+        Ok(Move {
+            ordinal: Ordinal(moved.ordinal),
+            from: HostName::new(&moved.from).in_field("ServiceMove.from")?,
+            to: HostName::new(&moved.to).in_field("ServiceMove.to")?,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use orchestra_client::ServiceAnswer;
+use orchestra_model::service::Move;
 use serde::Serialize;
 
 use super::{counted, json::OfWaiting};
@@ -27,7 +28,7 @@ impl Output for Asked<'_> {
     }
 
     fn json(self) -> impl Serialize {
-        let ServiceAnswer { name, version, unchanged, flow, left_out, waiting, trouble } =
+        let ServiceAnswer { name, version, unchanged, flow, left_out, waiting, moves, trouble } =
             self.answer;
         OfAnswer {
             service: name,
@@ -36,6 +37,7 @@ impl Output for Asked<'_> {
             flow: flow.map(|flow| flow.0),
             left_out,
             waiting: waiting.iter().map(Into::into).collect(),
+            moves: moves.iter().map(|it| OfMove::new(name, it)).collect(),
             trouble: trouble.as_deref(),
         }
     }
@@ -43,15 +45,24 @@ impl Output for Asked<'_> {
     /// `applied web version 7, flow 42`.
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
         let ServiceAnswer { name, version, unchanged, flow, .. } = self.answer;
-        let what = if *unchanged { "unchanged".to_owned() } else { self.what.replace('_', " ") };
+        let is_plan = !self.answer.moves.is_empty();
+        let what = if *unchanged && !is_plan {
+            "unchanged".to_owned()
+        } else {
+            self.what.replace('_', " ")
+        };
         match self.of_strangers {
             true => write!(out, "{what} strangers of {}", one_line(name))?,
             false => write!(out, "{what} {} version {version}", one_line(name))?,
         }
         match flow {
-            Some(flow) => writeln!(out, ", flow {flow}"),
-            None => writeln!(out),
+            Some(flow) => writeln!(out, ", flow {flow}")?,
+            None => writeln!(out)?,
         }
+        self.answer.moves.iter().try_for_each(|moved| {
+            let OfMove { id, from, to } = OfMove::new(name, moved);
+            writeln!(out, "  {} from {from} to {to}", one_line(&id))
+        })
     }
 
     fn remark(&self) -> Option<String> {
@@ -89,5 +100,22 @@ struct OfAnswer<'a> {
     left_out: &'a str,
     /// Instances for which no player has room.
     waiting: Vec<OfWaiting<'a>>,
+    /// What a rebalance moves, or would move.
+    moves: Vec<OfMove<'a>>,
     trouble: Option<&'a str>,
+}
+
+/// An instance that is begun on another player, and ended on the first once it is ready there.
+#[derive(Serialize)]
+struct OfMove<'a> {
+    id: String,
+    from: &'a str,
+    to: &'a str,
+}
+
+impl<'a> OfMove<'a> {
+    fn new(service: &str, moved: &'a Move) -> Self {
+        let Move { ordinal, from, to } = moved;
+        Self { id: format!("{service}/{ordinal}"), from: from.as_str(), to: to.as_str() }
+    }
 }

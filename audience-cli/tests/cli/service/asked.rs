@@ -43,7 +43,7 @@ fn a_file_is_applied() {
     assert_eq!(
         apply(&fake, " --json").json(),
         json!({"schema": 1, "applied": {"service": "web", "version": 7, "unchanged": false,
-               "flow": 42, "left_out": "", "waiting": [], "trouble": null}})
+               "flow": 42, "left_out": "", "waiting": [], "moves": [], "trouble": null}})
     );
 }
 
@@ -153,6 +153,34 @@ fn what_is_left_out_is_told_with_the_reason() {
 }
 
 #[test]
+fn what_would_move_is_told_and_what_does() {
+    let fake = fake();
+    let moved = |ordinal, from: &str, to: &str| v1::ServiceMove {
+        ordinal,
+        from: from.to_owned(),
+        to: to.to_owned(),
+    };
+    let moves = vec![moved(3, "db1", "db4"), moved(5, "db1", "db7")];
+    fake.tables().service_changed =
+        v1::ServiceChanged { flow: 0, unchanged: true, moves: moves.clone(), ..changed() };
+    let lines = "  web/3 from db1 to db4\n  web/5 from db1 to db7\n";
+    let expected = format!("rebalance planned web version 7\n{lines}");
+    fake.run("orc service rebalance web --plan").is(0, expected.as_str(), "");
+    let asked = fake.tables().service_changes.pop().unwrap();
+    assert_eq!(asked.verb, Some(Verb::Rebalance(v1::ServiceRebalance { plan: true })));
+    let told = fake.run("orc service rebalance web --plan --json").json();
+    assert_eq!(
+        told["rebalance_planned"]["moves"][1],
+        json!({"id": "web/5", "from": "db1", "to": "db7"})
+    );
+    fake.tables().service_changed = v1::ServiceChanged { moves, ..changed() };
+    let expected = format!("rebalanced web version 7, flow 42\n{lines}");
+    fake.run("orc service rebalance web").is(0, expected.as_str(), "to follow it: orc wait 42\n");
+    fake.tables().service_changed = v1::ServiceChanged { flow: 0, unchanged: true, ..changed() };
+    fake.run("orc service rebalance web").is(0, "unchanged web version 7\n", "");
+}
+
+#[test]
 fn nothing_changes_where_nothing_differs() {
     let fake = fake();
     fake.tables().service_changed = v1::ServiceChanged { flow: 0, unchanged: true, ..changed() };
@@ -170,6 +198,7 @@ fn each_verb_asks_for_what_it_says() {
         ("reload web", "reloaded", Verb::Reload(String::new())),
         ("reload web -w db1", "reloaded", Verb::Reload("db1".to_owned())),
         ("signal web USR1", "signalled", signal(10, "")),
+        ("rebalance web", "rebalanced", Verb::Rebalance(v1::ServiceRebalance { plan: false })),
         ("scale web 5", "scaled", scale("", 5, false)),
         ("scale web east=0 --take-over", "scaled", scale("east", 0, true)),
         ("signal web sigquit -w db[1-2]", "signalled", signal(3, "db[1-2]")),

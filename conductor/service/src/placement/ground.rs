@@ -87,7 +87,7 @@ pub(super) struct Kind {
 
 /// How much of a player is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Load {
+pub(crate) struct Load {
     /// Of its memory or its processors, whichever is more, in thousandths of its room.
     reserved: u32,
     /// How many instances it has, of whatever services.
@@ -265,18 +265,7 @@ impl Ground {
             return false;
         }
         let before = plot.used;
-        self.change(host, false, |plot| {
-            let known = match need {
-                Some(need) => plot.taken.insert(service.clone(), need),
-                None => plot.taken.remove(service),
-            };
-            let others = plot.used.minus(known.unwrap_or_default());
-            plot.used = others.plus(need.unwrap_or_default());
-            match need {
-                Some(_) => plot.services |= hash::bit(hash::of_service(service)),
-                None => plot.services = plot.bits(),
-            }
-        });
+        self.change(host, false, |plot| plot.take(service, need));
         need.is_none_or(|need| before > need)
     }
 
@@ -367,6 +356,23 @@ impl Ground {
         Ok(())
     }
 
+    /// Returns how much of a player is taken.
+    pub(crate) fn load_of(&self, host: &HostName) -> Load {
+        self.plot(host).map(Plot::load).unwrap_or_default()
+    }
+
+    /// Returns how much of a player would be taken if a service needed so much of it; `None`: nothing.
+    pub(crate) fn load_of_with(
+        &self,
+        host: &HostName,
+        service: &ServiceName,
+        need: Option<Need>,
+    ) -> Load {
+        let Some(mut plot) = self.plot(host).cloned() else { return Load::default() };
+        plot.take(service, need);
+        plot.load()
+    }
+
     /// Returns what is taken of a player by a service.
     pub fn taken(&self, host: &HostName, service: &ServiceName) -> Option<Need> {
         self.plot(host).and_then(|plot| plot.taken.get(service).copied())
@@ -436,6 +442,18 @@ impl Census {
     }
 }
 
+impl Load {
+    /// How many thousandths of its room a player has to have more than another one to be clearly above
+    /// it: an instance is not moved for less.
+    const CLEARLY: u32 = 50;
+
+    /// Whether clearly more is taken: of what is reserved, or, where that is equal, in instances.
+    pub(crate) fn is_clearly_above(self, other: Self) -> bool {
+        self.reserved >= other.reserved.saturating_add(Self::CLEARLY)
+            || (self.reserved == other.reserved && self.instances > other.instances)
+    }
+}
+
 impl Plot {
     /// Whether something may begin here.
     fn is_open(&self) -> bool {
@@ -455,6 +473,20 @@ impl Plot {
             self.services & hash::bit(service) > 0 && self.taken.contains_key(&wish.service);
         let holds = self.told.as_ref().is_some_and(|told| told.holds(&wish.same_scores));
         !is_taken && holds && self.used.plus(wish.need).fits(self.room())
+    }
+
+    /// Notes what a service needs here; `None`: nothing.
+    fn take(&mut self, service: &ServiceName, need: Option<Need>) {
+        let known = match need {
+            Some(need) => self.taken.insert(service.clone(), need),
+            None => self.taken.remove(service),
+        };
+        let others = self.used.minus(known.unwrap_or_default());
+        self.used = others.plus(need.unwrap_or_default());
+        match need {
+            Some(_) => self.services |= hash::bit(hash::of_service(service)),
+            None => self.services = self.bits(),
+        }
     }
 
     /// A bit of each service in `taken`.
@@ -507,12 +539,12 @@ impl Wish {
     }
 
     /// Whether players with most reserved come first.
-    pub(super) fn packs(&self) -> bool {
+    pub(crate) fn packs(&self) -> bool {
         self.rule.spread == Spread::Pack
     }
 
     /// Whether instances are spread over zones.
-    pub(super) fn is_by_zone(&self) -> bool {
+    pub(crate) fn is_by_zone(&self) -> bool {
         self.rule.spread == Spread::Zone || matches!(self.layout, Layout::Zones(_))
     }
 }

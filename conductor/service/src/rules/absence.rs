@@ -189,6 +189,8 @@ impl Services {
             self.recheck(name, host);
             self.tell_unwell(host);
         }
+        // It may have been on its way from a third one.
+        self.recheck_leaving(name, host);
         self.follow_links(name);
     }
 
@@ -196,6 +198,13 @@ impl Services {
     /// and may stay, and that one is not ready.
     fn unready_successor(&self, name: &ServiceName, host: &HostName) -> Option<HostName> {
         let service = self.services.get(name)?;
+        let record = &service.record;
+        let living = record.living.as_ref().filter(|living| !living.superseded);
+        let causes = [living.map(|it| it.cause), record.pending.as_ref().map(|it| it.cause)];
+        // Its flow brings the next one up, and finds out.
+        if causes.contains(&Some(Cause::Rebalance)) {
+            return None;
+        }
         let next = service.next_host_of(host)?;
         let placed = service.placements.get(host)?;
         let report = placed.report.as_ref()?;

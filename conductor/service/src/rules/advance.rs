@@ -246,7 +246,9 @@ impl Service {
                 Some(signal) => (Wanted::Signalled(signal), true),
                 None => (Wanted::Running, true),
             },
-            (Goal::Running, Cause::Update | Cause::Revert) => (Wanted::Running, true),
+            (Goal::Running, Cause::Update | Cause::Revert | Cause::Rebalance) => {
+                (Wanted::Running, true)
+            }
             (Goal::Running, _) => (Wanted::Running, false),
             (Goal::Stopped, _) => (Wanted::Stopped, false),
             (Goal::Removed, _) => (Wanted::Gone, false),
@@ -284,7 +286,7 @@ impl Service {
         if let Some(change) = restarts {
             // Hosts that are not as wanted get a new run too.
             groups.others.extend(self.to_restart(change).filter(|host| may_begin(host)));
-        } else if pending.is_some_and(|change| change.cause != Cause::Scale)
+        } else if pending.is_some_and(|it| !matches!(it.cause, Cause::Scale | Cause::Rebalance))
             && self.goal() == Goal::Running
         {
             let stuck = self.stuck().filter(|host| may_begin(host) && !self.wrong.contains(host));

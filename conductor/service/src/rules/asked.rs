@@ -58,7 +58,11 @@ impl Services {
             !asked.1.iter().any(|(name, _)| self.submitting.contains(name))
         };
         let Some((reply, asked)) = self.answering.take_if(is_taken) else { return };
-        let answer = asked.iter().map(|(name, unchanged)| self.taken(name, *unchanged)).collect();
+        let taken = asked.iter().map(|(name, unchanged)| self.taken(name, *unchanged));
+        let mut answer: Result<Vec<Taken>, Rejection> = taken.collect();
+        if let Ok([taken]) = answer.as_deref_mut() {
+            taken.moves = std::mem::take(&mut self.moves_found);
+        }
         self.effects.push_back(Effect::Answer(reply, answer));
     }
 
@@ -96,6 +100,7 @@ impl Services {
             Ask::ReleaseBrake(service) => self.release(&service)?,
             Ask::Adopt { service, hosts } => self.adopt(&service, hosts.as_ref())?,
             Ask::DeclareDead { service, ordinal } => self.declare_dead(&service, ordinal)?,
+            Ask::Rebalance { service, plan } => self.rebalance(by, &service, plan)?,
             // This changes nothing of the service.
             Ask::StopStrangers { .. } => false,
         };
@@ -103,7 +108,7 @@ impl Services {
     }
 
     /// Returns a service that is to run; if hosts are named, on at least one of these.
-    fn running(
+    pub(super) fn running(
         &mut self,
         name: &ServiceName,
         hosts: Option<&HostSet>,
@@ -381,6 +386,7 @@ impl Services {
             flow: living.map(|living| living.flow),
             left_out: HostSet::from_names(left_out),
             waiting: self.waiting(name),
+            moves: Vec::new(),
             trouble: service.trouble.clone().or_else(|| service.why_paused()),
         })
     }

@@ -155,6 +155,11 @@ impl Services {
         {
             return self.relief_ended(name, state);
         }
+        let is_rebalance = |name: &&ServiceName| {
+            let living = self.services.get(*name).and_then(|it| it.record.living.as_ref());
+            living.is_some_and(|living| living.cause == Cause::Rebalance)
+        };
+        let moved: Vec<ServiceName> = names.iter().filter(is_rebalance).cloned().collect();
         let (mut failed, mut brought) = (Vec::new(), Vec::new());
         for name in &names {
             let Some((version, has_failed)) = self.change_ended(name, state, names.len()) else {
@@ -167,6 +172,9 @@ impl Services {
         for name in &names {
             self.put_service(name);
             self.leave_surplus(name);
+            if moved.contains(name) {
+                self.stay_where_unmoved(name);
+            }
             // Where the flow did not come to a host that is not wanted any more, nothing is there.
             for host in self.left_behind(name) {
                 self.displace_if_gone(name, &host);

@@ -228,6 +228,8 @@ impl Services {
         for host in &changed {
             self.recheck(name, host);
             self.tell_unwell(host);
+            // Whoever waits for the instance here may wait for another one now.
+            self.recheck_leaving(name, host);
         }
         true
     }

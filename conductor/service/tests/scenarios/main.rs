@@ -17,6 +17,7 @@ mod panic;
 mod placing;
 mod plan;
 mod random;
+mod rebalance;
 mod signals;
 mod strangers;
 mod surge;

@@ -288,7 +288,8 @@ fn release(world: &mut World, chance: &mut Chance) {
 
 /// What has to do with placement: some instances, or other players.
 fn place(world: &mut World, papers: &mut Papers, chance: &mut Chance, version: &mut u32) {
-    match chance.below(6) {
+    match chance.below(7) {
+        6 => drop(world.ask(Ask::Rebalance { service: web(), plan: chance.below(4) == 0 })),
         0 => load_players(world, chance),
         1 => world.pass(45_000),
         5 => world.pass(1_000 * (1 + chance.below(400))),

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
-    names::{LabelKey, LabelValue},
-    service::{MilliCores, Resources},
+    names::{HostName, LabelKey, LabelValue},
+    service::{MilliCores, Ordinal, Resources},
     size::ByteSize,
     state::kebab_enum,
 };
@@ -158,6 +158,15 @@ impl fmt::Display for Layout {
             }
         }
     }
+}
+
+/// That an instance leaves a player for another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub ordinal: Ordinal,
+    pub from: HostName,
+    /// Where it is begun, by a new placement, before it is ended on the other one.
+    pub to: HostName,
 }
 
 /// How much of a player is for instances. What is not known limits nothing.

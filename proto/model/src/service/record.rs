@@ -126,6 +126,8 @@ kebab_enum!(
         Signal = "signal",
         /// Somebody asked for another number of instances.
         Scale = "scale",
+        /// Somebody asked that instances move to players that suit better.
+        Rebalance = "rebalance",
         /// Somebody started it.
         Start = "start",
         /// Somebody stopped it.
