@@ -30,7 +30,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 88] = [
+const LINES: [&str; 91] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -118,6 +118,9 @@ const LINES: [&str; 88] = [
     "orc players -l",
     "orc sandbox ps",
     "orc import nowhere\u{202e}",
+    "orc bundle list --depot nowhere\u{202e}",
+    "orc bundle show site\u{202e}",
+    "orc bundle publish nowhere\u{202e} --name site --depot nowhere",
     "orc service import nowhere\u{202e}.json",
 ];
 
@@ -305,6 +308,43 @@ fn what_was_written_for_other_tools_is_shown_harmless() {
         assert_eq!(ran.code, 0, "{ran:?}");
         is_harmless(&line, &ran);
     }
+}
+
+#[test]
+fn names_of_a_published_directory_are_shown_harmless() {
+    let fake = Fake::start();
+    let home = fake.home();
+    let (source, depot) = (home.join("source"), home.join("depot"));
+    std::fs::create_dir(&source).unwrap();
+    let name = HOSTILE.replace(['/', '\0'], "");
+    std::fs::write(source.join(&name), "one").unwrap();
+    std::os::unix::fs::symlink(&name, source.join("link")).unwrap();
+    let run = |words: &str| {
+        let line = format!("orc bundle {words} --depot {}", depot.display());
+        let ran = fake.run(&line);
+        is_harmless(&line, &ran);
+        ran
+    };
+    let publish = format!("publish {} --name site", source.display());
+    assert_eq!(run(&publish).code, 0);
+    std::fs::write(source.join(&name), "two").unwrap();
+    assert_eq!(run(&publish).code, 0);
+    for words in ["show site --entries", "diff site@1 site@2"] {
+        assert!(run(words).stdout.contains("forged"), "{words}");
+        run(&format!("{words} --json"));
+    }
+    let id = run("list --json").json()["bundles"][1]["id"].as_str().unwrap().to_owned();
+    std::fs::write(depot.join(id).join("content"), "zwo").unwrap();
+    for words in ["verify".to_owned(), format!("unpack site {}", home.join("new").display())] {
+        let ran = run(&words);
+        assert!(
+            ran.code == 2 && format!("{}{}", ran.stdout, ran.stderr).contains("forged"),
+            "{ran:?}"
+        );
+        run(&format!("{words} --json"));
+    }
+    std::os::unix::fs::symlink("nothing", source.join(format!("{name}2"))).unwrap();
+    assert!(run(&publish).stderr.contains("forged"));
 }
 
 #[test]
