@@ -581,6 +581,7 @@ fn obstacles() -> Vec<Obstacle> {
         Obstacle::Stranger,
         Obstacle::Linked,
         Obstacle::Successor(HostName::new("db2").unwrap()),
+        Obstacle::Predecessor(HostName::new("db3").unwrap()),
         Obstacle::Flow(FlowId(1)),
         Obstacle::NextFlow(FlowId(2)),
         Obstacle::GivenUp,

@@ -193,6 +193,7 @@ impl Services {
             && at <= self.now
         {
             // What is due is done by this, or waits for something else.
+            self.recheck_succeeding(&name);
             self.note_absences(&name);
             self.replace_overdue(&name);
             self.advance(&name);
@@ -204,6 +205,7 @@ impl Services {
         let Some(service) = self.services.get_mut(name) else { return };
         let trial = service.next_trial().into_iter();
         let due = trial.chain(service.next_absence(self.now)).chain(service.ages.next(self.now));
+        let due = due.chain(service.next_lease_end(self.now));
         let wake = due.filter(|at| *at > self.now).min();
         let before = std::mem::replace(&mut service.wake, wake);
         if before == wake {
@@ -290,6 +292,9 @@ impl Services {
         if wanted == Wanted::Gone && !self.may_leave(name, host) {
             return None;
         }
+        if wanted == Wanted::Running && self.predecessor(name, host).is_some() {
+            return None;
+        }
         let is_there = self.present.get(host).is_some_and(|player| player.keeps_units);
         // On a drained player nothing may begin, but something may end.
         let ends = matches!(wanted, Wanted::Stopped | Wanted::Gone);
@@ -329,10 +334,14 @@ impl Services {
             return None;
         }
         let service = self.services.get_mut(name)?;
-        if let Some(placed) = service.placements.get(host) {
+        if let Some(placed) = service.placements.get_mut(host) {
+            placed.is_ordered = true;
             return Some(placed.instance);
         }
         service.place_all(&HostSet::from_names([host.clone()]));
+        if let Some(placed) = service.placements.get_mut(host) {
+            placed.is_ordered = true;
+        }
         let record = service.placement_record(host)?;
         let instance = record.instance;
         self.note_host(host, name);

@@ -112,6 +112,8 @@ pub(crate) struct Placed {
     pub(crate) dead: bool,
     /// For how long its player was absent, as far as that is on disk; 0 if it is back.
     pub(crate) noted_absence: Millis,
+    /// Whether an order about it has left of which its player has told nothing.
+    pub(crate) is_ordered: bool,
     /// When its run began, if its player has told.
     pub(crate) begun: Option<Timestamp>,
     /// When it turned unhealthy, if that was the last thing that was told of its health.
@@ -157,6 +159,7 @@ impl Placed {
             leased: None,
             dead: false,
             noted_absence: Millis(0),
+            is_ordered: false,
             begun: None,
             unhealthy_since: None,
         }
@@ -298,6 +301,20 @@ impl Service {
     pub(crate) fn free_ordinals(&self) -> impl Iterator<Item = Ordinal> + use<> {
         let taken = self.taken_ordinals();
         (1..).map(Ordinal).filter(move |ordinal| !taken.contains(ordinal))
+    }
+
+    /// Returns the ordinals for instances beside those on these hosts. Where none may be alive twice,
+    /// those of other hosts come first: then no more instances than ever can be alive.
+    pub(crate) fn ordinals_beside(&self, hosts: &HostSet) -> impl Iterator<Item = Ordinal> + use<> {
+        let is_single = self.spec().is_some_and(|spec| spec.upkeep.at_most_one.is_some());
+        let of = |is_there: bool| {
+            let placed = self.placements.iter();
+            let placed =
+                placed.filter(move |(host, _)| is_single && hosts.contains(host) == is_there);
+            placed.map(|(_, placed)| placed.instance.ordinal).collect::<BTreeSet<_>>()
+        };
+        let leaving: Vec<Ordinal> = of(false).difference(&of(true)).copied().collect();
+        leaving.into_iter().chain(self.free_ordinals())
     }
 
     /// Gives an instance to each of these hosts that has none.

@@ -24,6 +24,7 @@ impl From<&Hindered> for v1::Hindered {
             Obstacle::Replacing(why) => of.waits = why.to_string(),
             Obstacle::Room(waiting) => of.room = Some((&**waiting).into()),
             Obstacle::Successor(host) => of.successor = host.to_string(),
+            Obstacle::Predecessor(host) => of.predecessor = host.to_string(),
             _ => {}
         }
         of
@@ -54,6 +55,10 @@ impl TryFrom<&v1::Hindered> for Hindered {
             "successor" => {
                 let host = HostName::new(&hindered.successor);
                 Obstacle::Successor(host.in_field("Hindered.successor")?)
+            }
+            "predecessor" => {
+                let host = HostName::new(&hindered.predecessor);
+                Obstacle::Predecessor(host.in_field("Hindered.predecessor")?)
             }
             "flow" => Obstacle::Flow(flow()?),
             "next-flow" => Obstacle::NextFlow(flow()?),

@@ -26,6 +26,9 @@ pub(super) fn in_the_way(why: ReplacingWait) -> &'static str {
             "one by one, because many players of its zone are away (orc brake)"
         }
         ReplacingWait::Rate => "10s after the one before",
+        ReplacingWait::Proof => {
+            "once its player is back, or it is declared dead (orc service declare-dead)"
+        }
         ReplacingWait::Room => "once another player has room",
     }
 }

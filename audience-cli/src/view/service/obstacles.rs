@@ -44,6 +44,9 @@ fn told(by: &Obstacle, name: &ServiceName) -> String {
             "it begins once the service that it is linked to is ready there".to_owned()
         }
         Obstacle::Successor(host) => format!("it ends once its instance is ready on {host}"),
+        Obstacle::Predecessor(host) => {
+            format!("it begins once it is certain that it is not alive on {host} any more")
+        }
         Obstacle::Flow(flow) => format!("flow {flow} is to change it"),
         Obstacle::NextFlow(flow) => format!("another flow follows once flow {flow} has ended"),
         Obstacle::GivenUp => {
@@ -170,19 +173,21 @@ pub(super) struct OfHindered<'a> {
     /// Why no other player has room.
     room: Option<OfWaiting<'a>>,
     flow: Option<u64>,
-    /// The player on which the instance is to be ready first.
+    /// The player on which the instance is to be ready first, and the one on which it may be alive yet.
     successor: Option<&'a str>,
+    predecessor: Option<&'a str>,
     /// Why that flow waits; `null` where it was not asked.
     explanations: Option<Vec<OneExplained>>,
 }
 
 impl<'a> OfHindered<'a> {
     pub(super) fn new(hosts: &HostSet, by: &'a Obstacle, name: &ServiceName) -> Self {
-        let (mut waits, mut room, mut successor) = (None, None, None);
+        let (mut waits, mut room, mut successor, mut predecessor) = (None, None, None, None);
         match by {
             Obstacle::Replacing(why) => waits = Some(why.as_str()),
             Obstacle::Room(waiting) => room = Some((&**waiting).into()),
             Obstacle::Successor(host) => successor = Some(host.as_str()),
+            Obstacle::Predecessor(host) => predecessor = Some(host.as_str()),
             _ => {}
         }
         Self {
@@ -194,6 +199,7 @@ impl<'a> OfHindered<'a> {
             room,
             flow: by.flow().map(|flow| flow.0),
             successor,
+            predecessor,
             explanations: None,
         }
     }

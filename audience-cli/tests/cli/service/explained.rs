@@ -91,7 +91,7 @@ fn an_instance_is_explained_down_to_the_cell_that_its_flow_waits_for() {
         told["hindered"][3],
         json!({"hosts": "db2", "count": 1, "by": "itself", "waits": null, "room": null,
                "text": "its player goes on with it by itself", "flow": null, "successor": null,
-               "explanations": null})
+               "predecessor": null, "explanations": null})
     );
 }
 
@@ -134,6 +134,7 @@ fn each_obstacle_is_told_in_words_of_its_own() {
         Obstacle::Stranger,
         Obstacle::Linked,
         Obstacle::Successor(HostName::new("db2").unwrap()),
+        Obstacle::Predecessor(HostName::new("db2").unwrap()),
         Obstacle::GivenUp,
         Obstacle::Paused,
         Obstacle::NoFlow,

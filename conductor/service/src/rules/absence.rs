@@ -12,7 +12,10 @@
 
 use orchestra_model::{
     Asker, HostName, HostSet, Millis, ServiceName, Timestamp,
-    service::{Cause, Goal, InstanceAbsence, Replacing, ReplacingWait, ServiceEvent, UnitState},
+    service::{
+        Cause, Goal, InstanceAbsence, Replaceable, Replacing, ReplacingWait, ServiceEvent,
+        UnitState,
+    },
 };
 
 use crate::{
@@ -235,12 +238,18 @@ impl Services {
         }
         let away = service.absent.get(host)?;
         let Some(after) = service.replace_after() else { return Some(Replacing::Never) };
-        let at = away.reaches(after);
+        // A lease may last for longer.
+        let replaceable = self.replaceable(name, host);
+        let at = match replaceable {
+            Replaceable::At(lease) => away.reaches(after).max(lease),
+            Replaceable::Now | Replaceable::OnProof => away.reaches(after),
+        };
         Some(match () {
             () if at > self.now => Replacing::At(at.max(self.settled_at)),
             () if !self.is_settled() => Replacing::Waits(ReplacingWait::Starting),
             () if service.record.paused_by.is_some() => Replacing::Waits(ReplacingWait::Paused),
             () if self.is_isolated() => Replacing::Waits(ReplacingWait::FleetDisrupted),
+            () if replaceable == Replaceable::OnProof => Replacing::Waits(ReplacingWait::Proof),
             () => {
                 let held_back = self.held_back(name, host).map(|(why, _)| why);
                 Replacing::Waits(held_back.unwrap_or(ReplacingWait::Room))

@@ -130,10 +130,18 @@ impl Services {
             }
         };
         failures.count(state, is_attached, host, detail);
+        let is_answered = matches!(
+            state,
+            TaskState::Ok | TaskState::Failed | TaskState::TimedOut | TaskState::Refused
+        );
+        if let Some(placed) = service.placements.get_mut(host).filter(|_| is_answered) {
+            placed.is_ordered = false;
+        }
         let was_healing = !is_relief && service.healing.remove(host);
         if state == TaskState::Ok {
             self.take_trial(name, host);
         }
+        self.recheck_succeeding(name);
         if was_healing {
             self.advance(name);
         } else {
@@ -183,6 +191,7 @@ impl Services {
             }
         }
         for name in &names {
+            self.recheck_succeeding(name);
             self.advance(name);
             self.follow_links(name);
         }

@@ -35,6 +35,9 @@ impl Services {
         }
         let now = self.now;
         let is_granted = |lease: &Lease| {
+            if !self.may_have_lease(&lease.service, host) {
+                return false;
+            }
             let service = self.services.get_mut(&lease.service);
             let placed = service.and_then(|service| service.placements.get_mut(host));
             let same = |placed: &&mut Placed| placed.instance.placement == lease.placement;
@@ -79,6 +82,50 @@ impl Services {
         }
     }
 
+    /// Whether a player may be given leases for its instance of a service. Of a placed one only where it
+    /// is wanted, and once no other player may have the same instance.
+    fn may_have_lease(&self, name: &ServiceName, host: &HostName) -> bool {
+        let Some(service) = self.services.get(name) else { return false };
+        let is_placed = service.record.layout.is_some();
+        !is_placed || (service.is_wanted_on(host) && self.predecessor(name, host).is_none())
+    }
+
+    /// Returns another player on which the instance of a host may be alive, if none may be alive twice
+    /// and the conductor chooses the players.
+    pub(crate) fn predecessor(&self, name: &ServiceName, host: &HostName) -> Option<&HostName> {
+        let service = self.services.get(name)?;
+        if service.at_most_one().is_none() || service.record.layout.is_none() {
+            return None;
+        }
+        let ordinal = service.placements.get(host)?.instance.ordinal;
+        let has_it = |(other, placed): &(&HostName, &Placed)| {
+            *other != host && placed.instance.ordinal == ordinal
+        };
+        // An order may be on its way to a player that is there, even if its flow was abandoned. A player
+        // that is away tells what became of one when it is back.
+        let is_ordered = |other: &HostName| {
+            let placed = service.placements.get(other).filter(|it| !it.dead);
+            let is_open = service.open.contains(other) || service.relief.open.contains(other);
+            let is_there = self.present.contains_key(other);
+            placed.is_some_and(|placed| is_there && (is_open || placed.is_ordered))
+        };
+        let may_be_alive = |other: &&HostName| {
+            is_ordered(other) || self.replaceable(name, other) != Replaceable::Now
+        };
+        let others = service.placements.iter().filter(has_it).map(|(other, _)| other);
+        others.into_iter().find(may_be_alive)
+    }
+
+    /// Rechecks hosts of a service that may wait for the end of their instances on other players.
+    pub(crate) fn recheck_succeeding(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get(name) else { return };
+        if service.at_most_one().is_none() || service.record.layout.is_none() {
+            return;
+        }
+        let hosts: Vec<HostName> = service.record.hosts.iter().cloned().collect();
+        hosts.iter().for_each(|host| self.recheck(name, host));
+    }
+
     /// Takes the word of a person that an instance is not alive and will not be again.
     pub(crate) fn declare_dead(
         &mut self,
@@ -89,11 +136,13 @@ impl Services {
         if service.at_most_one().is_none() {
             return Err(Rejection::MayBeTwice(name.clone()));
         }
-        let found = service.placements.iter().find(|(_, it)| it.instance.ordinal == ordinal);
-        let Some((host, _)) = found else {
+        let of_it = service.placements.iter().filter(|(_, it)| it.instance.ordinal == ordinal);
+        let hosts: Vec<HostName> = of_it.map(|(host, _)| host.clone()).collect();
+        // One that moves is on two players, of which one may be away.
+        let away = hosts.iter().find(|host| !self.present.contains_key(*host));
+        let Some(host) = away.or(hosts.first()).cloned() else {
             return Err(Rejection::NoInstance(name.clone(), ordinal));
         };
-        let host = host.clone();
         if self.present.contains_key(&host) {
             return Err(Rejection::Alive(name.clone(), ordinal, host));
         }
@@ -110,6 +159,15 @@ impl Service {
     /// Whether no instance of it may be alive twice.
     pub(crate) fn at_most_one(&self) -> Option<AtMostOne> {
         self.spec().and_then(|spec| spec.upkeep.at_most_one)
+    }
+
+    /// Returns when the next lease is over for whose end another player waits.
+    pub(crate) fn next_lease_end(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.at_most_one().is_none() || self.record.layout.is_none() {
+            return None;
+        }
+        let leaving = self.placements.iter().filter(|(host, _)| !self.is_wanted_on(host));
+        leaving.filter_map(|(_, placed)| placed.leased).filter(|at| *at > now).min()
     }
 
     /// Whether what may run of an instance runs under a lease: its player has told a version with

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use orchestra_model::{
     HostName, HostSet, ServiceName, Timestamp,
     names::LabelValue,
-    service::{Goal, Instance, Layout},
+    service::{Goal, Instance, Layout, Replaceable},
 };
 
 use crate::{
@@ -35,6 +35,14 @@ impl Services {
             if is_overdue && let Some((_, until)) = self.held_back(name, &host) {
                 retry_at = Some(retry_at.map_or(until, |at: Timestamp| at.min(until)));
                 continue;
+            }
+            match self.replaceable(name, &host) {
+                Replaceable::At(until) if is_overdue => {
+                    retry_at = Some(retry_at.map_or(until, |at: Timestamp| at.min(until)));
+                    continue;
+                }
+                Replaceable::OnProof if is_overdue => continue,
+                _ => {}
             }
             let Some(to) = self.next_player(name, &host) else {
                 // It is looked at again when some player has more room.
@@ -113,6 +121,10 @@ impl Services {
         if let Some(other) = service.linked_to().filter(|_| service.goal() == Goal::Running) {
             // It leaves with the other one.
             return self.may_leave(other, host);
+        }
+        if service.at_most_one().is_some() {
+            // The next one waits for this one's end.
+            return true;
         }
         let Some(next) = service.next_host_of(host) else { return true };
         service.is_ready_on(next) && self.present.contains_key(next)

@@ -192,7 +192,7 @@ impl Services {
         let left = known.minus(&gone);
         let is_short = runs && (left.len() as u64) < wish.layout.total();
         let chosen = match (is_short, self.is_settled()) {
-            (true, true) => choose(&self.ground, &wish, &left, service.free_ordinals()),
+            (true, true) => choose(&self.ground, &wish, &left, service.ordinals_beside(&left)),
             (true, false) => {
                 Chosen { missing: vec![(None, missing(&wish, &left))], ..Chosen::default() }
             }

@@ -46,7 +46,12 @@ impl Services {
         name: &ServiceName,
         plan: bool,
     ) -> Result<bool, Rejection> {
-        self.running(name, None)?;
+        let service = self.running(name, None)?;
+        if service.at_most_one().is_some() {
+            let why = "none of its instances may be alive twice, so each move would end one before it \
+                       begins elsewhere; drain a player to have it left nevertheless";
+            return Err(Rejection::Busy(name.clone(), why.to_owned()));
+        }
         let moves = self.moves(name)?;
         let service = self.existing(name)?;
         if let Some(living) = &service.record.living {

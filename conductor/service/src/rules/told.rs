@@ -31,7 +31,7 @@ impl Services {
         for name in &known {
             let placed = self.services.get_mut(name).and_then(|it| it.placements.get_mut(host));
             if let Some(placed) = placed {
-                placed.report = None;
+                (placed.report, placed.is_ordered) = (None, false);
             }
         }
         for report in units.into_iter().flatten() {
@@ -58,6 +58,7 @@ impl Services {
             self.end_absence(name, host);
             self.recheck(name, host);
             self.recheck_leaving(name, host);
+            self.recheck_succeeding(name);
         }
         self.tell_unwell(host);
         for name in &wanted {
@@ -85,6 +86,7 @@ impl Services {
         for name in &names {
             self.recheck(name, host);
             self.recheck_leaving(name, host);
+            self.recheck_succeeding(name);
         }
         self.tell_unwell(host);
         for name in &names {
@@ -105,6 +107,7 @@ impl Services {
         self.stay_if_ready(&name, host);
         self.recheck(&name, host);
         self.recheck_leaving(&name, host);
+        self.recheck_succeeding(&name);
         self.tell_unwell(host);
         self.advance(&name);
         self.recheck_linked(&name, host);
@@ -144,6 +147,7 @@ impl Services {
         };
         let was_told = std::mem::replace(&mut placed.told, true);
         placed.note_begun(&report, now);
+        placed.is_ordered = false;
         placed.report = Some(report);
         if is_new || !was_told {
             let record = service.placement_record(host);

@@ -65,6 +65,9 @@ impl Services {
                 _ if !player.keeps_units => Some(Obstacle::TooOld),
                 Wanted::Gone if !self.may_leave(name, host) => self.successor(name, host),
                 Wanted::Running if !self.may_begin_beside(service, host) => Some(Obstacle::Linked),
+                Wanted::Running if self.predecessor(name, host).is_some() => {
+                    self.predecessor(name, host).cloned().map(Obstacle::Predecessor)
+                }
                 _ if service.is_open(host) => self.flow_to_come(name, service, host),
                 _ if self.drained.contains(host) => Some(Obstacle::Drained),
                 _ => self.flow_to_come(name, service, host),

@@ -163,6 +163,9 @@ impl Services {
         if wanted == Wanted::Gone && !self.may_leave(name, host) {
             return HostStep::Moving;
         }
+        if wanted == Wanted::Running && self.predecessor(name, host).is_some() {
+            return HostStep::Moving;
+        }
         if self.difference(name, host).is_none() {
             return match self.present.get(host) {
                 None => HostStep::Absent,

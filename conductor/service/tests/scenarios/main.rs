@@ -4,6 +4,7 @@
 
 mod absence;
 mod ages;
+mod alone;
 mod brakes;
 mod drift;
 mod files;

@@ -786,6 +786,7 @@ impl World {
             _ => (UnitState::Ready, TaskState::Ok),
         };
         let installed = self.score_of(host);
+        let alive = self.alive_elsewhere(&service, host, instance.ordinal);
         let begun = self.begun.get(&(host.clone(), service.clone()));
         let age = begun.map(|(.., at)| self.now - at);
         let units = self.units.entry(host.clone()).or_default();
@@ -814,6 +815,9 @@ impl World {
         let turns = turns + u32::from(state == UnitState::Unhealthy);
         let next = before.map_or(RunNumber(1), |unit| unit.run.next());
         let run = goes_on.map_or(next, |unit| unit.run);
+        if runs && goes_on.is_none() && unit.upkeep.at_most_one.is_some() {
+            assert_eq!(alive, None, "{service}/{} begins on {host} as well", instance.ordinal);
+        }
         if runs && goes_on.is_none() && state != UnitState::AwaitingLinked {
             let is_new = self.runs.insert((service.clone(), instance.placement, run));
             assert!(is_new, "run {run} of placement {} came twice", instance.placement);
@@ -843,6 +847,29 @@ impl World {
         self.handle(Input::UnitTold { host: host.clone(), report });
         self.follow_link(host);
         ended
+    }
+
+    /// Another player, attached or not, with a run of an instance that a person has not declared dead.
+    fn alive_elsewhere(
+        &self,
+        service: &ServiceName,
+        host: &HostName,
+        ordinal: Ordinal,
+    ) -> Option<HostName> {
+        let is_dead = |other: &HostName| {
+            let record = self.disk.placements.get(&(service.clone(), other.clone()));
+            record.is_some_and(|record| record.dead)
+        };
+        let is_it = |(other, units): &(&HostName, &BTreeMap<ServiceName, UnitReport>)| {
+            let unit = units.get(service);
+            let has_run = |unit: &UnitReport| {
+                // What a test planted is no instance of ours.
+                let is_ours = unit.instance.placement.0 < 1 << 40;
+                is_ours && unit.instance.ordinal == ordinal && unit.state.has_run()
+            };
+            *other != host && unit.is_some_and(has_run) && !is_dead(other)
+        };
+        self.units.iter().find(is_it).map(|(other, _)| other.clone())
     }
 
     fn is_web_ready(&self, host: &HostName) -> bool {
@@ -983,6 +1010,7 @@ pub(crate) fn placed(count: u32, n: u32) -> ServiceSpec {
     let absent = AbsenceRule { replace_after: replace_after(n) };
     let mut spec = ServiceSpec { place: Some(rule), absent, ..spec("", n) };
     spec.update.surge = u32::from(n > 3 && n.is_multiple_of(2));
+    spec.upkeep.at_most_one = (n > 4 && n % 4 == 3).then_some(AtMostOne { lease: None });
     spec
 }
 

@@ -60,6 +60,9 @@ kebab_enum!(
         ZoneDisrupted = "zone-disrupted",
         /// Others of its service were replaced just now.
         Rate = "rate",
+        /// No instance of its service may be alive twice, and nobody knows that this one is not: its
+        /// player has to be back, or a person to declare it dead.
+        Proof = "proof",
         /// No other player has room for it.
         Room = "room",
     }

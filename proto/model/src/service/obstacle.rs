@@ -28,6 +28,8 @@ pub enum Obstacle {
     Linked,
     /// It is ended here once it is ready on this player.
     Successor(HostName),
+    /// It begins once it is certain that it is not alive on this player any more.
+    Predecessor(HostName),
     /// This flow is to bring it there: what its task waits for, the flow says.
     Flow(FlowId),
     /// Another flow follows once this one has ended.
@@ -65,6 +67,7 @@ impl Obstacle {
             Obstacle::Stranger => "stranger",
             Obstacle::Linked => "linked",
             Obstacle::Successor(_) => "successor",
+            Obstacle::Predecessor(_) => "predecessor",
             Obstacle::Flow(_) => "flow",
             Obstacle::NextFlow(_) => "next-flow",
             Obstacle::GivenUp => "given-up",

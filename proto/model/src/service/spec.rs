@@ -160,13 +160,13 @@ impl ServiceSpec {
         if update.surge > INSTANCES {
             return wrong("update.surge", "it is more than 100,000");
         }
-        // A move starts an instance elsewhere before it ends the old one.
-        if self.upkeep.at_most_one.is_some()
-            && (self.place.is_some() || self.upkeep.linked_to.is_some())
-        {
+        if self.upkeep.at_most_one.is_some() && self.upkeep.linked_to.is_some() {
+            return wrong("at_most_one", "it is not offered yet for a service that is linked");
+        }
+        if self.upkeep.at_most_one.is_some() && update.surge > 0 {
             return wrong(
-                "at_most_one",
-                "it is not offered yet for a service that is placed or linked; name its hosts with on",
+                "update.surge",
+                "with at_most_one no more instances than ever may be alive",
             );
         }
         let is_somewhere = !self.on.is_empty() || self.place.is_some();

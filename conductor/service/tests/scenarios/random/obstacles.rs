@@ -60,6 +60,10 @@ fn check(world: &World, now: &ServiceStatus, host: &HostName, by: &Obstacle) {
             let counts = world.attached.contains(next) && !now.strangers.contains(next);
             now.record.hosts.contains(next) && !(is_ready && counts)
         }
+        Obstacle::Predecessor(other) => {
+            let is_single = world.wanted_spec().upkeep.at_most_one.is_some();
+            is_single && now.instances.iter().any(|it| it.host == *other)
+        }
         Obstacle::Flow(flow) => world.is_awaited(*flow, host),
         Obstacle::NextFlow(flow) => {
             let living = now.record.living.as_ref();

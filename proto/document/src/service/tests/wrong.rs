@@ -237,9 +237,14 @@ fn a_file_is_bounded() {
 }
 
 #[test]
-fn what_moves_may_be_alive_twice() {
-    for place in ["place: {count: 2}", "linked_to: db"] {
-        let said = said(&format!("service: web\nscore: s\n{place}\nat_most_one: true\n"));
-        assert!(said.contains("at_most_one: it is not offered yet"), "{place}: {said}");
-    }
+fn what_is_linked_may_be_alive_twice() {
+    let said = said("service: web\nscore: s\nlinked_to: db\nat_most_one: true\n");
+    assert!(said.contains("at_most_one: it is not offered yet"), "{said}");
+}
+
+#[test]
+fn of_what_may_not_be_alive_twice_there_are_never_more() {
+    let said =
+        said("service: web\nscore: s\nplace: {count: 2}\nat_most_one: true\nupdate: {surge: 1}\n");
+    assert!(said.contains("update.surge: with at_most_one"), "{said}");
 }
