@@ -1,7 +1,7 @@
 //! Sets of hosts: what may stand in an expression, and what an expression means.
 
 mod groups;
-mod hostset;
+pub(crate) mod hostset;
 
 use orchestra_client::config::Environment;
 

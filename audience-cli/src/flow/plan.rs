@@ -32,8 +32,12 @@ pub(crate) struct Plan {
 }
 
 impl Verb for Plan {
-    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        let wanted = self.what.wanted(&mut Inputs::new(&mut io::stdin().lock()))?;
+    fn run(mut self, program: &mut Program) -> Result<Exit, Failure> {
+        let mut stdin = io::stdin().lock();
+        let mut inputs = Inputs::new(&mut stdin);
+        self.what.pick(&mut inputs, program)?;
+        let wanted = self.what.wanted(&mut inputs)?;
+        drop(stdin);
         show(&wanted, self.digest, program)
     }
 }

@@ -78,9 +78,20 @@ enum Task {
 }
 
 impl Verb for Submit {
-    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+    fn run(mut self, program: &mut Program) -> Result<Exit, Failure> {
+        if self.what.picks() && (self.request_id.is_some() || self.if_plan.is_some()) {
+            return Err(Failure::usage(
+                "--pick picks other hosts each time, so that nothing would be asked for again",
+            )
+            .hint("name the hosts that were picked: -w HOSTS"));
+        }
         // The lock ends here, because a question whether to cancel is answered on that input.
-        let order = self.validate(&mut Inputs::new(&mut io::stdin().lock()))?;
+        let order = {
+            let mut stdin = io::stdin().lock();
+            let mut inputs = Inputs::new(&mut stdin);
+            self.what.pick(&mut inputs, program)?;
+            self.validate(&mut inputs)?
+        };
         match &order.task {
             Task::Submit(wanted) if order.plan => plan::show(wanted, false, program),
             _ => program.ask(async |client, console| submit(order, client, console).await),

@@ -18,7 +18,14 @@ use super::{
     file::{self, FLOW_FILE_BYTES, Overrides, Secret},
     limits::JobLimits,
 };
-use crate::{error::Failure, input::Inputs, targets};
+use crate::{
+    error::Failure,
+    hosts::hostset::{picked, resolve},
+    input::Inputs,
+    program::Program,
+    targets,
+    words::number,
+};
 
 /// What the values of these arguments are, for the end of a help text.
 pub(super) const VALUES: &str = "\
@@ -40,9 +47,14 @@ pub(crate) struct What {
     /// Run it on one of these hosts
     #[arg(long, value_name = "HOSTS", conflicts_with = "flow")]
     one_of: Option<String>,
-    /// But not on these hosts
+    /// But not on these hosts (--pick N: only on so many, by chance)
     #[arg(short = 'x', long, value_name = "HOSTS", conflicts_with = "flow")]
     exclude: Vec<String>,
+    /// Only on so many of these hosts, picked by chance
+    // Help has no line left; that of -x names it.
+    #[arg(long, value_name = "N", conflicts_with = "flow", hide = true,
+          value_parser = number(1..=usize::MAX))]
+    pick: Option<usize>,
     #[command(flatten)]
     limits: JobLimits,
     /// Name the flow [default: the score, or what the file says]
@@ -69,6 +81,29 @@ impl What {
             && self.flow.is_none()
             && self.all_of.is_none()
             && self.one_of.is_none()
+    }
+
+    /// Whether hosts are picked by chance, so that the same words say something else each time.
+    pub(super) fn picks(&self) -> bool {
+        self.pick.is_some()
+    }
+
+    /// Picks hosts by chance if that is asked for, and says which. From then on it names those.
+    pub(super) fn pick(
+        &mut self,
+        inputs: &mut Inputs<'_>,
+        program: &mut Program,
+    ) -> Result<(), Failure> {
+        let Some(count) = self.pick.take() else { return Ok(()) };
+        let (scope, expression) = self.targets(inputs)?;
+        let picked = picked(&resolve(&expression, program)?, count)?.to_string();
+        program.console.narrate(format_args!("picked: {picked}"));
+        match scope {
+            Scope::All => self.all_of = Some(picked),
+            Scope::One => self.one_of = Some(picked),
+        }
+        self.exclude.clear();
+        Ok(())
     }
 
     /// Returns what is to be submitted, without a condition on a plan.

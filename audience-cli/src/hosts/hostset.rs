@@ -78,7 +78,7 @@ impl Hostset {
 }
 
 /// Returns so many hosts of a set, by chance.
-fn picked(set: &HostSet, count: usize) -> Result<HostSet, Failure> {
+pub(crate) fn picked(set: &HostSet, count: usize) -> Result<HostSet, Failure> {
     if count > set.len() {
         let what = format!("picking {count} of {} hosts", set.len());
         return Err(Failure::new(Exit::Hosts, what));
@@ -105,7 +105,7 @@ fn split(set: &HostSet, count: usize) -> Result<Vec<HostSet>, Failure> {
 }
 
 /// The hosts of an expression, from the conductor where only it can know them.
-fn resolve(expression: &str, program: &mut Program) -> Result<HostSet, Failure> {
+pub(crate) fn resolve(expression: &str, program: &mut Program) -> Result<HostSet, Failure> {
     let wrong = |error| Failure::usage("reading the host set").because(error);
     if !needs_conductor(expression) {
         return HostSet::parse_plain(expression).map_err(wrong);

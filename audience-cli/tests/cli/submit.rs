@@ -27,6 +27,25 @@ fn the_id_is_alone_on_standard_output() {
 }
 
 #[test]
+fn hosts_are_picked_by_chance_and_named() {
+    let fake = Fake::start();
+    let ran = fake.run("submitjob hello -w fe[1-100] -x fe7 --pick 3");
+    assert_eq!((ran.code, &*ran.stdout), (0, "42\n"), "{ran:?}");
+    let picked = ran.stderr.trim_end().strip_prefix("picked: ").unwrap();
+    let spec = v1::FlowSpec::decode(&fake.tables().submitted[0].spec[..]).unwrap();
+    let spec: FlowSpec = (&spec).try_into().unwrap();
+    assert_eq!(spec.slots[0].jobs[0].targets, picked);
+    assert_eq!(fake.run(&format!("orc hostset -c {picked}")).stdout, "3\n");
+    assert_eq!(fake.run(&format!("orc hostset -c {picked}!fe7")).stdout, "3\n");
+    let ran = fake.run("submitjob hello --one-of @web --pick 2");
+    assert!(ran.code == 0 && ran.stderr.starts_with("picked: fe"), "{ran:?}");
+    fake.run("submitjob hello -w a,b --pick 3").fails(3, &["picking 3 of 2 hosts"]);
+    let id = "0".repeat(32);
+    fake.run(&format!("submitjob hello -w a,b --pick 1 --request-id {id}"))
+        .fails(64, &["--pick picks other hosts each time", "hint: name the hosts"]);
+}
+
+#[test]
 fn a_flow_comes_from_a_file_of_any_format() {
     let fake = Fake::start();
     let file = fake.home().join("flow");
