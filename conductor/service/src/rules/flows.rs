@@ -41,12 +41,6 @@ impl Services {
             if !missed.is_empty() {
                 self.put_service(&name);
             }
-            if let Some(service) = self.services.get_mut(&name)
-                && service.record.living.is_none()
-            {
-                // Those that are too many leave once players had their time to come back.
-                service.record.surged = None;
-            }
         }
     }
 
