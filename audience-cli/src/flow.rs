@@ -28,7 +28,7 @@ use crate::{error::Failure, verb::With};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verbs {
     /// Tell what a submission would do; send nothing
-    Plan(With<plan::Plan>),
+    Plan(Box<With<plan::Plan>>),
     /// Tell why a flow, a job or a task is where it is
     Explain(With<explain::Explain>),
     /// Show who serves whom in a flow's trees
