@@ -41,7 +41,12 @@ fn waiting() -> World {
 }
 
 fn a_crash_of_the_sitter_is_not_noticed() {
-    let world = waiting();
+    let world = World::new();
+    world.gate("go");
+    world.gate("end");
+    let waits = "echo before; echo $$ > $OUT/pid; cat $OUT/go; echo after; cat $OUT/end; exit 5";
+    world.score("wait", waits);
+    world.start();
     let key = world.order("wait", &[]);
     let pid = world.number_in("pid");
     world.started(key);
@@ -52,6 +57,9 @@ fn a_crash_of_the_sitter_is_not_noticed() {
     world.started(key);
     assert!(lives(pid));
     world.open_gate("go");
+    // What is in a pipe when its attempt ends is lost if nobody has taken the pipe over by then.
+    world.wait_kept("before\nafter\n");
+    world.open_gate("end");
     let end = world.ended(key);
     assert_eq!(end.outcome, Outcome::Exited(5), "{}", world.log());
     assert_eq!(end.stdout.head, b"before\nafter\n");
@@ -288,7 +296,11 @@ fn a_daemon_is_drained_by_the_next_sitter() {
 fn an_answer_is_given_after_a_crash() {
     let world = World::new();
     world.gate("go");
-    world.score("ask", "echo A=1; echo B=2; echo $$ > $OUT/pid; cat $OUT/go; echo A=3");
+    world.gate("end");
+    world.score(
+        "ask",
+        "echo A=1; echo B=2; echo $$ > $OUT/pid; cat $OUT/go; echo A=3; cat $OUT/end",
+    );
     world.file("ask.conf", "interface = \"pipe\"\n", 0o644);
     world.start();
     let key = world.order("ask", &[]);
@@ -297,6 +309,8 @@ fn an_answer_is_given_after_a_crash() {
     world.crash();
     world.start();
     world.open_gate("go");
+    world.wait_kept("A=1\nB=2\nA=3\n");
+    world.open_gate("end");
     let end = world.ended(key);
     let response: Vec<(&str, &str)> =
         end.response.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

@@ -223,7 +223,7 @@ fn a_socket_is_asked_as_its_user() {
     }
     world.start();
     ends_well(&world, ask(&world, &at_a_socket()));
-    let pid = probers(&world)[0];
+    let pid = eventually("a prober", || probers(&world).first().copied());
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     assert!(!status.contains("\nUid:\t0\t0\t0\t0"), "{status}");
     // Nobody else of that user's gets at what it has: the kernel asks of who takes a descriptor what it
