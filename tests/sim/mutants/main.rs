@@ -80,9 +80,12 @@ struct Mutant {
 }
 
 impl Mutant {
-    /// The world that has to catch it.
+    /// The world that has to catch it. A scenario is in the package itself.
     fn world(&self) -> World {
-        let own = WORLDS.iter().find(|(package, _)| self.file.starts_with(package));
+        let own = WORLDS.iter().find(|(place, _)| {
+            let is_file = Path::new(place).extension().is_some();
+            self.file.starts_with(place) && !(is_file && self.scenario.is_some())
+        });
         own.map_or(SIMULATION, |(_, world)| *world)
     }
 }
