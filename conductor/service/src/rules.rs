@@ -22,5 +22,4 @@ mod surge;
 mod together;
 mod told;
 
-pub(crate) use asked::MOST;
 pub(crate) use placing::COME_BACK;

@@ -3,6 +3,7 @@
 mod absence;
 mod ages;
 mod bucket;
+mod in_order;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Most services, including removed ones.
-pub(crate) const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 impl Services {
     pub(crate) fn asked(&mut self, reply: ReplyId, by: &Asker, ask: Ask) {
@@ -178,8 +178,17 @@ impl Services {
                 return Err(Rejection::OfFile(name.clone(), Arc::clone(&file.name)));
             }
         }
-        names.retain(|name| !self.services.contains_key(*name));
-        match self.services.len() + names.len() > MOST && !names.is_empty() {
+        self.check_count(names)
+    }
+
+    /// Rejects services that are new if there would be too many with them.
+    pub(crate) fn check_count<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a ServiceName>,
+    ) -> Result<(), Rejection> {
+        let is_new = |name: &&ServiceName| !self.services.contains_key(*name);
+        let new = names.into_iter().filter(is_new).count();
+        match new > 0 && self.services.len() + new > MOST {
             true => Err(Rejection::TooMany(MOST)),
             false => Ok(()),
         }

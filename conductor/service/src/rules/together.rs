@@ -88,7 +88,7 @@ impl Services {
         for name in &names {
             let pending = self.services.get_mut(name).and_then(|it| it.record.pending.as_mut());
             if let Some(change) = pending {
-                change.with = names.iter().filter(|other| *other != name).cloned().collect();
+                change.with = all_but(name, &names);
             }
         }
         self.joined.extend(names);
@@ -97,14 +97,13 @@ impl Services {
     /// Notes that a flow is ended because of a newer ask of one of its services. What it was to bring to
     /// the others is asked for anew, together.
     pub(super) fn part_from(&mut self, name: &ServiceName, flow: FlowId) {
-        let names = self.flows.get(&flow).cloned().unwrap_or_default();
-        let others: Vec<_> = names.into_iter().filter(|other| other != name).collect();
+        let others = all_but(name, self.flows.get(&flow).map_or(&[], Vec::as_slice));
         for other in &others {
             let Some(service) = self.services.get_mut(other) else { continue };
             let Some(living) = &mut service.record.living else { continue };
             living.superseded = true;
             let mut change = Change::new(living.cause, living.by.clone());
-            change.with = others.iter().filter(|it| *it != other).cloned().collect();
+            change.with = all_but(other, &others);
             service.record.pending.get_or_insert(change);
             let by = living.by.clone();
             self.end_relief(other, by);
@@ -120,12 +119,16 @@ impl Services {
             return;
         }
         let all: Vec<&Brought> = all.iter().filter(|brought| self.may_revert(brought)).collect();
-        for (name, version) in &all {
-            let others = all.iter().map(|(other, _)| other).filter(|other| *other != name);
-            self.revert_by_itself(name, *version, others.cloned().collect());
+        let names: Vec<ServiceName> = all.iter().map(|(name, _)| name.clone()).collect();
+        for (name, version) in all {
+            self.revert_by_itself(name, *version, all_but(name, &names));
         }
-        self.joined.extend(all.into_iter().map(|(name, _)| name.clone()));
+        self.joined.extend(names);
     }
+}
+
+fn all_but(name: &ServiceName, names: &[ServiceName]) -> Vec<ServiceName> {
+    names.iter().filter(|other| *other != name).cloned().collect()
 }
 
 /// A service with the version that a flow was to bring to it.

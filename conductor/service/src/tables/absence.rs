@@ -1,8 +1,8 @@
 //! Since when players are away.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use orchestra_model::{HostName, Millis, Timestamp};
+
+use super::in_order::HostsInOrder;
 
 /// The moment from which a player's absence counts, in milliseconds. A conductor that has started
 /// counts on from what was noted, so that this may lie before the beginning of its clock.
@@ -36,42 +36,22 @@ fn unsigned(n: i64) -> u64 {
 
 /// The hosts of a placed service whose players are away, those first that are away for longest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Absences {
-    by_host: BTreeMap<HostName, Away>,
-    in_order: BTreeMap<Away, BTreeSet<HostName>>,
-}
+pub(crate) struct Absences(HostsInOrder<Away>);
 
 impl Absences {
     /// Takes since when a host's player is away; `None` if it is not, or its instance is not wanted
     /// there.
     pub(crate) fn set(&mut self, host: &HostName, away: Option<Away>) {
-        let before = match away {
-            Some(away) => self.by_host.insert(host.clone(), away),
-            None => self.by_host.remove(host),
-        };
-        if before == away {
-            return;
-        }
-        if let Some(before) = before
-            && let Some(hosts) = self.in_order.get_mut(&before)
-        {
-            hosts.remove(host);
-            if hosts.is_empty() {
-                self.in_order.remove(&before);
-            }
-        }
-        if let Some(away) = away {
-            self.in_order.entry(away).or_default().insert(host.clone());
-        }
+        self.0.set(host, away);
     }
 
     pub(crate) fn get(&self, host: &HostName) -> Option<Away> {
-        self.by_host.get(host).copied()
+        self.0.get(host)
     }
 
     /// Those that have lasted for at least so long, longest first.
     pub(crate) fn over(&self, length: Millis, now: Timestamp) -> impl Iterator<Item = &HostName> {
-        self.in_order.range(..=Away::lasting(now, length)).flat_map(|(_, hosts)| hosts)
+        self.0.until(Away::lasting(now, length))
     }
 
     /// Those that have not lasted for so long yet, longest first.
@@ -80,10 +60,7 @@ impl Absences {
         length: Millis,
         now: Timestamp,
     ) -> impl Iterator<Item = (Away, &HostName)> {
-        use std::ops::Bound;
-        let after = Bound::Excluded(Away::lasting(now, length));
-        let younger = self.in_order.range((after, Bound::Unbounded));
-        younger.flat_map(|(away, hosts)| hosts.iter().map(|host| (*away, host)))
+        self.0.after(Away::lasting(now, length))
     }
 }
 

@@ -1,53 +1,31 @@
 //! When the runs of a service are old.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use orchestra_model::{HostName, Timestamp};
+
+use super::in_order::HostsInOrder;
 
 /// The moments from which on the runs of a service's hosts are old, those first that are so first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ages {
-    by_host: BTreeMap<HostName, Timestamp>,
-    in_order: BTreeMap<Timestamp, BTreeSet<HostName>>,
-}
+pub(crate) struct Ages(HostsInOrder<Timestamp>);
 
 impl Ages {
     /// Takes when the run on a host is old; `None` if it never is.
     pub(crate) fn set(&mut self, host: &HostName, at: Option<Timestamp>) {
-        let before = match at {
-            Some(at) => self.by_host.insert(host.clone(), at),
-            None => self.by_host.remove(host),
-        };
-        if before == at {
-            return;
-        }
-        if let Some(before) = before
-            && let Some(hosts) = self.in_order.get_mut(&before)
-        {
-            hosts.remove(host);
-            if hosts.is_empty() {
-                self.in_order.remove(&before);
-            }
-        }
-        if let Some(at) = at {
-            self.in_order.entry(at).or_default().insert(host.clone());
-        }
+        self.0.set(host, at);
     }
 
     pub(crate) fn get(&self, host: &HostName) -> Option<Timestamp> {
-        self.by_host.get(host).copied()
+        self.0.get(host)
     }
 
     /// The hosts whose runs are old, in order.
     pub(crate) fn over(&self, now: Timestamp) -> impl Iterator<Item = &HostName> {
-        self.in_order.range(..=now).flat_map(|(_, hosts)| hosts)
+        self.0.until(now)
     }
 
     /// When the next one is old.
     pub(crate) fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        use std::ops::Bound;
-        let later = (Bound::Excluded(now), Bound::Unbounded);
-        self.in_order.range(later).next().map(|(at, _)| *at)
+        self.0.after(now).next().map(|(at, _)| at)
     }
 }
 

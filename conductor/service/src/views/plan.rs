@@ -14,7 +14,7 @@ use orchestra_model::{
 use crate::{
     input::{Ask, Rejection},
     placement::Ground,
-    rules::{MOST, advance::Groups},
+    rules::advance::Groups,
     services::Services,
     tables::Service,
 };
@@ -28,10 +28,7 @@ impl Services {
         ask: Ask,
     ) -> Result<Vec<(Vec<VersionRecord>, ServicePlan)>, Rejection> {
         let names = ask.services();
-        let new = names.iter().filter(|name| !self.services.contains_key(*name)).count();
-        if new > 0 && self.services.len() + new > MOST {
-            return Err(Rejection::TooMany(MOST));
-        }
+        self.check_count(&names)?;
         let mut trial = self.only(&names, &ask);
         let news = trial.want(by, ask)?;
         for name in &names {

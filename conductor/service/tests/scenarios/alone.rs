@@ -2,9 +2,7 @@
 
 use orchestra_model::{
     HostName, HostSet, Millis, Timestamp,
-    service::{
-        AtMostOne, Lease, Obstacle, Ordinal, Replacing, ReplacingWait, ServiceSpec, UnitState,
-    },
+    service::{AtMostOne, Lease, Obstacle, Ordinal, Replacing, ReplacingWait, ServiceSpec},
 };
 use orchestra_service::{Ask, Input};
 
@@ -25,19 +23,8 @@ fn running(lease: Option<u64>) -> (World, HostName) {
     world.attach("db[1-3]");
     world.apply(single(lease));
     world.settle();
-    let host = only_host(&world);
+    let host = world.only_host();
     (world, host)
-}
-
-fn only_host(world: &World) -> HostName {
-    let hosts = world.status().record.hosts;
-    assert_eq!(hosts.len(), 1);
-    hosts.iter().next().unwrap().clone()
-}
-
-fn is_ready(world: &World, host: &HostName) -> bool {
-    let unit = world.units.get(host).and_then(|units| units.get(&web()));
-    unit.is_some_and(|unit| unit.state == UnitState::Ready)
 }
 
 fn drain(world: &mut World, host: &HostName) {
@@ -57,14 +44,14 @@ fn lease(world: &mut World, host: &HostName) -> bool {
 fn a_drained_player_ends_its_instance_before_another_one_begins_it() {
     let (mut world, old) = running(None);
     drain(&mut world, &old);
-    let new = only_host(&world);
+    let new = world.only_host();
     assert_ne!(new, old);
     let told = &world.status().hindered;
     assert!(told.iter().any(|it| it.by == Obstacle::Predecessor(old.clone())), "{told:?}");
     world.run_flow();
-    assert!(!world.units[&old].contains_key(&web()) && !is_ready(&world, &new));
+    assert!(!world.units[&old].contains_key(&web()) && !world.is_ready(&new));
     world.settle();
-    assert!(is_ready(&world, &new));
+    assert!(world.is_ready(&new));
     assert_eq!(world.instance(new.as_str()).instance.ordinal, Ordinal(1));
 }
 
@@ -73,39 +60,39 @@ fn without_proof_nothing_is_replaced() {
     let (mut world, old) = running(None);
     world.detach(old.as_str());
     world.pass(1_000_000);
-    assert_eq!(only_host(&world), old);
+    assert_eq!(world.only_host(), old);
     let replacing = world.instance(old.as_str()).absence.unwrap().replacing;
     assert_eq!(replacing, Some(Replacing::Waits(ReplacingWait::Proof)));
     world.ask(Ask::DeclareDead { service: web(), ordinal: Ordinal(1) }).unwrap();
-    let new = only_host(&world);
+    let new = world.only_host();
     world.settle();
-    assert!(new != old && is_ready(&world, &new));
+    assert!(new != old && world.is_ready(&new));
     // It was alive after all.
     world.attach(old.as_str());
     world.settle();
-    assert!(!world.units[&old].contains_key(&web()) && is_ready(&world, &new));
+    assert!(!world.units[&old].contains_key(&web()) && world.is_ready(&new));
 }
 
 #[test]
 fn a_drained_player_that_goes_away_is_waited_for() {
     let (mut world, old) = running(None);
     drain(&mut world, &old);
-    let new = only_host(&world);
+    let new = world.only_host();
     world.detach(old.as_str());
     world.settle();
     world.pass(1_000_000);
     world.settle();
-    assert!(!is_ready(&world, &new), "nobody knows whether it is alive");
+    assert!(!world.is_ready(&new), "nobody knows whether it is alive");
     world.restart();
     for host in ["db1", "db2", "db3"].map(h).iter().filter(|host| **host != old) {
         world.attach(host.as_str());
     }
     world.pass(1_000_000);
     world.settle();
-    assert!(!is_ready(&world, &new));
+    assert!(!world.is_ready(&new));
     world.attach(old.as_str());
     world.settle();
-    assert!(is_ready(&world, &only_host(&world)));
+    assert!(world.is_ready(&world.only_host()));
     assert!(!world.units[&old].contains_key(&web()));
 }
 
@@ -119,9 +106,9 @@ fn with_a_lease_an_instance_is_replaced_when_that_is_over() {
     let Some(Replacing::At(at)) = replacing else { panic!("{replacing:?}") };
     assert!(at.0 > granted + 90_000, "lease and grace");
     world.pass(at.0 - world.now() - 1);
-    assert_eq!((only_host(&world), world.flows.len()), (old.clone(), 0));
+    assert_eq!((world.only_host(), world.flows.len()), (old.clone(), 0));
     world.pass(1);
-    let new = only_host(&world);
+    let new = world.only_host();
     assert_ne!(new, old);
     assert!(lease(&mut world, &new), "the other one has none any more");
 }
@@ -131,8 +118,8 @@ fn a_player_that_is_left_gets_no_lease() {
     let (mut world, old) = running(Some(60_000));
     assert!(lease(&mut world, &old));
     drain(&mut world, &old);
-    let new = only_host(&world);
+    let new = world.only_host();
     assert!(!lease(&mut world, &old) && !lease(&mut world, &new));
     world.settle();
-    assert!(is_ready(&world, &new) && lease(&mut world, &new));
+    assert!(world.is_ready(&new) && lease(&mut world, &new));
 }

@@ -26,26 +26,15 @@ fn drain(world: &mut World, hosts: &str, drained: bool) {
     world.handle(Input::DrainChanged { hosts, drained });
 }
 
-fn only_host(world: &World) -> HostName {
-    let hosts = world.status().record.hosts;
-    assert_eq!(hosts.len(), 1);
-    hosts.iter().next().unwrap().clone()
-}
-
-fn is_ready(world: &World, host: &HostName) -> bool {
-    let unit = world.units.get(host).and_then(|units| units.get(&web()));
-    unit.is_some_and(|unit| unit.state == UnitState::Ready)
-}
-
 #[test]
 fn a_drained_player_is_left_once_another_one_is_ready() {
     let (mut world, old) = one();
     drain(&mut world, old.as_str(), true);
-    let new = only_host(&world);
+    let new = world.only_host();
     assert_ne!(new, old);
     assert_eq!(world.flows[0].1.targets[0][0].to_string(), new.as_str(), "nothing is ended yet");
     assert_eq!(world.run_flow(), FlowState::Ok);
-    assert!(is_ready(&world, &old) && is_ready(&world, &new));
+    assert!(world.is_ready(&old) && world.is_ready(&new));
     let jobs = &world.flows[0].1;
     assert_eq!(
         (jobs.spec.slots[0].jobs[0].name.as_str(), jobs.targets[0][0].to_string()),
@@ -67,8 +56,8 @@ fn what_does_not_become_ready_elsewhere_stays_where_it_is() {
     }
     drain(&mut world, old.as_str(), true);
     world.settle();
-    let new = only_host(&world);
-    assert!(is_ready(&world, &old) && !is_ready(&world, &new));
+    let new = world.only_host();
+    assert!(world.is_ready(&old) && !world.is_ready(&new));
     let (_, plan) = world.plan(apply(placed(1, 1), HostSet::default())).unwrap();
     let moving = plan.steps.iter().find(|step| step.step == HostStep::Moving).unwrap();
     assert_eq!(moving.hosts.to_string(), old.as_str());
@@ -82,7 +71,7 @@ fn what_does_not_become_ready_elsewhere_stays_where_it_is() {
 fn a_host_that_is_named_while_its_instance_moves_away_has_a_number_of_its_own() {
     let (mut world, old) = one();
     drain(&mut world, old.as_str(), true);
-    let new = only_host(&world);
+    let new = world.only_host();
     assert_eq!(world.run_flow(), FlowState::Ok);
     drain(&mut world, old.as_str(), false);
     let hosts = HostSet::from_names([old, new]);
@@ -99,17 +88,17 @@ fn without_room_elsewhere_a_drained_player_keeps_its_instance_until_there_is() {
     let (mut world, old) = one();
     drain(&mut world, "db[1-3]", true);
     world.settle();
-    assert_eq!(only_host(&world), old);
-    assert!(is_ready(&world, &old));
+    assert_eq!(world.only_host(), old);
+    assert!(world.is_ready(&old));
     world.restart();
     world.load_players(&[("db[1-3]", "")]);
     world.attach("db[1-3]");
     world.settle();
-    assert_eq!(only_host(&world), old, "who is drained stays drained");
+    assert_eq!(world.only_host(), old, "who is drained stays drained");
     let free = ["db1", "db2", "db3"].map(h).into_iter().find(|host| *host != old).unwrap();
     drain(&mut world, free.as_str(), false);
     world.settle();
-    assert_eq!(only_host(&world), free);
+    assert_eq!(world.only_host(), free);
     assert!(!world.units[&old].contains_key(&web()));
 }
 
@@ -117,20 +106,20 @@ fn without_room_elsewhere_a_drained_player_keeps_its_instance_until_there_is() {
 fn a_player_that_goes_away_before_it_is_ready_ends_nothing() {
     let (mut world, old) = one();
     drain(&mut world, old.as_str(), true);
-    let new = only_host(&world);
+    let new = world.only_host();
     world.run_flow();
     world.detach(new.as_str());
     world.settle();
     assert_eq!(world.units[&old].len(), 0, "the order was out already");
     let (mut world, old) = one();
     drain(&mut world, old.as_str(), true);
-    let new = only_host(&world);
+    let new = world.only_host();
     world.detach(new.as_str());
     world.settle();
-    assert!(is_ready(&world, &old));
+    assert!(world.is_ready(&old));
     world.attach(new.as_str());
     world.settle();
-    assert!(is_ready(&world, &new) && !is_ready(&world, &old));
+    assert!(world.is_ready(&new) && !world.is_ready(&old));
 }
 
 #[test]
@@ -138,10 +127,10 @@ fn a_drain_that_is_over_moves_nothing_back() {
     let (mut world, old) = one();
     drain(&mut world, old.as_str(), true);
     world.settle();
-    let (new, written) = (only_host(&world), world.writes);
+    let (new, written) = (world.only_host(), world.writes);
     drain(&mut world, old.as_str(), false);
     assert_eq!((world.flows.len(), world.writes), (0, written));
-    assert_eq!(only_host(&world), new);
+    assert_eq!(world.only_host(), new);
 }
 
 #[test]
@@ -150,7 +139,7 @@ fn what_is_linked_moves_along() {
     world.apply(linked(1));
     world.settle();
     drain(&mut world, old.as_str(), true);
-    let new = only_host(&world);
+    let new = world.only_host();
     world.run_flow();
     assert_eq!(world.engine.status(&exporter()).unwrap().record.hosts.to_string(), new.as_str());
     world.settle();
@@ -175,7 +164,7 @@ fn a_service_that_is_stopped_or_removed_waits_for_no_move() {
 fn a_player_that_an_instance_leaves_gets_no_other_one_before_that_is_gone() {
     let (mut world, old) = one();
     drain(&mut world, old.as_str(), true);
-    let new = only_host(&world);
+    let new = world.only_host();
     drain(&mut world, old.as_str(), false);
     let scale = Ask::Scale { service: web(), zone: None, count: 3, take_over: false };
     world.ask(scale).unwrap();
@@ -197,12 +186,12 @@ fn two_drains_at_once_end_nothing_before_it_is_ready_elsewhere() {
     world.apply(placed(2, 1));
     world.settle();
     let old = world.status().record.hosts;
-    let ready = |world: &World| world.units.keys().filter(|host| is_ready(world, host)).count();
+    let ready = |world: &World| world.units.keys().filter(|host| world.is_ready(host)).count();
     drain(&mut world, &old.to_string(), true);
     while !world.flows.is_empty() {
         world.run_flow();
         assert!(ready(&world) >= 2, "{:?}", world.versions());
     }
     assert_eq!(ready(&world), 2);
-    assert!(old.iter().all(|host| !is_ready(&world, host)));
+    assert!(old.iter().all(|host| !world.is_ready(host)));
 }

@@ -307,7 +307,7 @@ impl World {
                 });
                 let is_there = self.attached.contains(host) && !self.drained.contains(host);
                 assert!(!is_for_health || (is_sick && is_there), "{host}: {unit:?} in {flow:?}");
-                assert!(!begins || self.is_web_ready(host), "{host} has nothing to be linked to");
+                assert!(!begins || self.is_ready(host), "{host} has nothing to be linked to");
                 let is_strange = |it: &Stranger| it.report.service == *service && it.host == *host;
                 let is_strange = self.engine.each_stranger().any(|it| is_strange(&it));
                 assert_eq!(is_strange, cause == Cause::StopStranger, "{host}: {flow:?}");
@@ -780,7 +780,7 @@ impl World {
             Wanted::Gone => (UnitState::Gone, TaskState::Ok),
             _ if is_bad => (UnitState::BackingOff, TaskState::Failed),
             _ if self.hanging.contains(host) => (UnitState::Unhealthy, TaskState::TimedOut),
-            _ if service == exporter() && !self.is_web_ready(host) => {
+            _ if service == exporter() && !self.is_ready(host) => {
                 (UnitState::AwaitingLinked, TaskState::TimedOut)
             }
             _ => (UnitState::Ready, TaskState::Ok),
@@ -872,7 +872,15 @@ impl World {
         self.units.iter().find(is_it).map(|(other, _)| other.clone())
     }
 
-    fn is_web_ready(&self, host: &HostName) -> bool {
+    /// The only host on which `web` is wanted.
+    pub(crate) fn only_host(&self) -> HostName {
+        let hosts = self.status().record.hosts;
+        assert_eq!(hosts.len(), 1);
+        hosts.iter().next().unwrap().clone()
+    }
+
+    /// Whether the unit of `web` on a host is ready, by that host's own word.
+    pub(crate) fn is_ready(&self, host: &HostName) -> bool {
         let unit = self.units.get(host).and_then(|units| units.get(&web()));
         unit.is_some_and(|unit| unit.state == UnitState::Ready)
     }
