@@ -82,6 +82,8 @@ struct World {
     /// Messages by when they arrive; nothing of them keeps its order.
     network: BTreeMap<u64, Vec<Message>>,
     is_attached: bool,
+    /// Until when they cannot reach each other.
+    apart_until: u64,
     conductor: Conductor,
     player: Player,
     /// The placement that was replaced, while another instance lives in its stead.
@@ -102,6 +104,7 @@ impl World {
             t: 0,
             network: BTreeMap::new(),
             is_attached: false,
+            apart_until: 0,
             conductor,
             player,
             other: None,
@@ -123,7 +126,9 @@ impl World {
     }
 
     fn attach(&mut self) {
-        if !self.conductor.is_stopped && !self.player.is_stopped && self.player.is_there {
+        let are_there =
+            !self.conductor.is_stopped && !self.player.is_stopped && self.player.is_there;
+        if are_there && self.t >= self.apart_until {
             self.is_attached = true;
             let units = self.player.reports();
             self.conductor.attached(self.t, units);
@@ -138,13 +143,22 @@ impl World {
     }
 
     /// Something goes wrong, or is well again.
-    fn happen(&mut self) {
+    fn happen(&mut self, moment: u64) {
+        // Mostly nothing else happens meanwhile, so that leases run out.
+        if self.t < self.apart_until && self.chance.below(100) > 0 {
+            return;
+        }
         match self.chance.below(60) {
             0 => self.player.is_stopped = true,
             1..=3 => self.player.is_stopped = false,
             4 => self.conductor.is_stopped = true,
             5..=7 => self.conductor.is_stopped = false,
             8 => self.detach(),
+            // For as long as a lease lasts, and all that is waited for after it.
+            15 if self.chance.below(16) == 0 => {
+                self.detach();
+                self.apart_until = self.t + moment * 600;
+            }
             9..=11 if !self.is_attached => self.attach(),
             12 => {
                 // What it knew in memory alone is gone, and so is its session.
@@ -156,7 +170,7 @@ impl World {
                 self.is_attached = false;
                 self.conductor.loses_player(self.t);
             }
-            14..=16 if !self.player.is_there => self.player.restart(self.t),
+            16..=18 if !self.player.is_there => self.player.restart(self.t),
             _ => {}
         }
     }
@@ -166,7 +180,7 @@ impl World {
         self.t += moment;
         // The guard has a clock and no chance: it looks each moment.
         self.player.guard(self.t);
-        self.happen();
+        self.happen(moment);
         let later = self.network.split_off(&(self.t + 1));
         let arrived = std::mem::replace(&mut self.network, later);
         for message in arrived.into_values().flatten() {

@@ -313,6 +313,9 @@ impl Services {
         // What is linked leaves a host with it.
         let linked = self.linked_to(name);
         for host in hosts {
+            if self.present.contains_key(&host) {
+                self.place_anew_if_dead(name, &host);
+            }
             self.recheck(name, &host);
             linked.iter().for_each(|linked| self.recheck(linked, &host));
             // The version that is wanted now may be one that it has run for a while.

@@ -185,6 +185,8 @@ impl Services {
             require(is_one, "two instances have one number")?;
             let is_indexed = self.by_host.get(host).is_some_and(|names| names.contains(name));
             require(is_indexed, "an instance is not found by its host")?;
+            let is_back = service.is_wanted_on(host) && self.present.contains_key(host);
+            require(!(placed.dead && is_back), "what was declared dead is wanted alive")?;
         }
         let other = service.linked_to().filter(|_| record.goal != Goal::Removed);
         if let Some(other) = other.and_then(|other| self.services.get(other)) {

@@ -176,9 +176,9 @@ impl Services {
         }
     }
 
-    /// Begins a new placement where the one that was declared dead has come back: what runs there is
-    /// ended, and follows anew.
-    fn place_anew_if_dead(&mut self, name: &ServiceName, host: &HostName) {
+    /// Begins a new placement where the one that was declared dead has come back and is wanted: what
+    /// runs there is ended, and follows anew.
+    pub(crate) fn place_anew_if_dead(&mut self, name: &ServiceName, host: &HostName) {
         let Some(service) = self.services.get_mut(name) else { return };
         let is_wanted = service.is_wanted_on(host);
         let Some(placed) = service.placements.get(host).filter(|it| it.dead && is_wanted) else {

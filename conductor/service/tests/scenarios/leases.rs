@@ -173,3 +173,23 @@ fn a_person_declares_an_instance_dead_and_it_is_ended_when_it_comes_back() {
     let report = world.instance("db1").report.unwrap();
     assert_eq!((report.instance.placement, report.state), (Placement(3), UnitState::Ready));
 }
+
+#[test]
+fn what_was_declared_dead_and_is_to_end_gets_no_lease() {
+    let mut world = running(leased(1));
+    world.detach("db1");
+    world.ask(dead(1)).unwrap();
+    let mut narrower = leased(1);
+    narrower.on = "db2".to_owned();
+    world.apply(narrower);
+    world.settle();
+    world.attach("db1");
+    assert_eq!(grant(&mut world, 1_000, &[lease(1)]), [0; 0], "it is not wanted, so it only ends");
+    // It is wanted again before it has ended.
+    world.apply(leased(1));
+    assert_eq!(grant(&mut world, 2_000, &[lease(1)]), [0; 0]);
+    world.settle();
+    let placement = world.instance("db1").instance.placement;
+    assert_ne!(placement, Placement(1), "whoever was declared dead does not come back to life");
+    assert_eq!(grant(&mut world, 3_000, &[lease(placement.0)]), [placement.0]);
+}

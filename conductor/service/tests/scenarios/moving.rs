@@ -123,6 +123,23 @@ fn a_player_that_goes_away_before_it_is_ready_ends_nothing() {
 }
 
 #[test]
+fn who_comes_back_is_not_ended_while_the_player_of_the_other_one_is_away() {
+    let (mut world, old) = one();
+    drain(&mut world, old.as_str(), true);
+    let new = world.only_host();
+    world.detach(old.as_str());
+    world.settle();
+    assert!(world.is_ready(&new), "it became ready while nobody could be told to end the first");
+    world.detach(new.as_str());
+    world.attach(old.as_str());
+    world.settle();
+    assert!(world.is_ready(&old), "nobody knows what became of the other one");
+    world.attach(new.as_str());
+    world.settle();
+    assert!(world.is_ready(&new) && !world.units[&old].contains_key(&web()));
+}
+
+#[test]
 fn a_drain_that_is_over_moves_nothing_back() {
     let (mut world, old) = one();
     drain(&mut world, old.as_str(), true);
@@ -140,6 +157,9 @@ fn what_is_linked_moves_along() {
     world.settle();
     drain(&mut world, old.as_str(), true);
     let new = world.only_host();
+    let ordered = world.flows.iter().flat_map(|(_, flow)| flow.targets.iter().flatten());
+    let ordered: BTreeSet<String> = ordered.map(ToString::to_string).collect();
+    assert_eq!(ordered, [new.to_string()].into(), "it leaves with the other one, not before");
     world.run_flow();
     assert_eq!(world.engine.status(&exporter()).unwrap().record.hosts.to_string(), new.as_str());
     world.settle();
