@@ -62,7 +62,7 @@ etc() {
 
 conductor() {
     daemon conductor
-    etc conductor.toml players groups.toml
+    etc conductor.toml players groups.toml policy.toml
     mkdir -p "$root/etc/orchestra/deployments.d" "$root/etc/orchestra/services.d"
 }
 

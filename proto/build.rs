@@ -2,11 +2,12 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "orchestra/v1/tree.proto",
     "orchestra/v1/service.proto",
     "orchestra/v1/flow.proto",
     "orchestra/v1/player.proto",
+    "orchestra/v1/policy.proto",
     "orchestra/v1/audience.proto",
 ];
 

@@ -45,6 +45,7 @@ mod ledger;
 mod manual;
 pub mod orc;
 mod player;
+mod policy;
 mod program;
 pub mod programs;
 mod sandbox;

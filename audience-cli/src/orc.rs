@@ -13,7 +13,9 @@ use crate::{
     flow, hosts,
     import::Import,
     ledger::Ledger,
-    manual, player, sandbox, score,
+    manual, player,
+    policy::{Policy, WhoAmI},
+    sandbox, score,
     service::Service,
     shared::CONNECTION_HELP,
     task,
@@ -65,6 +67,11 @@ pub(crate) enum Noun {
     Hosts(hosts::Verbs),
     /// Who did what: submitted, cancelled, drained and so on
     Audit(With<Audit>),
+    /// Who may do what
+    Policy(Policy),
+    /// Show who you are to the conductor, and what you may do
+    #[command(name = "whoami")]
+    WhoAmI(With<WhoAmI>),
     /// Ask or tell the conductor itself
     Conductor(Conductor),
     /// Find out what stands between this machine and a conductor, with what mends it
@@ -94,6 +101,8 @@ impl Noun {
             Noun::Bundle(bundle) => bundle.run(environment),
             Noun::Hosts(verb) => verb.run(environment),
             Noun::Audit(verb) => audit::run(verb, environment),
+            Noun::Policy(policy) => policy.run(environment),
+            Noun::WhoAmI(verb) => verb.run(environment),
             Noun::Conductor(conductor) => conductor.run(environment),
             Noun::Doctor(verb) => verb.run(environment),
             Noun::Import(verb) => verb.run(environment),

@@ -14,6 +14,7 @@ pub(crate) mod ledger;
 pub(crate) mod live;
 mod output;
 pub(crate) mod player;
+pub(crate) mod policy;
 #[cfg(test)]
 mod samples;
 pub(crate) mod score;

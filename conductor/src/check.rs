@@ -21,20 +21,23 @@ use crate::{
 /// Checks the configuration of a directory. With `new_store` there need not be a store yet.
 pub fn check(directory: &Path, new_store: bool) -> Check {
     let mut check = Check::default();
-    match Config::load(directory) {
+    let config = Config::load(directory);
+    match &config {
         Ok(config) => {
             check.ok(format_args!("{}", directory.join("conductor.toml").display()));
-            check_listen(&config, &mut check);
-            check_certificates(&config, &mut check);
+            check_listen(config, &mut check);
+            check_certificates(config, &mut check);
             check_store(&config.state_dir, new_store, &mut check);
         }
         Err(error) => {
-            check.wrong(chain(&error));
-            check.mend(mend_of_config(&error));
-            check.note("certificates and store are not looked at, because this file names them");
+            check.wrong(chain(error));
+            check.mend(mend_of_config(error));
+            check.note(
+                "certificates, store and policy are not looked at, because this file says which",
+            );
         }
     }
-    check_fleet(directory, &mut check);
+    check_fleet(directory, config.ok().as_ref(), &mut check);
     check
 }
 
@@ -124,45 +127,61 @@ fn check_store(state_dir: &Path, new_store: bool, check: &mut Check) {
 }
 
 /// Looks at the fleet's files, each after those that it is about.
-fn check_fleet(directory: &Path, check: &mut Check) {
-    let error = match Fleet::load(directory) {
-        Ok(fleet) => {
-            return check.ok(format_args!(
-                "players: {}, groups: {}, deployments: {}, services: {}",
-                fleet.hosts().len(),
-                fleet.group_count(),
-                fleet.deployments().len(),
-                fleet.services().len(),
-            ));
-        }
-        Err(error) => error,
+fn check_fleet(directory: &Path, config: Option<&Config>, check: &mut Check) {
+    let fleet = match Fleet::load(directory) {
+        Ok(fleet) => fleet,
+        Err(error) => return tell_fleet(&error, check),
     };
-    check.wrong(chain(&error));
-    let rest: &[&str] = match &error {
+    check.ok(format_args!(
+        "players: {}, groups: {}, deployments: {}, services: {}",
+        fleet.hosts().len(),
+        fleet.group_count(),
+        fleet.deployments().len(),
+        fleet.services().len(),
+    ));
+    let Some(config) = config else { return };
+    match fleet.governed(config).map(|fleet| fleet.policy().rules().len()) {
+        Ok(0) => {
+            check.note("policy: open, so every audience may do everything");
+            check.mend("write policy.toml, and remove `policy` from conductor.toml");
+        }
+        Ok(rules) => check.ok(format_args!("policy: {rules} rules")),
+        Err(error) => tell_fleet(&error, check),
+    }
+}
+
+fn tell_fleet(error: &InvalidFleet, check: &mut Check) {
+    check.wrong(chain(error));
+    let mut rest = &["groups.toml", "deployments.d", "services.d", "policy.toml"][..];
+    match error {
         InvalidFleet::Read(path, cause) => {
             check.mend(mend_of_read(cause));
-            match path.file_name().is_some_and(|name| name == "players") {
-                true => &["groups.toml", "deployments.d", "services.d"],
-                false => &["deployments.d", "services.d"],
+            if path.file_name().is_none_or(|name| name != "players") {
+                rest = &rest[1..];
             }
         }
         InvalidFleet::Players(..) => {
-            check.mend("a line is HOSTS [KEY=VALUE]..., as `fe[1-6] app=web`");
-            &["groups.toml", "deployments.d", "services.d"]
+            check.mend("a line is HOSTS [KEY=VALUE]..., as `fe[1-6] app=web`")
         }
         InvalidFleet::Groups(..) => {
             check.mend("a line is NAME = \"HOSTS\"; hosts stand in players first");
-            &["deployments.d", "services.d"]
+            rest = &rest[1..];
         }
         InvalidFleet::Deployments(..) => {
             check.mend("mend the files; `orc deployment check FILE...` looks at them too");
-            &["services.d"]
+            rest = &rest[2..];
         }
         InvalidFleet::Services(..) => {
             check.mend("mend the files; `orc service apply FILE --plan` looks at one too");
-            &[]
+            rest = &rest[3..];
         }
-    };
+        InvalidFleet::Policy(..) => {
+            check.mend("each [[rule]] says name, who, may and what its rights are limited by");
+            rest = &[];
+        }
+        // The errors say it.
+        InvalidFleet::NoPolicy(_) | InvalidFleet::OpenPolicy(_) => rest = &[],
+    }
     if !rest.is_empty() {
         // What they name would be called unknown for no fault of theirs.
         check.note(format_args!("not looked at before that is mended: {}", rest.join(", ")));

@@ -35,6 +35,8 @@ pub struct Config {
     pub limits: OperatorLimits,
     /// How long ended flows are kept, and how many.
     pub retention: Retention,
+    /// Whether every audience may do everything, so that there is no `policy.toml`.
+    pub is_open: bool,
 }
 
 /// Bounds that the operator sets.
@@ -92,6 +94,7 @@ impl Config {
         let tls = fields.tls_files(directory, problems);
         let limits = read_limits(fields, problems);
         let retention = read_retention(fields, problems);
+        let is_open = read_openness(fields, problems);
         for name in ["listen", "name", "domain", "state_dir"] {
             fields.needed(name, problems);
         }
@@ -104,7 +107,21 @@ impl Config {
             tls: tls?,
             limits: limits?,
             retention: retention?,
+            is_open,
         })
+    }
+}
+
+/// Reads whether there is no policy: a file of its own says what the policy is.
+fn read_openness(fields: &mut Fields<'_>, problems: &mut Problems) -> bool {
+    match fields.text("policy", problems) {
+        None => false,
+        Some("open") => true,
+        Some(_) => {
+            let problem = "expected \"open\", or nothing: policy.toml says who may do what";
+            fields.note("policy", problem, problems);
+            false
+        }
     }
 }
 

@@ -19,9 +19,11 @@ mod logs;
 mod output;
 mod plan;
 mod players;
+mod policy;
 mod recipient;
 mod refusal;
 mod retry;
+mod rights;
 mod sameness;
 mod services;
 mod submission;
@@ -31,6 +33,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use orchestra_certs::Lines;
 use orchestra_flow::{Input, Rejection, Reply, ReplyTo};
 use orchestra_model::{HostName, Timestamp};
 use orchestra_store::{Reader, Readers};
@@ -46,6 +49,7 @@ pub(crate) use self::{
     listing::{TaskFilter, ToldOfEnds},
     logs::{WhichInstance, WhichLog},
     output::{Execution, OutputPart, WantedOutput},
+    policy::{ListedRules, RightAnswer, RightQuestion},
     recipient::{Recipient, Stopped},
     retry::WantedRetry,
     services::{ListedVersion, ServiceVerb},
@@ -96,6 +100,8 @@ pub(crate) struct Desk {
     vitals: Vitals,
     facts: Arc<Facts>,
     failures: KeptFailures,
+    /// Lines of what was denied, of which there are few a second.
+    denials: Lines,
     /// Becomes true when the conductor stops.
     stopping: watching::Receiver<bool>,
 }
@@ -120,6 +126,9 @@ impl Desk {
             vitals,
             facts,
             failures,
+            denials: Lines::new(|denied| {
+                tracing::warn!(denied, "further requests were denied within a second");
+            }),
             stopping,
         }
     }

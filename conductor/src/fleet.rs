@@ -7,6 +7,7 @@ mod facts;
 mod files;
 mod groups;
 mod in_force;
+mod policy;
 mod services;
 mod shrunk;
 
@@ -25,9 +26,11 @@ use orchestra_model::{
     names::{AppName, DeploymentName, GroupName},
     record::ListEdition,
 };
+use orchestra_policy::Policy;
 use orchestra_service::FiledService;
 
 use self::files::{if_there, read_text};
+use crate::config::Config;
 
 /// A host's labels: one value a key.
 type Labels = BTreeMap<String, String>;
@@ -42,6 +45,7 @@ pub(crate) struct Fleet {
     groups: BTreeMap<GroupName, HostSet>,
     deployments: Arc<Deployments>,
     services: Arc<[FiledService]>,
+    policy: Arc<Policy>,
     /// SHA-256 over the content of the deployments.
     deployments_digest: [u8; 32],
     files: FilesSeen,
@@ -85,6 +89,12 @@ pub enum InvalidFleet {
     Deployments(PathBuf, Problems),
     /// Files of `services.d` are wrong. Contains all problems.
     Services(PathBuf, Problems),
+    /// `policy.toml` cannot be used. Contains all problems.
+    Policy(PathBuf, Problems),
+    /// There is no `policy.toml`, and nobody said that none is wanted.
+    NoPolicy(PathBuf),
+    /// There is a `policy.toml`, and it was said that everybody may do everything.
+    OpenPolicy(PathBuf),
 }
 
 /// What is wrong with a line of the players file.
@@ -120,13 +130,26 @@ impl fmt::Display for InvalidFleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(path, _) => write!(f, "cannot read {}", path.display()),
-            Self::Players(path, _) | Self::Groups(path, _) => write!(f, "{}", path.display()),
+            Self::Players(path, _) | Self::Groups(path, _) | Self::Policy(path, _) => {
+                write!(f, "{}", path.display())
+            }
             Self::Deployments(path, _) => {
                 write!(f, "the deployments of {} cannot be used", path.display())
             }
             Self::Services(path, _) => {
                 write!(f, "the services of {} cannot be used", path.display())
             }
+            Self::NoPolicy(path) => write!(
+                f,
+                "there is no {}, which says who may do what; write one, or say policy = \"open\" in \
+                 conductor.toml, with which every audience may do everything",
+                path.display()
+            ),
+            Self::OpenPolicy(path) => write!(
+                f,
+                "conductor.toml says policy = \"open\", and there is {}; remove one of them",
+                path.display()
+            ),
         }
     }
 }
@@ -138,7 +161,9 @@ impl Error for InvalidFleet {
             Self::Players(_, cause)
             | Self::Groups(_, cause)
             | Self::Deployments(_, cause)
-            | Self::Services(_, cause) => Some(cause),
+            | Self::Services(_, cause)
+            | Self::Policy(_, cause) => Some(cause),
+            Self::NoPolicy(_) | Self::OpenPolicy(_) => None,
         }
     }
 }
@@ -157,6 +182,29 @@ impl Fleet {
             .map_err(|cause| InvalidFleet::Services(directory.to_owned(), cause))?;
         fleet.services = services.into();
         Ok(fleet)
+    }
+
+    /// Reads `policy.toml`, which must exist unless everybody may do everything, and may not exist
+    /// then. Nobody may do anything in a fleet for which it was not read.
+    pub(crate) fn governed(mut self, config: &Config) -> Result<Self, InvalidFleet> {
+        let path = config.directory.join(policy::FILE);
+        let text = if_there(&path, read_text(&path, policy::FILE_BYTES));
+        let text = text.map_err(|cause| InvalidFleet::Read(path.clone(), cause))?;
+        let policy = match (text, config.is_open) {
+            (None, true) => Policy::Open,
+            (None, false) => return Err(InvalidFleet::NoPolicy(path)),
+            (Some(_), true) => return Err(InvalidFleet::OpenPolicy(path)),
+            (Some(text), false) => {
+                self.read_policy(&text).map_err(|problems| InvalidFleet::Policy(path, problems))?
+            }
+        };
+        self.policy = Arc::new(policy);
+        Ok(self)
+    }
+
+    /// Reads the text of a policy, whose host sets are about this fleet.
+    pub(crate) fn read_policy(&self, text: &str) -> Result<Policy, Problems> {
+        policy::read(without_mark(text), self)
     }
 
     fn load_players(&mut self, directory: &Path) -> Result<(), InvalidFleet> {
@@ -284,6 +332,11 @@ impl Fleet {
     /// What files say of services.
     pub(crate) fn services(&self) -> &Arc<[FiledService]> {
         &self.services
+    }
+
+    /// Who may do what.
+    pub(crate) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
 
     /// Returns the SHA-256 over the content of the deployments, which changes when one of them

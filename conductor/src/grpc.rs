@@ -7,6 +7,7 @@ mod audience;
 mod bounds;
 mod pages;
 mod players;
+mod policy;
 mod requests;
 mod server;
 mod status;

@@ -14,7 +14,10 @@ use std::{
 
 use orchestra_certs::{Door, Identity, Subject};
 use orchestra_flow::answer;
-use orchestra_model::{Deployments, HostName, Timestamp, service::FileOutcome};
+use orchestra_model::{
+    Asker, Deployments, HostName, Timestamp, audit::Verb, policy::Right, service::FileOutcome,
+};
+use orchestra_policy::What;
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::timeout,
@@ -87,6 +90,8 @@ pub(crate) struct Allowed {
     pub(crate) removal: bool,
     /// Whether files may take over services that an audience applied.
     pub(crate) take_over: bool,
+    /// Whether a policy may take the right to reload from whoever asks.
+    pub(crate) lockout: bool,
 }
 
 /// How many deployments there are, and how they differ from the earlier ones.
@@ -254,7 +259,8 @@ impl Inner {
                 |error: &dyn Error| Declined::new(Ground::Prevented, orchestra_model::chain(error));
             let config = Config::load(&before.directory).map_err(|error| broken(&error))?;
             check_fixed(&before, &config).map_err(|error| broken(&error))?;
-            let fleet = Fleet::load(&config.directory).map_err(|error| broken(&error))?;
+            let fleet = Fleet::load(&config.directory).and_then(|fleet| fleet.governed(&config));
+            let fleet = fleet.map_err(|error| broken(&error))?;
             let acceptance =
                 tls::renew(&config, &door.acceptance()).map_err(|error| broken(&error))?;
             let fleet = fleet.revoking(acceptance.revocation_lists());
@@ -263,6 +269,9 @@ impl Inner {
         let (config, fleet, acceptance) = read
             .await
             .map_err(|error| Declined::new(Ground::Prevented, orchestra_model::chain(&error)))??;
+        if !allowed.lockout {
+            check_lockout(&fleet, &asked)?;
+        }
         let loaded = self.load_fleet(fleet, &config.limits, allowed, Some(asked)).await?;
         let door = self.door.clone();
         // To judge all connections takes a while.
@@ -309,6 +318,19 @@ impl Inner {
             Err(rejection) => Err(Declined::new(Ground::Prevented, rejection.to_string())),
         }
     }
+}
+
+/// Declines a fleet whose policy lets nobody undo this reload in the way in which it was asked for.
+fn check_lockout(fleet: &Fleet, asked: &Asked) -> Result<(), Declined> {
+    let Asker::Audience(by) = &asked.by else { return Ok(()) };
+    let right = Right::Do(Verb::Reload);
+    fleet.policy().check(by, right, What::Conductor, None).map_err(|_| {
+        let why = format!(
+            "policy.toml takes the right to reload from {by}, who asks for it; --allow-lockout \
+             accepts that"
+        );
+        Declined::new(Ground::Prevented, why)
+    })
 }
 
 fn check_fixed(before: &Config, now: &Config) -> Result<(), Fixed> {

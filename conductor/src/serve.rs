@@ -134,7 +134,9 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let reloader =
         Reloader::new(config.clone(), handle.clone(), clock, door.clone(), fleet_receiver.clone());
     // A start may remove more than a reload only if an option says so.
-    let allowed = Allowed { removal: options.allow_removal, take_over: options.take_over };
+    // Whoever starts a conductor is no audience, so no policy locks them out.
+    let allowed =
+        Allowed { removal: options.allow_removal, take_over: options.take_over, lockout: true };
     let asked = (allowed.removal || allowed.take_over).then(|| Asked::locally(Verb::Reload));
     tokio::select! {
         // The driver ends by itself only when the store failed.
@@ -217,7 +219,8 @@ async fn run(options: Options) -> Result<(), ServeError> {
 /// Reads everything that the configuration consists of.
 fn read_files(directory: &Path) -> Result<(Config, Fleet, Arc<Acceptance>), ServeError> {
     let config = Config::load(directory).map_err(ServeError::Config)?;
-    let fleet = Fleet::load(directory).map_err(ServeError::Fleet)?;
+    let fleet = Fleet::load(directory).and_then(|fleet| fleet.governed(&config));
+    let fleet = fleet.map_err(ServeError::Fleet)?;
     let acceptance = tls::load(&config).map_err(ServeError::Tls)?;
     let fleet = fleet.revoking(acceptance.revocation_lists());
     Ok((config, fleet, acceptance))

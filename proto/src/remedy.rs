@@ -22,6 +22,7 @@ fn command(remedy: &Remedy) -> String {
         Remedy::RestartService(service) => format!("orc service restart {service}"),
         Remedy::ListGroups => "orc groups".to_owned(),
         Remedy::ListScores => "orc scores".to_owned(),
+        Remedy::ListRights => "orc whoami".to_owned(),
     }
 }
 
@@ -52,6 +53,7 @@ mod tests {
             (Remedy::RestartService(ServiceName::new("web").unwrap()), "`orc service restart web`"),
             (Remedy::ListGroups, "`orc groups`"),
             (Remedy::ListScores, "`orc scores`"),
+            (Remedy::ListRights, "`orc whoami`"),
         ];
         for (remedy, command) in commands {
             assert_eq!(

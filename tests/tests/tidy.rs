@@ -40,15 +40,21 @@ const FLOORS: [&[&str]; 5] = [
 
 /// The engines, which do no IO, read no clock and draw no chance: they import the model, which does
 /// neither.
-const ENGINES: [&str; 4] =
-    ["orchestra-flow", "orchestra-service", "orchestra-spool", "orchestra-units"];
+const ENGINES: [&str; 5] = [
+    "orchestra-flow",
+    "orchestra-policy",
+    "orchestra-service",
+    "orchestra-spool",
+    "orchestra-units",
+];
 
 /// What tests share, and the product does not see.
 const HARNESS: &str = "orchestra-harness";
 
 /// The folders of what decides, refuses and explains, for whoever asks and by whatever tool.
-const DECIDERS: [&str; 8] = [
+const DECIDERS: [&str; 9] = [
     "conductor/flow/src/",
+    "conductor/policy/src/",
     "conductor/service/src/",
     "conductor/src/desk/",
     "conductor/src/history/",
@@ -63,9 +69,10 @@ const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
 /// The folders of what runs in a daemon, and the files there that may name standard error: three hand it
 /// on to a process, one is the log.
-const DAEMONS: [&str; 11] = [
+const DAEMONS: [&str; 12] = [
     "certs/src/",
     "conductor/flow/src/",
+    "conductor/policy/src/",
     "conductor/service/src/",
     "conductor/src/",
     "conductor/store/src/",

@@ -16,6 +16,8 @@ pub struct Allowed {
     pub removal: bool,
     /// Whether files may take over services that an audience applied.
     pub take_over: bool,
+    /// Whether a policy may take the right to reload from the caller.
+    pub lockout: bool,
 }
 
 impl Client {
@@ -27,8 +29,8 @@ impl Client {
 
     /// Has the conductor read its configuration anew.
     pub async fn reload(&mut self, allowed: Allowed) -> Result<Reloaded, Failure> {
-        let Allowed { removal: allow_removal, take_over } = allowed;
-        let request = v1::ReloadRequest { allow_removal, take_over };
+        let Allowed { removal: allow_removal, take_over, lockout: allow_lockout } = allowed;
+        let request = v1::ReloadRequest { allow_removal, take_over, allow_lockout };
         let what = "reloading the conductor's configuration";
         let answer = answered(what, self.rpc.reload(request)).await?;
         answer.try_into().map_err(|error| invalid(what, error))

@@ -13,13 +13,16 @@ pub(crate) struct Reload {
     /// Let files of services.d take over services that somebody applied
     #[arg(long)]
     take_over: bool,
+    /// Accept that policy.toml takes the right to reload from you
+    #[arg(long)]
+    allow_lockout: bool,
 }
 
 impl Verb for Reload {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         program.ask(async |client, console| {
-            let Self { allow_removal: removal, take_over } = self;
-            console.answer(client.reload(Allowed { removal, take_over }).await?)?;
+            let Self { allow_removal: removal, take_over, allow_lockout: lockout } = self;
+            console.answer(client.reload(Allowed { removal, take_over, lockout }).await?)?;
             Ok(Exit::Ok)
         })
     }

@@ -137,6 +137,7 @@ fn conductor_toml(directory: &Path, address: SocketAddr) -> String {
          name = \"{CONDUCTOR}\"\n\
          domain = \"{DOMAIN}\"\n\
          state_dir = {state}\n\
+         policy = \"open\"\n\
          [tls]\n\
          ca = \"../ca/ca.pem\"\n\
          cert = \"conductor.pem\"\n\

@@ -54,6 +54,12 @@ pub(crate) struct Tables {
     pub(crate) audit: Vec<v1::AuditLine>,
     /// What was asked of the record of who did what.
     pub(crate) audit_asked: Vec<v1::ListAuditRequest>,
+    /// The rules in force.
+    pub(crate) policy: Vec<v1::PolicyRule>,
+    /// What is said of a right, and what was asked of it.
+    pub(crate) right: v1::CheckRightResponse,
+    pub(crate) rights_asked: Vec<v1::CheckRightRequest>,
+    pub(crate) differences: Vec<v1::PolicyDifference>,
     pub(crate) services: Vec<ServiceStatus>,
     /// How they stand after each further look; none left: as they stood last.
     pub(crate) services_then: VecDeque<ServiceStatus>,

@@ -30,7 +30,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 91] = [
+const LINES: [&str; 97] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -110,6 +110,12 @@ const LINES: [&str; 91] = [
     "orc conductor reload",
     "orc groups",
     "orc audit",
+    "orc whoami",
+    "orc whoami --json",
+    "orc policy list",
+    "orc policy list --json",
+    "orc policy check alice submit hello",
+    "orc policy diff nowhere\u{202e}",
     "orc completions bash",
     "orc candidates --within 20s -- orc cancel ",
     "orc candidates --within 20s -- orc drain ",
@@ -220,6 +226,18 @@ fn hostile() -> Fake {
         .encode_to_vec()
         .into(),
     }];
+    let reach = || Some(v1::Reach { all_but: false, hosts: HOSTILE.to_owned(), count: 1 });
+    tables.policy = vec![v1::PolicyRule {
+        name: HOSTILE.to_owned(),
+        who: vec![HOSTILE.to_owned()],
+        may: vec![HOSTILE.to_owned()],
+        scores: vec![HOSTILE.to_owned()],
+        services: vec![HOSTILE.to_owned()],
+        hosts: reach(),
+        ..Default::default()
+    }];
+    tables.right =
+        v1::CheckRightResponse { allowed: false, why: HOSTILE.to_owned(), reach: reach() };
     tables.audit = vec![v1::AuditLine {
         number: 1,
         by: "alice".to_owned(),

@@ -25,6 +25,7 @@ mod ledger;
 mod orc;
 #[cfg(test)]
 mod plan;
+mod policy;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

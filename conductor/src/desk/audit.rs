@@ -1,10 +1,12 @@
 //! Who did what, newest first.
 
 use orchestra_model::{
-    HostName, HostSet, Timestamp,
+    AudienceName, HostName, HostSet, Timestamp,
     audit::{AuditRecord, Object, Verb},
     hostset::NoGroups,
+    policy::Right,
 };
+use orchestra_policy::What;
 use orchestra_store::Reader;
 
 use super::{Desk, Recipient, Stopped};
@@ -67,8 +69,10 @@ impl Desk {
     pub(crate) async fn list_audit(
         &self,
         wanted: AuditFilter,
+        by: &AudienceName,
         to: &impl Recipient<Vec<AuditRecord>>,
     ) -> Result<(), Stopped> {
+        self.check_right(by, Right::ReadAudit, What::Conductor, None)?;
         let mut left = wanted.most as usize;
         let mut before = None;
         loop {

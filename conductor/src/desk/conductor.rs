@@ -3,6 +3,7 @@
 
 use orchestra_flow::answer;
 use orchestra_model::{AudienceName, FlowId, audit::Verb, delivery::Term, status::ConductorStatus};
+use orchestra_policy::What;
 
 use super::{Desk, refusal::rejected};
 use crate::{
@@ -39,7 +40,11 @@ pub(crate) struct RecoveryOutlook {
 
 impl Desk {
     /// Returns the status of the conductor.
-    pub(crate) async fn conductor_status(&self) -> Result<ConductorStatus, Declined> {
+    pub(crate) async fn conductor_status(
+        &self,
+        by: &AudienceName,
+    ) -> Result<ConductorStatus, Declined> {
+        self.check_sees_all(by)?;
         let health = self.ask(Ask::Health).await?;
         let shared = self.reloader.shared();
         let certificates = self.reloader.certificates();
@@ -74,12 +79,17 @@ impl Desk {
         allowed: Allowed,
         by: &AudienceName,
     ) -> Result<Loaded, Declined> {
+        self.check_verb(by, Verb::Reload, What::Conductor, None)?;
         tracing::info!(audience = %by, "reload requested");
         self.reloader.reload(allowed, Asked::by(by, Verb::Reload)).await
     }
 
     /// Returns what a recovery would do now.
-    pub(crate) async fn plan_recovery(&self) -> Result<RecoveryOutlook, Declined> {
+    pub(crate) async fn plan_recovery(
+        &self,
+        by: &AudienceName,
+    ) -> Result<RecoveryOutlook, Declined> {
+        self.check_verb(by, Verb::Recover, What::Conductor, None)?;
         let health = self.ask(Ask::Health).await?;
         Ok(RecoveryOutlook {
             store_id: self.facts.store_id.clone(),
@@ -98,6 +108,7 @@ impl Desk {
         request: &RecoveryRequest,
         by: &AudienceName,
     ) -> Result<(Term, FlowId), Declined> {
+        self.check_verb(by, Verb::Recover, What::Conductor, None)?;
         self.check_recovery(request).await?;
         let asked = Asked::by(by, Verb::Recover);
         let answer = self.ask(|reply| Ask::Recover(asked, reply)).await?;

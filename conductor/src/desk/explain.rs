@@ -30,6 +30,8 @@ impl Desk {
         host: Option<HostName>,
         audience: &AudienceName,
     ) -> Result<Explanations, Declined> {
+        // What it waits for may be anywhere.
+        self.check_sees_all(audience)?;
         let flow = self.flow_id(flow, audience).await?;
         let jobs = match choice.is_all() {
             true => None,

@@ -1,12 +1,16 @@
 //! Lists of flows, newest first: looked for page by page in the store, with what the engine knows of
 //! those that are alive.
 
+use std::sync::Arc;
+
 use orchestra_model::{
-    FlowId,
+    AudienceName, FlowId,
     flow_filter::FlowFilter,
+    policy::Right,
     record::{FlowRecord, JobRecord},
     status::{Counts, FlowProgress, FlowSummary},
 };
+use orchestra_policy::{Reach, What};
 use orchestra_store::Reader;
 
 use super::{Desk, Recipient, Stopped, listing::PAGE};
@@ -24,19 +28,24 @@ struct Look {
 }
 
 impl Desk {
-    /// Lists at most so many of the flows that are wanted, newest first.
+    /// Lists at most so many of the flows that are wanted and that somebody may see, newest first.
     pub(crate) async fn list_flows(
         &self,
         wanted: FlowFilter,
         most: u32,
+        by: &AudienceName,
         to: &impl Recipient<Vec<FlowSummary>>,
     ) -> Result<(), Stopped> {
+        let seen = Arc::new(self.sight(by));
+        if seen.is_nowhere() {
+            self.check_right(by, Right::See, What::Hosts, None)?;
+        }
         let mut left = most as usize;
         let mut before = None;
         while left > 0 && !to.is_gone() {
-            let filter = wanted.clone();
+            let (filter, seen) = (wanted.clone(), Arc::clone(&seen));
             let Look { flows, before: next } =
-                self.read(move |reader| look(reader, &filter, before, left)).await?;
+                self.read(move |reader| look(reader, &filter, &seen, before, left)).await?;
             left -= flows.len();
             to.give(self.with_progress(flows).await?).await?;
             let Some(_) = next else { break };
@@ -87,10 +96,15 @@ impl Desk {
 fn look(
     reader: &dyn Reader,
     wanted: &FlowFilter,
+    seen: &Reach,
     before: Option<FlowId>,
     most: usize,
 ) -> Result<Look, HistoryError> {
-    let limit = if wanted.is_any() { most.min(PAGE as usize) } else { PAGE as usize };
+    let limit = if wanted.is_any() && seen.is_everywhere() {
+        most.min(PAGE as usize)
+    } else {
+        PAGE as usize
+    };
     let page = reader.flows(limit, before, wanted.alive)?;
     let next = page.last().filter(|_| page.len() == limit).map(|oldest| oldest.id);
     let mut look = Look { flows: Vec::new(), before: next };
@@ -100,7 +114,7 @@ fn look(
             continue;
         }
         let jobs = reader.jobs(record.id)?;
-        if !has_job(reader, wanted, &jobs)? {
+        if !has_job(reader, wanted, &jobs)? || !is_seen(reader, seen, &jobs)? {
             continue;
         }
         look.flows.push(told(&record, &jobs));
@@ -109,6 +123,19 @@ fn look(
         }
     }
     Ok(look)
+}
+
+/// Returns whether all hosts of a flow are seen.
+fn is_seen(reader: &dyn Reader, seen: &Reach, jobs: &[JobRecord]) -> Result<bool, HistoryError> {
+    if seen.is_everywhere() {
+        return Ok(true);
+    }
+    for job in jobs {
+        if !seen.missing(&history::targets(reader, job.id)?).is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Returns whether one of a flow's jobs is as the filter asks.

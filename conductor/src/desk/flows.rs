@@ -40,8 +40,18 @@ impl Choice {
 }
 
 impl Desk {
-    /// Returns the number of a flow that is named.
+    /// Returns the number of a flow that is named, and that its asker may see.
     pub(crate) async fn flow_id(
+        &self,
+        flow: WhichFlow,
+        audience: &AudienceName,
+    ) -> Result<FlowId, Declined> {
+        let id = self.named_flow(flow, audience).await?;
+        self.check_sees_flow(audience, id).await?;
+        Ok(id)
+    }
+
+    async fn named_flow(
         &self,
         flow: WhichFlow,
         audience: &AudienceName,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orchestra_model::HostSet;
+use orchestra_model::{AudienceName, HostSet};
 
 use super::{Desk, Recipient, Stopped, off_the_runtime};
 use crate::fleet::{Fleet, Word};
@@ -25,8 +25,10 @@ impl Desk {
     /// Lists every word that may stand after an `@`.
     pub(crate) async fn list_groups(
         &self,
+        by: &AudienceName,
         to: &impl Recipient<Vec<ListedGroup>>,
     ) -> Result<(), Stopped> {
+        self.check_sees_all(by)?;
         let fleet = Arc::clone(&self.fleet.borrow());
         to.give(off_the_runtime(move || groups(&fleet)).await?).await
     }

@@ -1,17 +1,19 @@
 //! Reads the logs of units, and of attempts that run, on their players.
 
 use orchestra_model::{
-    AudienceName, HostName, JobId, ServiceName,
+    AudienceName, HostName, HostSet, JobId, ServiceName,
     delivery::AttemptKey,
+    policy::Right,
     service::{
         InstanceStatus, LogChunk, LogEnd, LogPart, LogQuery, LogSource, Ordinal, ServiceStatus,
     },
 };
+use orchestra_policy::What;
 
 use super::{Desk, Recipient, Stopped, services::unknown};
 use crate::{
     declined::{Declined, Ground},
-    driver::{Carries, Request, ServiceQuestion},
+    driver::{Carries, Request},
     lines::Line,
 };
 
@@ -38,7 +40,7 @@ impl Desk {
         by: AudienceName,
         to: &impl Recipient<LogChunk>,
     ) -> Result<(), Stopped> {
-        let (host, line, of) = self.find_log(which).await?;
+        let (host, line, of) = self.find_log(which, &by).await?;
         let mut reading = self.readings.begin(line, (of.clone(), query), by)?;
         loop {
             let part = tokio::select! {
@@ -57,16 +59,28 @@ impl Desk {
     }
 
     /// Returns on which host a log is, the way to its player, and what it is called there.
-    async fn find_log(&self, which: WhichLog) -> Result<(HostName, Line, LogSource), Declined> {
+    async fn find_log(
+        &self,
+        which: WhichLog,
+        by: &AudienceName,
+    ) -> Result<(HostName, Line, LogSource), Declined> {
         let (host, carries) = match &which {
             WhichLog::Instance(service, instance) => {
-                let asked = service.clone();
-                let ask = |reply| Request::AboutServices(ServiceQuestion::Status(asked, reply));
-                let status = self.ask(ask).await?.ok_or_else(|| unknown(service))?;
-                (find(&status, instance)?.host.clone(), Carries::Units)
+                let status = self.service_status(service).await?;
+                let status = status.filter(|status| self.sees_service(by, status));
+                let status = status.ok_or_else(|| unknown(service))?;
+                let what = What::Service(service.as_str());
+                self.check_right(by, Right::ReadOutput, what, None)?;
+                let host = find(&status, instance)?.host.clone();
+                let on = HostSet::from_names([host.clone()]);
+                self.check_right(by, Right::ReadOutput, what, Some(&on))?;
+                (host, Carries::Units)
             }
             WhichLog::Attempt { job, host, .. } => {
+                self.check_sees_flow(by, job.flow).await?;
                 self.check_names(job.flow, &[*job], host).await?;
+                let on = HostSet::from_names([host.clone()]);
+                self.check_reads_output(by, job.flow, Some(&on)).await?;
                 (host.clone(), Carries::AttemptLogs)
             }
         };

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use orchestra_flow::{Input, Rejection, Submission, answer};
 use orchestra_model::{
     AudienceName, FlowId, HostSet, JobId, Params, audit::Verb, delivery::RequestId, names::JobName,
-    thresholds::Excess,
+    policy::Right, thresholds::Excess,
 };
 
 use super::{
@@ -71,6 +71,11 @@ impl Desk {
             None => None,
             Some(hosts) => Some(self.players(hosts).await?),
         };
+        if !self.status_of(flow).await?.summary.state.is_final() {
+            // That flow itself changes. What is left of an ended one becomes a flow of who retries.
+            let of = (job, hosts.as_ref());
+            self.check_flow_right(&by, Right::Do(Verb::Submit), flow, of).await?;
+        }
         match self.retry_living(flow, job, hosts.clone(), &by).await? {
             Some(tasks) => {
                 tracing::info!(%flow, audience = %by, tasks, "retry requested");

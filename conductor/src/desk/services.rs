@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use orchestra_model::{
     AudienceName, HostSet, ServiceName,
     audit::Verb,
+    hostset::Groups as _,
     names::LabelValue,
+    policy::Right,
     service::{
         BrakeScope, FleetZones, Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion,
         Stranger, VersionRecord,
     },
 };
+use orchestra_policy::What;
 use orchestra_proto::decode_service;
 use orchestra_service::{AppliedService, Ask, Taken};
 
@@ -77,7 +80,8 @@ impl Desk {
         by: AudienceName,
     ) -> Result<Vec<Taken>, Declined> {
         let asked = Asked::by(&by, Verb::ServiceApply);
-        let taken = self.ask_services(asked, self.to_apply(specs, take_over).await?).await?;
+        let ask = self.to_apply(specs, take_over, &by).await?;
+        let taken = self.ask_services(asked, ask).await?;
         for taken in &taken {
             tracing::info!(
                 service = %taken.service, version = %taken.version, audience = %by,
@@ -95,7 +99,7 @@ impl Desk {
         take_over: bool,
         by: AudienceName,
     ) -> Result<Vec<(Vec<ListedVersion>, ServicePlan)>, Declined> {
-        let ask = Box::new(self.to_apply(specs, take_over).await?);
+        let ask = Box::new(self.to_apply(specs, take_over, &by).await?);
         let question = |reply| ServiceQuestion::Plan(by.into(), ask, reply);
         let planned = self.ask(|reply| Request::AboutServices(question(reply))).await??;
         let listed = move || {
@@ -105,8 +109,13 @@ impl Desk {
         off_the_runtime(listed).await?
     }
 
-    /// Makes the ask that services be as these specs say.
-    async fn to_apply(&self, specs: Vec<Arc<[u8]>>, take_over: bool) -> Result<Ask, Declined> {
+    /// Makes the ask that services be as these specs say, if somebody may ask for each of them.
+    async fn to_apply(
+        &self,
+        specs: Vec<Arc<[u8]>>,
+        take_over: bool,
+        by: &AudienceName,
+    ) -> Result<Ask, Declined> {
         let read = off_the_runtime(move || {
             let read =
                 specs.into_iter().map(|bytes| decode_service(&bytes).map(|spec| (spec, bytes)));
@@ -114,18 +123,30 @@ impl Desk {
         });
         let mut services = Vec::new();
         for (spec, spec_bytes) in read.await?? {
-            // A linked service is where the other one is, and a placed one is where there is room.
-            let hosts = match spec.upkeep.linked_to.is_some() || spec.place.is_some() {
+            // A linked service is where the other one is, and a placed one is where there is room: that
+            // may be any player.
+            let is_anywhere = spec.upkeep.linked_to.is_some() || spec.place.is_some();
+            let hosts = match is_anywhere {
                 true => HostSet::default(),
                 false => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
             };
+            let all = self.all_players();
+            let (service, score) = (spec.name.as_str(), spec.score.as_str());
+            self.check_service_right(
+                by,
+                Right::Do(Verb::ServiceApply),
+                What::ScoreOfService { service, score },
+                (&spec.name, if is_anywhere { &all } else { &hosts }),
+            )
+            .await?;
             services.push(AppliedService { spec, spec_bytes, hosts });
         }
         Ok(Ask::Apply { services, take_over })
     }
 
     /// Returns the fleet by zones, with what holds replacements back there.
-    pub(crate) async fn zones(&self) -> Result<FleetZones, Declined> {
+    pub(crate) async fn zones(&self, by: &AudienceName) -> Result<FleetZones, Declined> {
+        self.check_sees_all(by)?;
         self.ask(|reply| Request::AboutServices(ServiceQuestion::Zones(reply))).await
     }
 
@@ -135,6 +156,15 @@ impl Desk {
         scope: BrakeScope,
         by: AudienceName,
     ) -> Result<(), Declined> {
+        let hosts = match &scope {
+            // What has no zone may be any player.
+            BrakeScope::Fleet | BrakeScope::Zone(None) => self.all_players(),
+            BrakeScope::Zone(Some(zone)) => {
+                let fleet = Arc::clone(&self.fleet.borrow());
+                fleet.labelled("zone", zone.as_str()).unwrap_or_default()
+            }
+        };
+        self.check_verb(&by, Verb::BrakeRelease, What::Hosts, Some(&hosts))?;
         let asked = Asked::by(&by, Verb::BrakeRelease);
         self.ask(|reply| Request::ReleaseBrake(asked, scope, reply)).await
     }
@@ -142,8 +172,10 @@ impl Desk {
     /// Lists units that no placement of the store explains.
     pub(crate) async fn list_strangers(
         &self,
+        by: &AudienceName,
         to: &impl Recipient<Vec<Stranger>>,
     ) -> Result<(), Stopped> {
+        self.check_sees_all(by)?;
         let ask = |reply| Request::AboutServices(ServiceQuestion::Strangers(reply));
         to.give(self.ask(ask).await?).await
     }
@@ -197,6 +229,7 @@ impl Desk {
                 (Verb::ServiceStopStranger, Ask::StopStrangers { service, hosts })
             }
         };
+        self.check_change(&by, verb, &name, &ask).await?;
         let taken = self.ask_services(Asked::by(&by, verb), ask).await?;
         let taken = taken.into_iter().next().ok_or_else(|| unknown(&name))?;
         tracing::info!(
@@ -204,6 +237,59 @@ impl Desk {
             "service changed"
         );
         Ok(taken)
+    }
+
+    /// Declines what somebody may not do to a service on its hosts, or on those that are named. What
+    /// looks for other players may find any.
+    async fn check_change(
+        &self,
+        by: &AudienceName,
+        verb: Verb,
+        service: &ServiceName,
+        ask: &Ask,
+    ) -> Result<(), Declined> {
+        if let Some(status) = self.service_status(service).await?
+            && !self.sees_service(by, &status)
+        {
+            return Err(unknown(service));
+        }
+        let what = match verb {
+            Verb::BrakeRelease => What::Hosts,
+            _ => What::Service(service.as_str()),
+        };
+        match ask {
+            Ask::Restart { hosts: Some(hosts), .. }
+            | Ask::Reload { hosts: Some(hosts), .. }
+            | Ask::Signal { hosts: Some(hosts), .. }
+            | Ask::StopStrangers { hosts: Some(hosts), .. }
+            | Ask::Adopt { hosts: Some(hosts), .. } => {
+                return self.check_verb(by, verb, what, Some(hosts));
+            }
+            _ => {}
+        }
+        let more = match ask {
+            Ask::Scale { .. } | Ask::Rebalance { .. } => self.all_players(),
+            // Strangers may be anywhere.
+            Ask::StopStrangers { .. } | Ask::Adopt { .. } => self.all_players(),
+            Ask::Revert { hosts, .. } => {
+                hosts.values().fold(HostSet::default(), |all, hosts| all.union(hosts))
+            }
+            _ => HostSet::default(),
+        };
+        self.check_service_right(by, Right::Do(verb), what, (service, &more)).await
+    }
+
+    fn all_players(&self) -> HostSet {
+        self.fleet.borrow().hosts().clone()
+    }
+
+    /// Returns the status of a service, if there is one of this name.
+    pub(super) async fn service_status(
+        &self,
+        service: &ServiceName,
+    ) -> Result<Option<Box<ServiceStatus>>, Declined> {
+        let name = service.clone();
+        self.ask(|reply| Request::AboutServices(ServiceQuestion::Status(name, reply))).await
     }
 
     /// Resolves an expression, which may name hosts that are no players any more.
@@ -236,11 +322,12 @@ impl Desk {
         self.ask(|reply| Request::ChangeService { asked, ask: Box::new(ask), reply }).await
     }
 
-    /// Lists one service, or all that were not removed. They are read one by one, because each may
-    /// have many instances.
+    /// Lists one service, or all that were not removed, of those that somebody may see. They are read
+    /// one by one, because each may have many instances.
     pub(crate) async fn list_services(
         &self,
         name: Option<ServiceName>,
+        by: &AudienceName,
         to: &impl Recipient<Vec<ServiceStatus>>,
     ) -> Result<(), Stopped> {
         let names = match name {
@@ -252,12 +339,11 @@ impl Desk {
         };
         let is_one = names.len() == 1;
         for name in names {
-            let asked = name.clone();
-            let ask = |reply| Request::AboutServices(ServiceQuestion::Status(asked, reply));
-            match self.ask(ask).await? {
+            let status = self.service_status(&name).await?;
+            match status.filter(|status| self.sees_service(by, status)) {
                 Some(status) => to.give(vec![self.with_usage(*status)]).await?,
                 None if is_one => return Err(unknown(&name).into()),
-                // The service was removed meanwhile.
+                // The service was removed meanwhile, or may not be seen.
                 None => {}
             }
         }
@@ -268,8 +354,13 @@ impl Desk {
     pub(crate) async fn list_versions(
         &self,
         service: ServiceName,
+        by: &AudienceName,
         to: &impl Recipient<Vec<ListedVersion>>,
     ) -> Result<(), Stopped> {
+        let status = self.service_status(&service).await?;
+        if status.is_some_and(|status| !self.sees_service(by, &status)) {
+            return Err(unknown(&service).into());
+        }
         let name = service.clone();
         let ask = |reply| Request::AboutServices(ServiceQuestion::History(name, reply));
         let versions = self.ask(ask).await?.ok_or_else(|| unknown(&service))?;

@@ -21,6 +21,7 @@ use super::{
     Desk, off_the_runtime,
     plan::limit_remarks,
     refusal::{refused, rejected},
+    rights::check_submission,
     sameness::macs,
 };
 use crate::{
@@ -183,18 +184,20 @@ impl Desk {
         Ok((submission, warnings))
     }
 
-    /// Returns what the targets of a submission offer, looked at off the runtime's threads.
+    /// Returns what the targets of a submission offer, looked at off the runtime's threads, if its
+    /// submitter may have it done.
     pub(crate) async fn survey(
         &self,
         submission: Box<Submission>,
     ) -> Result<(Box<Submission>, Survey), Declined> {
-        let inventory = self.inventory.clone();
+        let (inventory, policy) = (self.inventory.clone(), self.policy());
         off_the_runtime(move || {
+            check_submission(&policy, &submission)?;
             let Submission { spec, targets, params, .. } = &*submission;
             let survey = inventory.survey(spec, targets, params);
-            (submission, survey)
+            Ok((submission, survey))
         })
-        .await
+        .await?
     }
 
     /// Returns the flow of a request that was taken, once it is on disk. While the store cannot be

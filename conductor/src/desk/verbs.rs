@@ -6,6 +6,7 @@ use orchestra_flow::{Input, Rejection, ReplyTo, answer};
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostSet, audit::Verb, limits, names::JobName,
 };
+use orchestra_policy::What;
 use orchestra_store::Reader;
 
 use super::{
@@ -25,6 +26,7 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
+        self.check_flow_verb(&by, Verb::Pause, flow).await?;
         let (asked, who) = (Asked::by(&by, Verb::Pause), by.clone());
         let make = move |reply| Input::PauseRequested { reply, flow, by: by.into() };
         let changed = self.change_flow(flow, asked, make).await?;
@@ -39,6 +41,7 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
+        self.check_flow_verb(&by, Verb::Resume, flow).await?;
         let make = move |reply| Input::ResumeRequested { reply, flow };
         let changed = self.change_flow(flow, Asked::by(&by, Verb::Resume), make).await?;
         tracing::info!(%flow, audience = %by, state = %changed.state, "flow resumed");
@@ -53,6 +56,7 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
+        self.check_flow_verb(&by, Verb::Promote, flow).await?;
         let name = job.as_ref().map_or("", JobName::as_str).to_owned();
         let job = self.named_job(flow, job).await?;
         let (asked, who) = (Asked::by(&by, Verb::Promote), by.clone());
@@ -74,6 +78,7 @@ impl Desk {
         let flow = self.flow_id(flow, &by).await?;
         let reason = if reason.is_empty() { None } else { Some(read_reason(reason)?) };
         let verb = if abandon { Verb::Abandon } else { Verb::Cancel };
+        self.check_flow_verb(&by, verb, flow).await?;
         let (asked, who) = (Asked { reason: reason.clone(), ..Asked::by(&by, verb) }, by.clone());
         let why = reason.clone();
         let make =
@@ -98,6 +103,7 @@ impl Desk {
     ) -> Result<answer::Drained, Declined> {
         let reason = read_reason(reason)?;
         let hosts = some(self.players(hosts).await?)?;
+        self.check_verb(&by, Verb::Drain, What::Hosts, Some(&hosts))?;
         let (who, why) = (by.clone(), Arc::clone(&reason));
         let asked = Asked::by(&by, Verb::Drain).because(&reason);
         let make = move |reply| Input::DrainRequested { reply, hosts, by: by.into(), reason };
@@ -113,6 +119,7 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::Drained, Declined> {
         let hosts = some(self.players(hosts).await?)?;
+        self.check_verb(&by, Verb::Undrain, What::Hosts, Some(&hosts))?;
         let make = move |reply| Input::UndrainRequested { reply, hosts };
         let undrained: answer::Drained = self.change(Asked::by(&by, Verb::Undrain), make).await?;
         tracing::info!(hosts = %undrained.hosts, audience = %by, "players undrained");
@@ -135,6 +142,7 @@ impl Desk {
         };
         let once = self.read(once).await?;
         let hosts = some(self.hosts(hosts, Others::Some(once)).await?)?;
+        self.check_verb(&by, Verb::ReleaseHolds, What::Hosts, Some(&hosts))?;
         let make = move |reply| Input::ReleaseRequested { reply, hosts };
         let asked = Asked::by(&by, Verb::ReleaseHolds).because(&reason);
         let released: answer::ReleasedHolds = self.change(asked, make).await?;
@@ -151,6 +159,7 @@ impl Desk {
     ) -> Result<answer::ReleasedPlayers, Declined> {
         let reason = read_reason(reason)?;
         let hosts = some(self.players(hosts).await?)?;
+        self.check_verb(&by, Verb::ReleasePlayers, What::Hosts, Some(&hosts))?;
         let make = move |reply| Input::ReleasePlayersRequested { reply, hosts };
         let asked = Asked::by(&by, Verb::ReleasePlayers).because(&reason);
         let released: answer::ReleasedPlayers = self.change(asked, make).await?;

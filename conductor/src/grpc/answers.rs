@@ -35,7 +35,7 @@ use crate::{
 const HOSTS_BYTES: usize = 64 << 10;
 
 /// One or more pages of a list.
-type Encoded<P> = Result<Vec<P>, Declined>;
+pub(super) type Encoded<P> = Result<Vec<P>, Declined>;
 
 pub(super) fn tasks(tasks: Vec<TaskStatus>) -> Encoded<v1::TaskPage> {
     let pages = cut(tasks.into_iter().map(|task| (&task).into())).into_iter();
@@ -138,7 +138,7 @@ fn audit_line(line: AuditRecord) -> v1::AuditLine {
 }
 
 /// Cuts a folded host set, which is ASCII.
-fn shortened(hosts: &str) -> String {
+pub(super) fn shortened(hosts: &str) -> String {
     match hosts.get(..HOSTS_BYTES) {
         Some(beginning) => format!("{beginning}…"),
         None => hosts.to_owned(),

@@ -1,7 +1,7 @@
 //! The calls of the audience. Each reads who asks and what the request says, and calls the desk.
 
 use bytes::Bytes;
-use orchestra_model::AudienceName;
+use orchestra_model::{AudienceName, HostSet};
 use orchestra_proto::v1::{self, audience_server::Audience};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
@@ -10,6 +10,7 @@ use super::{
     answers,
     bounds::Turn,
     pages::{Pages, stream},
+    policy,
     requests::{self, audience},
 };
 use crate::{
@@ -56,6 +57,8 @@ impl Audience for AudienceCalls {
     type ListScoresStream = Pages<v1::ScorePage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListAuditStream = Pages<v1::AuditPage>;
+    type ListPolicyStream = Pages<v1::PolicyPage>;
+    type DiffPolicyStream = Pages<v1::PolicyDifferencePage>;
     type ListServicesStream = Pages<v1::ServicePage>;
     type ListVersionsStream = Pages<v1::VersionPage>;
     type ListStrangersStream = Pages<v1::StrangerPage>;
@@ -129,11 +132,12 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ListFlowsRequest>,
     ) -> Result<Response<Pages<v1::FlowPage>>, Status> {
+        let by = audience(&request)?;
         let request = request.into_inner();
         let most = if request.limit == 0 { FLOWS } else { request.limit };
         let wanted = requests::flow_filter(request)?;
         Ok(stream(&self.0, answers::flows, |desk, to| async move {
-            desk.list_flows(wanted, most, &to).await
+            desk.list_flows(wanted, most, &by, &to).await
         }))
     }
 
@@ -261,6 +265,7 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ListLedgerRequest>,
     ) -> Result<Response<Pages<v1::LedgerPage>>, Status> {
+        self.0.check_sees_all(&audience(&request)?)?;
         let v1::ListLedgerRequest { deployment, busy } = request.into_inner();
         let chosen = requests::deployment(&deployment)?;
         chosen.as_ref().map_or(Ok(()), |name| self.0.check_deployment(name))?;
@@ -284,6 +289,7 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ListDeploymentsRequest>,
     ) -> Result<Response<Pages<v1::DeploymentPage>>, Status> {
+        self.0.check_sees_all(&audience(&request)?)?;
         let chosen = requests::deployment(&request.into_inner().name)?;
         chosen.as_ref().map_or(Ok(()), |name| self.0.check_deployment(name))?;
         Ok(stream(&self.0, answers::deployments, |desk, to| async move {
@@ -295,9 +301,9 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ListPlayersRequest>,
     ) -> Result<Response<Pages<v1::PlayerPage>>, Status> {
+        let by = audience(&request)?;
         let v1::ListPlayersRequest { hosts, scores } = request.into_inner();
-        let expression = if hosts.is_empty() { "@all".to_owned() } else { hosts };
-        let hosts = self.0.players(expression).await?;
+        let hosts = self.0.seen_players(hosts, &by).await?;
         Ok(stream(&self.0, answers::players, |desk, to| async move {
             desk.list_players(hosts, scores, &to).await
         }))
@@ -307,10 +313,10 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ListScoresRequest>,
     ) -> Result<Response<Pages<v1::ScorePage>>, Status> {
+        let by = audience(&request)?;
         let v1::ListScoresRequest { hosts, score } = request.into_inner();
         let score = requests::score(&score)?;
-        let expression = if hosts.is_empty() { "@all".to_owned() } else { hosts };
-        let hosts = self.0.players(expression).await?;
+        let hosts = self.0.seen_players(hosts, &by).await?;
         Ok(stream(&self.0, answers::scores, |desk, to| async move {
             desk.list_scores(hosts, score, &to).await
         }))
@@ -320,9 +326,9 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ListVitalsRequest>,
     ) -> Result<Response<Pages<v1::VitalsPage>>, Status> {
+        let by = audience(&request)?;
         let v1::ListVitalsRequest { hosts, units } = request.into_inner();
-        let expression = if hosts.is_empty() { "@all".to_owned() } else { hosts };
-        let hosts = self.0.players(expression).await?;
+        let hosts = self.0.seen_players(hosts, &by).await?;
         Ok(stream(&self.0, answers::vitals, |desk, to| async move {
             desk.list_vitals(hosts, units, &to).await
         }))
@@ -340,6 +346,8 @@ impl Audience for AudienceCalls {
         let id = self.0.flow_id(requests::flow(request.flow)?, &by).await?;
         let jobs = self.0.chosen_jobs(id, &choice).await?;
         self.0.check_names(id, &jobs, &host).await?;
+        let on = HostSet::from_names([host.clone()]);
+        self.0.check_reads_output(&by, id, Some(&on)).await?;
         Ok(stream(&self.0, answers::attempt, |desk, to| async move {
             desk.list_attempts(jobs, &host, &to).await
         }))
@@ -347,9 +355,10 @@ impl Audience for AudienceCalls {
 
     async fn status(
         &self,
-        _: Request<v1::StatusRequest>,
+        request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::ConductorStatus>, Status> {
-        Ok(Response::new((&self.0.conductor_status().await?).into()))
+        let by = audience(&request)?;
+        Ok(Response::new((&self.0.conductor_status(&by).await?).into()))
     }
 
     async fn reload(
@@ -357,8 +366,8 @@ impl Audience for AudienceCalls {
         request: Request<v1::ReloadRequest>,
     ) -> Result<Response<v1::ReloadResponse>, Status> {
         let by = audience(&request)?;
-        let v1::ReloadRequest { allow_removal, take_over } = request.into_inner();
-        let allowed = Allowed { removal: allow_removal, take_over };
+        let v1::ReloadRequest { allow_removal, take_over, allow_lockout } = request.into_inner();
+        let allowed = Allowed { removal: allow_removal, take_over, lockout: allow_lockout };
         Ok(Response::new(answers::loaded(&self.0.reload(allowed, &by).await?)))
     }
 
@@ -375,9 +384,10 @@ impl Audience for AudienceCalls {
 
     async fn plan_recover(
         &self,
-        _: Request<v1::PlanRecoverRequest>,
+        request: Request<v1::PlanRecoverRequest>,
     ) -> Result<Response<v1::PlanRecoverResponse>, Status> {
-        let outlook = self.0.plan_recovery().await?;
+        let by = audience(&request)?;
+        let outlook = self.0.plan_recovery(&by).await?;
         Ok(Response::new(v1::PlanRecoverResponse {
             store_id: outlook.store_id,
             stale_store: outlook.stale_store.unwrap_or_default(),
@@ -403,6 +413,7 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ResolveHostsRequest>,
     ) -> Result<Response<v1::ResolveHostsResponse>, Status> {
+        self.0.check_sees_all(&audience(&request)?)?;
         let hosts = self.0.hosts(request.into_inner().hosts, Others::Any).await?;
         let (hosts, count) = answers::folded(&hosts);
         Ok(Response::new(v1::ResolveHostsResponse { hosts, count }))
@@ -410,21 +421,64 @@ impl Audience for AudienceCalls {
 
     async fn list_groups(
         &self,
-        _: Request<v1::ListGroupsRequest>,
+        request: Request<v1::ListGroupsRequest>,
     ) -> Result<Response<Pages<v1::GroupPage>>, Status> {
-        Ok(stream(&self.0, answers::groups, |desk, to| async move { desk.list_groups(&to).await }))
+        let by = audience(&request)?;
+        Ok(stream(
+            &self.0,
+            answers::groups,
+            |desk, to| async move { desk.list_groups(&by, &to).await },
+        ))
     }
 
     async fn list_audit(
         &self,
         request: Request<v1::ListAuditRequest>,
     ) -> Result<Response<Pages<v1::AuditPage>>, Status> {
+        let by = audience(&request)?;
         let wanted = requests::audit_filter(request.into_inner())?;
-        Ok(stream(
-            &self.0,
-            answers::audit,
-            |desk, to| async move { desk.list_audit(wanted, &to).await },
-        ))
+        Ok(stream(&self.0, answers::audit, |desk, to| async move {
+            desk.list_audit(wanted, &by, &to).await
+        }))
+    }
+
+    async fn who_am_i(
+        &self,
+        request: Request<v1::WhoAmIRequest>,
+    ) -> Result<Response<v1::WhoAmIResponse>, Status> {
+        let by = audience(&request)?;
+        let v1::PolicyPage { open, rules } = policy::rules(self.0.rules_of(&by));
+        Ok(Response::new(v1::WhoAmIResponse { name: by.to_string(), open, rules }))
+    }
+
+    async fn list_policy(
+        &self,
+        request: Request<v1::ListPolicyRequest>,
+    ) -> Result<Response<Pages<v1::PolicyPage>>, Status> {
+        let by = audience(&request)?;
+        Ok(stream(&self.0, policy::rule_pages, |desk, to| async move {
+            desk.list_policy(&by, &to).await
+        }))
+    }
+
+    async fn check_right(
+        &self,
+        request: Request<v1::CheckRightRequest>,
+    ) -> Result<Response<v1::CheckRightResponse>, Status> {
+        let by = audience(&request)?;
+        let asked = policy::right_question(request.into_inner())?;
+        Ok(Response::new(policy::right(&self.0.answer_right(asked, &by).await?)))
+    }
+
+    async fn diff_policy(
+        &self,
+        request: Request<v1::DiffPolicyRequest>,
+    ) -> Result<Response<Pages<v1::PolicyDifferencePage>>, Status> {
+        let by = audience(&request)?;
+        let text = request.into_inner().text;
+        Ok(stream(&self.0, policy::difference_pages, |desk, to| async move {
+            desk.diff_policy(text, &by, &to).await
+        }))
     }
 
     async fn apply_services(
@@ -464,9 +518,10 @@ impl Audience for AudienceCalls {
 
     async fn list_zones(
         &self,
-        _: Request<v1::ListZonesRequest>,
+        request: Request<v1::ListZonesRequest>,
     ) -> Result<Response<v1::FleetZones>, Status> {
-        Ok(Response::new((&self.0.zones().await?).into()))
+        let by = audience(&request)?;
+        Ok(Response::new((&self.0.zones(&by).await?).into()))
     }
 
     async fn release_brake(
@@ -483,34 +538,35 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ListServicesRequest>,
     ) -> Result<Response<Pages<v1::ServicePage>>, Status> {
+        let by = audience(&request)?;
         let name = request.into_inner().name;
         let name = match name.as_str() {
             "" => None,
             name => Some(requests::service(name)?),
         };
         Ok(stream(&self.0, answers::services, |desk, to| async move {
-            desk.list_services(name, &to).await
+            desk.list_services(name, &by, &to).await
         }))
     }
 
     async fn list_strangers(
         &self,
-        _: Request<v1::ListStrangersRequest>,
+        request: Request<v1::ListStrangersRequest>,
     ) -> Result<Response<Pages<v1::StrangerPage>>, Status> {
-        Ok(stream(
-            &self.0,
-            answers::strangers,
-            |desk, to| async move { desk.list_strangers(&to).await },
-        ))
+        let by = audience(&request)?;
+        Ok(stream(&self.0, answers::strangers, |desk, to| async move {
+            desk.list_strangers(&by, &to).await
+        }))
     }
 
     async fn list_versions(
         &self,
         request: Request<v1::ListVersionsRequest>,
     ) -> Result<Response<Pages<v1::VersionPage>>, Status> {
+        let by = audience(&request)?;
         let name = requests::service(&request.into_inner().name)?;
         Ok(stream(&self.0, answers::versions, |desk, to| async move {
-            desk.list_versions(name, &to).await
+            desk.list_versions(name, &by, &to).await
         }))
     }
 
@@ -527,6 +583,7 @@ impl Audience for AudienceCalls {
             true => None,
             false => Some(self.0.players(hosts).await?),
         };
+        self.0.check_reads_output(&by, flow, hosts.as_ref()).await?;
         let wanted = WantedOutput { flow, jobs, hosts };
         Ok(stream(&self.0, answers::output_part, |desk, to| async move {
             desk.follow_output(wanted, by, &to).await

@@ -35,6 +35,8 @@ fn what_is_in_order_is_told_and_nothing_is_made() {
         "note   no revocation list is named (tls.crl), so nobody can be revoked",
         "ok     store in DIR/state: none yet, the start makes it",
         "ok     players: 3, groups: 1, deployments: 0, services: 0",
+        "note   policy: open, so every audience may do everything",
+        "       mend: write policy.toml, and remove `policy` from conductor.toml",
         "in order",
     ];
     assert_eq!((code, listed.as_slice()), (0, &expected[..]));
@@ -70,7 +72,7 @@ fn every_mistake_is_told_with_what_mends_it() {
         "         line 1: the host set is wrong: host set \"db[1-\"",
         "         line 2: \"x\" is not a label",
         "       mend: a line is HOSTS [KEY=VALUE]...",
-        "note   not looked at before that is mended: groups.toml, deployments.d, services.d",
+        "note   not looked at before that is mended: groups.toml, deployments.d, services.d, policy.toml",
         "\nnot in order\n",
     ] {
         assert!(told.contains(part), "{part}: {told}");

@@ -22,6 +22,7 @@ mod logs;
 mod lost;
 mod placing;
 mod plan;
+mod policy;
 mod quarantine;
 mod recover;
 mod reload;

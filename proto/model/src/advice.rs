@@ -36,6 +36,8 @@ pub enum Remedy {
     ListGroups,
     /// To look which scores there are.
     ListScores,
+    /// To look which rights one has.
+    ListRights,
 }
 
 /// In few words that are no tool's, for logs of engines and for tests.
@@ -55,6 +57,7 @@ impl Display for Remedy {
             Self::RestartService(service) => write!(f, "<restart {service}>"),
             Self::ListGroups => f.write_str("<groups>"),
             Self::ListScores => f.write_str("<scores>"),
+            Self::ListRights => f.write_str("<rights>"),
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod names;
 mod nearest;
 pub mod params;
+pub mod policy;
 pub mod process;
 pub mod proof;
 pub mod quantity;

@@ -105,6 +105,11 @@ name_type!(
     GroupName, "group name", check_word
 );
 name_type!(
+    /// The name of a rule of a policy, or of a group of audiences: the character set of a score's
+    /// name.
+    RuleName, "rule name", check_word
+);
+name_type!(
     /// The key of a player's label: the character set of a score's name.
     LabelKey, "label key", check_word
 );

@@ -22,11 +22,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Of a conductor that listens on `listen`, which is `ADDRESS:PORT`, and keeps its store in
-    /// `state_dir`.
+    /// Of a conductor that listens on `listen`, which is `ADDRESS:PORT`, keeps its store in
+    /// `state_dir`, and lets every audience do everything.
     pub fn of_conductor(names: Names<'_>, listen: &str, state_dir: &Path) -> Self {
         let config = Self::default().with("listen", listen).with("state_dir", state_dir);
-        config.with("name", names.conductor).with("domain", names.domain)
+        let config = config.with("name", names.conductor).with("domain", names.domain);
+        config.with("policy", "open")
     }
 
     /// Of a player that attaches to the conductor at `conductor`, which is `ADDRESS:PORT`. Agent and
@@ -57,6 +58,13 @@ impl Config {
     #[must_use]
     pub fn tables(mut self, text: &str) -> Self {
         text.clone_into(&mut self.tables);
+        self
+    }
+
+    /// Without a key.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.keys.remove(key);
         self
     }
 

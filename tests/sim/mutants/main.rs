@@ -24,10 +24,11 @@ use std::{
     process::Command,
 };
 
-/// The packages that the simulation joins.
-const PACKAGES: [&str; 6] = [
+/// The packages that the simulation joins, and what else decides without IO.
+const PACKAGES: [&str; 7] = [
     "proto/model",
     "conductor/flow",
+    "conductor/policy",
     "conductor/service",
     "conductor/store",
     "player/spool",
@@ -49,9 +50,10 @@ const RANDOM: &str = "whatever_happens";
 /// The simulation.
 const SIMULATION: World = World { tests: &["--test", "sim"], named: RANDOM, seeds: "300" };
 /// Packages and files that have a world of their own.
-const WORLDS: [(&str, World); 3] = [
+const WORLDS: [(&str, World); 4] = [
     // A world of both engines, beside the simulation.
     ("conductor/service/src/rules/leases.rs", SIMULATION),
+    ("conductor/policy", World { tests: &["-p", "orchestra-policy"], named: "", seeds: "1" }),
     (
         "conductor/service",
         World {

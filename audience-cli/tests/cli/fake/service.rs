@@ -77,6 +77,8 @@ impl Audience for Service {
     type ListLedgerStream = Pages<v1::LedgerPage>;
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
     type ListAuditStream = Pages<v1::AuditPage>;
+    type ListPolicyStream = Pages<v1::PolicyPage>;
+    type DiffPolicyStream = Pages<v1::PolicyDifferencePage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
     type ListServicesStream = Pages<v1::ServicePage>;
     type ListStrangersStream = Pages<v1::StrangerPage>;
@@ -462,6 +464,44 @@ impl Audience for Service {
     ) -> Result<Response<Pages<v1::GroupPage>>, Status> {
         let groups = self.tables().groups.clone();
         Ok(pages(vec![Ok(v1::GroupPage { groups })]))
+    }
+
+    async fn who_am_i(
+        &self,
+        _: Request<v1::WhoAmIRequest>,
+    ) -> Result<Response<v1::WhoAmIResponse>, Status> {
+        let rules = self.tables().policy.clone();
+        let open = rules.is_empty();
+        Ok(Response::new(v1::WhoAmIResponse { name: "alice".to_owned(), open, rules }))
+    }
+
+    async fn list_policy(
+        &self,
+        _: Request<v1::ListPolicyRequest>,
+    ) -> Result<Response<Pages<v1::PolicyPage>>, Status> {
+        let rules = self.tables().policy.clone();
+        Ok(pages(vec![Ok(v1::PolicyPage { open: rules.is_empty(), rules })]))
+    }
+
+    async fn check_right(
+        &self,
+        request: Request<v1::CheckRightRequest>,
+    ) -> Result<Response<v1::CheckRightResponse>, Status> {
+        let mut tables = self.tables();
+        tables.rights_asked.push(request.into_inner());
+        Ok(Response::new(tables.right.clone()))
+    }
+
+    async fn diff_policy(
+        &self,
+        request: Request<v1::DiffPolicyRequest>,
+    ) -> Result<Response<Pages<v1::PolicyDifferencePage>>, Status> {
+        let text = request.into_inner().text;
+        let differences = self.tables().differences.clone();
+        match text.contains("[[rule]]") {
+            true => Ok(pages(vec![Ok(v1::PolicyDifferencePage { differences })])),
+            false => Err(Status::invalid_argument("there is no [[rule]]")),
+        }
     }
 
     async fn list_audit(

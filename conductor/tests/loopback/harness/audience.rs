@@ -258,7 +258,7 @@ impl Audience {
         take_over: bool,
     ) -> Result<v1::ReloadResponse, Status> {
         let mut client = self.client.clone();
-        let request = v1::ReloadRequest { allow_removal, take_over };
+        let request = v1::ReloadRequest { allow_removal, take_over, allow_lockout: false };
         soon("an answer to a reload", client.reload(request)).await.map(Response::into_inner)
     }
 }

@@ -1,0 +1,212 @@
+//! Who may do what: a pure function, and the words of its refusals.
+//!
+//! A policy is a list of rules, whose order means nothing. Something is allowed on a host where some
+//! rule gives it and none denies it. What no rule gives is refused. So a question about hosts is
+//! answered by one set, the [`Reach`] of a right, and a request is allowed if all its hosts are in
+//! it:
+//!
+//! ```text
+//!   rules that give it: ∪ of their hosts ──┐
+//!                                          ├─ minus ─▶ reach ─▶ hosts that are missing ─▶ refused
+//!   rules that deny it: ∪ of their hosts ──┘
+//! ```
+//!
+//! A rule that denies what is done by services and their scores denies it if it is about both: to
+//! deny a score wherever it runs, a rule names all services.
+
+mod differences;
+mod reach;
+mod rule;
+
+use std::fmt;
+
+use orchestra_model::{AudienceName, HostSet, names::RuleName, policy::Right};
+
+pub use self::{
+    differences::{Difference, Subject, differences},
+    reach::Reach,
+    rule::{Effect, Pattern, Rule, Whom},
+};
+
+/// Who may do what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Every audience may do everything.
+    Open,
+    /// What these rules say, and nothing else.
+    Rules(Vec<Rule>),
+}
+
+/// What something is done to, beside hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What<'a> {
+    /// The conductor as a whole.
+    Conductor,
+    /// Hosts.
+    Hosts,
+    /// Tasks of a score, in a flow of one's own or of somebody else.
+    Score {
+        /// The score.
+        score: &'a str,
+        /// Whether the flow is somebody else's.
+        is_of_others: bool,
+    },
+    /// A service.
+    Service(&'a str),
+    /// A service that runs this score.
+    ScoreOfService {
+        /// The service.
+        service: &'a str,
+        /// The score.
+        score: &'a str,
+    },
+}
+
+impl What<'_> {
+    fn is_of_others(&self) -> bool {
+        matches!(self, Self::Score { is_of_others: true, .. })
+    }
+}
+
+/// Behind the name of a right.
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conductor | Self::Hosts => Ok(()),
+            Self::Score { score, is_of_others: false } => write!(f, " {score}"),
+            Self::Score { score, is_of_others: true } => {
+                write!(f, " {score} in a flow of somebody else")
+            }
+            Self::Service(service) => write!(f, " {service}"),
+            Self::ScoreOfService { service, score } => write!(f, " {service} with score {score}"),
+        }
+    }
+}
+
+/// A request that is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Denial {
+    who: AudienceName,
+    right: Right,
+    what: String,
+    /// Those of its hosts on which it is not allowed; `None` if it is about none.
+    pub hosts: Option<HostSet>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a request is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// This rule denies it.
+    Denied(RuleName),
+    /// No rule gives it there, and this one elsewhere.
+    Elsewhere(RuleName),
+    /// No rule gives it.
+    Nobody,
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who, right, what, hosts, why } = self;
+        write!(f, "{who} may not {right}{what}")?;
+        if let Some(hosts) = hosts {
+            write!(f, " on {hosts}")?;
+        }
+        match why {
+            Why::Denied(rule) => write!(f, ": rule {rule} denies it"),
+            Why::Elsewhere(rule) => write!(f, ": rule {rule} allows it on other hosts"),
+            Why::Nobody => f.write_str(": no rule allows it"),
+        }
+    }
+}
+
+/// Nobody may do anything.
+impl Default for Policy {
+    fn default() -> Self {
+        Self::Rules(Vec::new())
+    }
+}
+
+impl Policy {
+    /// Returns whether an audience may do something on hosts, of which none may be missing; `None` if
+    /// it is not about hosts. The rules that decided are told if it may not.
+    pub fn check(
+        &self,
+        who: &AudienceName,
+        right: Right,
+        what: What<'_>,
+        hosts: Option<&HostSet>,
+    ) -> Result<(), Denial> {
+        let reach = self.reach(Some(who), right, &what);
+        let missing = match hosts {
+            Some(hosts) => reach.missing(hosts),
+            None => HostSet::default(),
+        };
+        let is_allowed = match hosts {
+            Some(hosts) => missing.is_empty() && !(hosts.is_empty() && reach.is_nowhere()),
+            None => !reach.is_nowhere(),
+        };
+        if is_allowed {
+            return Ok(());
+        }
+        let why = self.why_not(who, right, &what, hosts.map(|_| &missing));
+        let hosts = hosts.map(|_| missing).filter(|missing| !missing.is_empty());
+        Err(Denial { who: who.clone(), right, what: what.to_string(), hosts, why })
+    }
+
+    /// Returns on which hosts an audience may do something; `None` is an audience whom no rule
+    /// names.
+    pub fn reach(&self, who: Option<&AudienceName>, right: Right, what: &What<'_>) -> Reach {
+        let Self::Rules(rules) = self else { return Reach::everywhere() };
+        let of = |effect| {
+            let of = move |rule: &&Rule| rule.effect == effect && rule.who.has(who);
+            let concerned = rules.iter().filter(of).filter(|rule| rule.concerns(right, what));
+            concerned.map(|rule| &rule.hosts)
+        };
+        let join = |reach: Reach, hosts: &Reach| match reach.is_everywhere() {
+            true => reach,
+            false => reach.union(hosts),
+        };
+        let given = of(Effect::Allow).fold(Reach::nowhere(), join);
+        of(Effect::Deny).fold(given, |reach, hosts| reach.minus(hosts))
+    }
+
+    /// Returns the rules that are about an audience.
+    pub fn rules_of(&self, who: &AudienceName) -> impl Iterator<Item = &Rule> {
+        self.rules().iter().filter(|rule| rule.who.has(Some(who)))
+    }
+
+    /// Returns its rules. An open policy has none.
+    pub fn rules(&self) -> &[Rule] {
+        match self {
+            Self::Open => &[],
+            Self::Rules(rules) => rules,
+        }
+    }
+
+    /// Returns why somebody may not do something on any of these hosts.
+    fn why_not(
+        &self,
+        who: &AudienceName,
+        right: Right,
+        what: &What<'_>,
+        hosts: Option<&HostSet>,
+    ) -> Why {
+        let concerned = |effect| {
+            let of = move |rule: &&Rule| rule.effect == effect && rule.who.has(Some(who));
+            self.rules().iter().filter(of).filter(|rule| rule.concerns(right, what))
+        };
+        let is_there = |rule: &&Rule| match hosts {
+            Some(hosts) if !hosts.is_empty() => !rule.hosts.of(hosts).is_empty(),
+            _ => true,
+        };
+        if let Some(rule) = concerned(Effect::Deny).find(is_there) {
+            return Why::Denied(rule.name.clone());
+        }
+        match concerned(Effect::Allow).find(|rule| !rule.hosts.is_nowhere()) {
+            Some(rule) => Why::Elsewhere(rule.name.clone()),
+            None => Why::Nobody,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Tells who may do what.
+
+use std::sync::Arc;
+
+use orchestra_model::{
+    AudienceName, ScoreName, ServiceName,
+    policy::{Concern, Right},
+};
+use orchestra_policy::{Difference, Policy, Reach, Rule, What, differences};
+
+use super::{Desk, Recipient, Stopped, off_the_runtime};
+use crate::declined::{Declined, Ground};
+
+/// Rules of one page of a list, and differences. Each has a host set or two.
+const PAGE: usize = 20;
+
+/// What is asked about a right.
+#[derive(Debug)]
+pub(crate) struct RightQuestion {
+    pub(crate) who: AudienceName,
+    pub(crate) right: Right,
+    pub(crate) score: Option<ScoreName>,
+    pub(crate) service: Option<ServiceName>,
+    pub(crate) is_of_others: bool,
+    /// A host set; `None` for every player.
+    pub(crate) hosts: Option<String>,
+}
+
+/// Whether somebody has a right.
+#[derive(Debug)]
+pub(crate) struct RightAnswer {
+    /// Why not; `None` if they have it.
+    pub(crate) why_not: Option<String>,
+    pub(crate) reach: Reach,
+}
+
+/// Rules of a policy, and whether it has none because everybody may do everything.
+#[derive(Debug)]
+pub(crate) struct ListedRules {
+    pub(crate) is_open: bool,
+    pub(crate) rules: Vec<Rule>,
+}
+
+impl Desk {
+    /// Returns the rules that are about somebody.
+    pub(crate) fn rules_of(&self, by: &AudienceName) -> ListedRules {
+        let policy = self.policy();
+        ListedRules {
+            is_open: *policy == Policy::Open,
+            rules: policy.rules_of(by).cloned().collect(),
+        }
+    }
+
+    /// Lists the rules in force.
+    pub(crate) async fn list_policy(
+        &self,
+        by: &AudienceName,
+        to: &impl Recipient<ListedRules>,
+    ) -> Result<(), Stopped> {
+        self.check_right(by, Right::SeePolicy, What::Conductor, None)?;
+        let policy = self.policy();
+        let is_open = *policy == Policy::Open;
+        if is_open {
+            return to.give(ListedRules { is_open, rules: Vec::new() }).await;
+        }
+        for rules in policy.rules().chunks(PAGE) {
+            to.give(ListedRules { is_open, rules: rules.to_vec() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether somebody may do something.
+    pub(crate) async fn answer_right(
+        &self,
+        asked: RightQuestion,
+        by: &AudienceName,
+    ) -> Result<RightAnswer, Declined> {
+        let RightQuestion { who, right, score, service, is_of_others, hosts } = asked;
+        if who != *by {
+            self.check_right(by, Right::SeePolicy, What::Conductor, None)?;
+        }
+        let what = what(right, score.as_ref(), service.as_ref(), is_of_others)?;
+        let hosts = match hosts {
+            Some(hosts) => self.players(hosts).await?,
+            None => self.fleet.borrow().hosts().clone(),
+        };
+        let policy = self.policy();
+        let hosts = Some(&hosts).filter(|_| what != What::Conductor);
+        let denied = policy.check(&who, right, what, hosts).err();
+        let reach = policy.reach(Some(&who), right, &what);
+        Ok(RightAnswer { why_not: denied.map(|denial| denial.to_string()), reach })
+    }
+
+    /// Lists what everybody would lose and gain with the policy of this text.
+    pub(crate) async fn diff_policy(
+        &self,
+        text: String,
+        by: &AudienceName,
+        to: &impl Recipient<Vec<Difference>>,
+    ) -> Result<(), Stopped> {
+        self.check_right(by, Right::SeePolicy, What::Conductor, None)?;
+        let fleet = Arc::clone(&self.fleet.borrow());
+        let compare = move || {
+            let after =
+                fleet.read_policy(&text).map_err(|problems| Declined::invalid(&problems))?;
+            Ok::<_, Declined>(differences(fleet.policy(), &after))
+        };
+        for page in off_the_runtime(compare).await??.chunks(PAGE) {
+            to.give(page.to_vec()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns what a right is asked about. Exactly what limits it has to be given.
+fn what<'a>(
+    right: Right,
+    score: Option<&'a ScoreName>,
+    service: Option<&'a ServiceName>,
+    is_of_others: bool,
+) -> Result<What<'a>, Declined> {
+    let (score, service) = (score.map(ScoreName::as_str), service.map(ServiceName::as_str));
+    let wrong = |needed: &str| {
+        let why = format!("{right} is limited by {needed}: ask about that");
+        Declined::new(Ground::Invalid, why)
+    };
+    match (right.concern(), score, service) {
+        (Concern::Conductor, None, None) => Ok(What::Conductor),
+        (Concern::Hosts, None, None) => Ok(What::Hosts),
+        (Concern::Scores | Concern::Output, Some(score), None) => {
+            Ok(What::Score { score, is_of_others })
+        }
+        (Concern::Services | Concern::Output, None, Some(service)) => Ok(What::Service(service)),
+        (Concern::ScoresOfServices, Some(score), Some(service)) => {
+            Ok(What::ScoreOfService { service, score })
+        }
+        (Concern::Conductor, ..) => Err(wrong("nothing")),
+        (Concern::Hosts, ..) => Err(wrong("hosts alone")),
+        (Concern::Scores, ..) => Err(wrong("a score")),
+        (Concern::Services, ..) => Err(wrong("a service")),
+        (Concern::Output, ..) => Err(wrong("a score or a service")),
+        (Concern::ScoresOfServices, ..) => Err(wrong("a service and its score")),
+    }
+}

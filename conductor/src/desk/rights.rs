@@ -1,0 +1,231 @@
+//! Who may ask for what. Each question and verb of the desk asks here, before it tells or does
+//! anything, so that a skin cannot forget to.
+//!
+//! A flow is told to those who may see all its hosts, and a service likewise. To others neither
+//! exists. What is told of the whole fleet at once, as the ledger, is told to those who may see every
+//! player.
+
+use std::sync::Arc;
+
+use orchestra_flow::Submission;
+use orchestra_model::{
+    Asker, AudienceName, FlowId, HostSet, JobId, ScoreName, ServiceName,
+    advice::{Advice, Remedy},
+    audit::Verb,
+    policy::Right,
+    service::ServiceStatus,
+};
+use orchestra_policy::{Denial, Policy, Reach, What};
+
+use super::{Desk, refusal::unknown_flow};
+use crate::{
+    declined::{Declined, Ground},
+    history,
+};
+
+/// A job of a flow, as far as rights are about it.
+struct JobFacts {
+    job: JobId,
+    score: ScoreName,
+    hosts: HostSet,
+}
+
+/// Whose a flow is, and what it does.
+struct FlowFacts {
+    by: Asker,
+    jobs: Vec<JobFacts>,
+}
+
+impl Desk {
+    /// Returns the policy in force.
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(self.fleet.borrow().policy())
+    }
+
+    /// Declines what somebody may not do on one of these hosts; `None` if it is not about hosts.
+    pub(super) fn check_right(
+        &self,
+        by: &AudienceName,
+        right: Right,
+        what: What<'_>,
+        hosts: Option<&HostSet>,
+    ) -> Result<(), Declined> {
+        self.policy().check(by, right, what, hosts).map_err(|denial| self.denied(by, &denial))
+    }
+
+    /// Declines a verb on hosts.
+    pub(super) fn check_verb(
+        &self,
+        by: &AudienceName,
+        verb: Verb,
+        what: What<'_>,
+        hosts: Option<&HostSet>,
+    ) -> Result<(), Declined> {
+        self.check_right(by, Right::Do(verb), what, hosts)
+    }
+
+    /// Returns the hosts that somebody may see.
+    pub(super) fn sight(&self, by: &AudienceName) -> Reach {
+        self.policy().reach(Some(by), Right::See, &What::Hosts)
+    }
+
+    /// Declines to tell of the whole fleet to those who may not see every player.
+    pub(crate) fn check_sees_all(&self, by: &AudienceName) -> Result<(), Declined> {
+        let fleet = Arc::clone(&self.fleet.borrow());
+        self.check_right(by, Right::See, What::Hosts, Some(fleet.hosts()))
+    }
+
+    /// Returns the players of an expression, if somebody may see them. Without an expression those
+    /// that they may see.
+    pub(crate) async fn seen_players(
+        &self,
+        expression: String,
+        by: &AudienceName,
+    ) -> Result<HostSet, Declined> {
+        if expression.is_empty() {
+            let (seen, fleet) = (self.sight(by), Arc::clone(&self.fleet.borrow()));
+            if seen.is_nowhere() {
+                self.check_right(by, Right::See, What::Hosts, None)?;
+            }
+            return Ok(seen.of(fleet.hosts()));
+        }
+        let hosts = self.players(expression).await?;
+        self.check_right(by, Right::See, What::Hosts, Some(&hosts))?;
+        Ok(hosts)
+    }
+
+    /// Declines a flow that somebody may not see as one that does not exist.
+    pub(super) async fn check_sees_flow(
+        &self,
+        by: &AudienceName,
+        flow: FlowId,
+    ) -> Result<(), Declined> {
+        let seen = self.sight(by);
+        if seen.is_everywhere() {
+            return Ok(());
+        }
+        let Some(facts) = self.flow_facts(flow).await? else { return Ok(()) };
+        match facts.jobs.iter().all(|job| seen.missing(&job.hosts).is_empty()) {
+            true => Ok(()),
+            false => Err(unknown_flow(flow)),
+        }
+    }
+
+    /// Declines what somebody may not do to a flow: to all of it, or to one job, or to some hosts.
+    pub(super) async fn check_flow_right(
+        &self,
+        by: &AudienceName,
+        right: Right,
+        flow: FlowId,
+        (job, hosts): (Option<JobId>, Option<&HostSet>),
+    ) -> Result<(), Declined> {
+        let policy = self.policy();
+        if *policy == Policy::Open {
+            return Ok(());
+        }
+        let Some(facts) = self.flow_facts(flow).await? else { return Ok(()) };
+        let is_of_others = facts.by != Asker::from(by);
+        let chosen = facts.jobs.iter().filter(|facts| job.is_none_or(|job| job == facts.job));
+        for JobFacts { score, hosts: targets, .. } in chosen {
+            let targets = match hosts {
+                Some(hosts) => targets.intersection(hosts),
+                None => targets.clone(),
+            };
+            let what = What::Score { score: score.as_str(), is_of_others };
+            let checked = policy.check(by, right, what, Some(&targets));
+            checked.map_err(|denial| self.denied(by, &denial))?;
+        }
+        Ok(())
+    }
+
+    /// Declines what somebody may not do to a flow as a whole.
+    pub(super) async fn check_flow_verb(
+        &self,
+        by: &AudienceName,
+        verb: Verb,
+        flow: FlowId,
+    ) -> Result<(), Declined> {
+        self.check_flow_right(by, Right::Do(verb), flow, (None, None)).await
+    }
+
+    /// Declines to show what attempts of a flow print.
+    pub(crate) async fn check_reads_output(
+        &self,
+        by: &AudienceName,
+        flow: FlowId,
+        hosts: Option<&HostSet>,
+    ) -> Result<(), Declined> {
+        self.check_flow_right(by, Right::ReadOutput, flow, (None, hosts)).await
+    }
+
+    /// Returns the hosts that a service is on, or is to be on.
+    pub(super) fn hosts_of_service(status: &ServiceStatus) -> HostSet {
+        let placed = status.instances.iter().map(|instance| instance.host.clone());
+        status.record.hosts.union(&HostSet::from_names(placed))
+    }
+
+    /// Returns whether somebody may see all hosts of a service.
+    pub(super) fn sees_service(&self, by: &AudienceName, status: &ServiceStatus) -> bool {
+        let seen = self.sight(by);
+        let is_seen = || seen.missing(&Self::hosts_of_service(status)).is_empty();
+        seen.is_everywhere() || (!seen.is_nowhere() && is_seen())
+    }
+
+    /// Declines what somebody may not do to a service on its hosts and on some more.
+    pub(super) async fn check_service_right(
+        &self,
+        by: &AudienceName,
+        right: Right,
+        what: What<'_>,
+        (service, more): (&ServiceName, &HostSet),
+    ) -> Result<(), Declined> {
+        if *self.policy() == Policy::Open {
+            return Ok(());
+        }
+        let hosts = match self.service_status(service).await? {
+            Some(status) => Self::hosts_of_service(&status).union(more),
+            None => more.clone(),
+        };
+        self.check_right(by, right, what, Some(&hosts))
+    }
+
+    async fn flow_facts(&self, flow: FlowId) -> Result<Option<FlowFacts>, Declined> {
+        self.read(move |reader| {
+            let Some(record) = reader.flow(flow)? else { return Ok(None) };
+            let mut jobs = Vec::new();
+            for job in reader.jobs(flow)? {
+                let hosts = history::targets(reader, job.id)?;
+                jobs.push(JobFacts { job: job.id, score: job.score, hosts });
+            }
+            Ok(Some(FlowFacts { by: record.audience, jobs }))
+        })
+        .await
+    }
+
+    /// Declines a request, and logs that, at most so often.
+    fn denied(&self, by: &AudienceName, denial: &Denial) -> Declined {
+        self.denials.write(|| tracing::warn!(audience = %by, %denial, "denied"));
+        denied(denial)
+    }
+}
+
+/// Declines a submission of which its submitter may not have some part done.
+pub(super) fn check_submission(policy: &Policy, submission: &Submission) -> Result<(), Declined> {
+    // What else submits is a part of the conductor.
+    let Asker::Audience(by) = &submission.audience else { return Ok(()) };
+    let slots = submission.spec.slots.iter().zip(&submission.targets);
+    for (job, hosts) in slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets)) {
+        let what = What::Score { score: job.score.as_str(), is_of_others: false };
+        let checked = policy.check(by, Right::Do(Verb::Submit), what, Some(hosts));
+        checked.map_err(|denial| {
+            tracing::warn!(audience = %by, %denial, "denied");
+            denied(&denial)
+        })?;
+    }
+    Ok(())
+}
+
+fn denied(denial: &Denial) -> Declined {
+    let text = Advice::from(denial.to_string()).say("; ").name(Remedy::ListRights);
+    Declined::new(Ground::Forbidden, text.say(" tells what you may do"))
+}

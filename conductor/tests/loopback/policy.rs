@@ -1,0 +1,452 @@
+//! Who may do what: a policy in force, asked by every call.
+
+use std::{collections::BTreeSet, fs};
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use orchestra_certs::Role;
+use orchestra_model::{
+    audit::Verb,
+    policy::{Concern, Right},
+    service::ServiceSpec,
+};
+use orchestra_proto::{encode_service, v1};
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use tonic::{
+    Code, Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::Channel,
+};
+use v1::change_service_request::Verb as OfService;
+
+use crate::harness::{Audience, Conductor, Place, id, job, request};
+
+/// Messages as they are on the wire.
+#[derive(Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        let length = from.remaining();
+        Ok(Some(from.copy_to_bytes(length)))
+    }
+}
+
+/// Makes a call by its name, and waits for the first message of its answer.
+async fn call(channel: &Channel, name: &str, request: &Bytes) -> Result<(), Status> {
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let path = format!("/orchestra.v1.Audience/{name}").parse().unwrap();
+    let request = tonic::Request::new(request.clone());
+    let answer = grpc.server_streaming(request, path, Raw).await?;
+    answer.into_inner().message().await.map(drop)
+}
+
+impl Place {
+    /// Has a policy in force from the next start or reload on.
+    fn govern(&self, policy: &str) {
+        let config = fs::read_to_string(self.path("conductor.toml")).unwrap();
+        self.write("conductor.toml", &config.replace("policy = \"open\"\n", ""));
+        self.write("policy.toml", policy);
+    }
+}
+
+const ROOT: &str = "[[rule]]\nname = \"root\"\nwho = [\"alice\"]\nmay = [\"admin\"]\n\
+                    scores = [\"*\"]\nservices = [\"*\"]\nhosts = \"*\"\n";
+
+/// A rule that gives rights everywhere.
+fn rule(who: &str, may: &[Right]) -> String {
+    let concerns = |of: &[Concern]| may.iter().any(|right| of.contains(&right.concern()));
+    let words: Vec<&str> = may.iter().map(|right| right.as_str()).collect();
+    let mut text = format!("[[rule]]\nname = \"{who}\"\nwho = [\"{who}\"]\nmay = {words:?}\n");
+    if concerns(&[Concern::Scores, Concern::ScoresOfServices, Concern::Output]) {
+        text.push_str("scores = [\"*\"]\n");
+    }
+    if concerns(&[Concern::Services, Concern::ScoresOfServices, Concern::Output]) {
+        text.push_str("services = [\"*\"]\n");
+    }
+    if may.iter().any(|right| right.concern() != Concern::Conductor) {
+        text.push_str("hosts = \"*\"\n");
+    }
+    text
+}
+
+fn web() -> ServiceSpec {
+    ServiceSpec::new("web".parse().unwrap(), "run-web".parse().unwrap(), "db1")
+}
+
+/// A call, a request that reaches what it asks for, and the right that it needs.
+type Row = (&'static str, Bytes, Option<Right>);
+
+/// Every call of the audience, about a flow of db1 and the service `web`.
+fn rows(flow: u64) -> Vec<Row> {
+    let to = |verb| Some(Right::Do(verb));
+    let see = Some(Right::See);
+    let why = || "a test".to_owned();
+    let hosts = || "db1".to_owned();
+    let mut rows: Vec<Row> = vec![("WhoAmI", encoded(&v1::WhoAmIRequest {}), None)];
+    let mut add = |name, request: Bytes, right| rows.push((name, request, right));
+    let submission = request([job("db1")]);
+    let plan = v1::PlanRequest { spec: submission.spec.clone(), ..Default::default() };
+    add("Plan", encoded(&plan), to(Verb::Submit));
+    add("Submit", encoded(&submission), to(Verb::Submit));
+    let retry = v1::RetryRequest {
+        flow: id(flow),
+        request_id: Bytes::from_static(&[7; 16]),
+        ..Default::default()
+    };
+    add("Retry", encoded(&retry), to(Verb::Submit));
+    add("Pause", encoded(&v1::PauseRequest { flow: id(flow) }), to(Verb::Pause));
+    add("Resume", encoded(&v1::ResumeRequest { flow: id(flow) }), to(Verb::Resume));
+    let promote = v1::PromoteRequest { flow: id(flow), ..Default::default() };
+    add("Promote", encoded(&promote), to(Verb::Promote));
+    for (abandon, verb) in [(false, Verb::Cancel), (true, Verb::Abandon)] {
+        let cancel = v1::CancelRequest { flow: id(flow), abandon, reason: String::new() };
+        add("Cancel", encoded(&cancel), to(verb));
+    }
+    let drain = v1::DrainRequest { hosts: hosts(), reason: why() };
+    add("Drain", encoded(&drain), to(Verb::Drain));
+    add("Undrain", encoded(&v1::UndrainRequest { hosts: hosts() }), to(Verb::Undrain));
+    let release = v1::ReleaseHoldsRequest { hosts: hosts(), reason: why() };
+    add("ReleaseHolds", encoded(&release), to(Verb::ReleaseHolds));
+    let release = v1::ReleasePlayersRequest { hosts: hosts(), reason: why() };
+    add("ReleasePlayers", encoded(&release), to(Verb::ReleasePlayers));
+    for name in ["GetFlow", "ListTasks", "ListFailures", "Watch", "Explain"] {
+        // Of each of these the flow is the first field.
+        add(name, encoded(&v1::GetFlowRequest { flow: id(flow) }), see);
+    }
+    for name in [
+        "ListFlows",
+        "ListLedger",
+        "ListDeployments",
+        "ListPlayers",
+        "ListScores",
+        "ListVitals",
+        "ListGroups",
+        "ListStrangers",
+        "ListZones",
+        "ListServices",
+        "Status",
+    ] {
+        add(name, Bytes::new(), see);
+    }
+    add("ResolveHosts", encoded(&v1::ResolveHostsRequest { hosts: hosts() }), see);
+    add("ListVersions", encoded(&v1::ListVersionsRequest { name: "web".to_owned() }), see);
+    let output = Some(Right::ReadOutput);
+    let logs = v1::GetLogsRequest { flow: id(flow), host: hosts(), ..Default::default() };
+    add("GetLogs", encoded(&logs), output);
+    let follow = v1::FollowOutputRequest { flow: id(flow), ..Default::default() };
+    add("FollowOutput", encoded(&follow), output);
+    let of_unit = v1::ReadLogsRequest {
+        service: "web".to_owned(),
+        instance: Some(v1::read_logs_request::Instance::Host(hosts())),
+        query: Some(v1::LogQuery {
+            stream: v1::log_query::Stream::Stdout.into(),
+            ..Default::default()
+        }),
+    };
+    add("ReadLogs", encoded(&of_unit), output);
+    add("ListAudit", Bytes::new(), Some(Right::ReadAudit));
+    add("ListPolicy", Bytes::new(), Some(Right::SeePolicy));
+    let diff = v1::DiffPolicyRequest { text: ROOT.to_owned() };
+    add("DiffPolicy", encoded(&diff), Some(Right::SeePolicy));
+    let question = v1::CheckRightRequest {
+        who: "alice".to_owned(),
+        right: "reload".to_owned(),
+        ..Default::default()
+    };
+    add("CheckRight", encoded(&question), Some(Right::SeePolicy));
+    add("Reload", Bytes::new(), to(Verb::Reload));
+    add("PlanRecover", Bytes::new(), to(Verb::Recover));
+    add("Recover", Bytes::new(), to(Verb::Recover));
+    let apply =
+        v1::ApplyServicesRequest { specs: vec![encode_service(&web()).into()], take_over: false };
+    add("PlanServices", encoded(&apply), to(Verb::ServiceApply));
+    add("ApplyServices", encoded(&apply), to(Verb::ServiceApply));
+    add(
+        "ReleaseBrake",
+        encoded(&v1::ReleaseBrakeRequest { on: "fleet".to_owned() }),
+        to(Verb::BrakeRelease),
+    );
+    let empty = v1::Empty {};
+    let scale = v1::ServiceScale { count: 1, ..Default::default() };
+    for (asked, verb) in [
+        (OfService::Restart(String::new()), Verb::ServiceRestart),
+        (OfService::Restart(hosts()), Verb::ServiceRestart),
+        (OfService::Reload(String::new()), Verb::ServiceReload),
+        (
+            OfService::Signal(v1::ServiceSignal { signal: 1, ..Default::default() }),
+            Verb::ServiceSignal,
+        ),
+        (OfService::Scale(scale), Verb::ServiceScale),
+        (OfService::Rebalance(v1::ServiceRebalance { plan: true }), Verb::ServiceRebalance),
+        (OfService::Pause(empty), Verb::ServicePause),
+        (OfService::Resume(empty), Verb::ServiceResume),
+        (OfService::ReleaseBrake(empty), Verb::BrakeRelease),
+        (OfService::Revert(0), Verb::ServiceRevert),
+        (OfService::Adopt(String::new()), Verb::ServiceAdopt),
+        (OfService::StopStranger(hosts()), Verb::ServiceStopStranger),
+        (OfService::DeclareDead(1), Verb::ServiceDeclareDead),
+        (OfService::Stop(empty), Verb::ServiceStop),
+        (OfService::Start(empty), Verb::ServiceStart),
+        (OfService::Remove(empty), Verb::ServiceRemove),
+    ] {
+        let change = v1::ChangeServiceRequest { name: "web".to_owned(), verb: Some(asked) };
+        add("ChangeService", encoded(&change), to(verb));
+    }
+    rows
+}
+
+fn encoded(message: &impl Message) -> Bytes {
+    message.encode_to_vec().into()
+}
+
+/// The calls that the protocol has.
+fn calls() -> BTreeSet<String> {
+    let files = FileDescriptorSet::decode(orchestra_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let services = files.file.iter().flat_map(|file| &file.service);
+    let audience = services.filter(|service| service.name() == "Audience");
+    audience.flat_map(|service| &service.method).map(|method| method.name().to_owned()).collect()
+}
+
+/// Each call is refused to whoever has every right but the one that it needs, and answered to
+/// whoever has that right alone, with sight of what it is about.
+#[tokio::test]
+async fn every_call_needs_its_right_and_no_other() {
+    let place = Place::new("db1\n");
+    let mut policy = ROOT.to_owned();
+    let all: Vec<Right> = Right::all().collect();
+    for right in &all {
+        let but: Vec<Right> = all.iter().copied().filter(|other| other != right).collect();
+        policy.push_str(&rule(&format!("but-{right}"), &but));
+        let mut only = vec![*right];
+        // One has to see what something is done to, and the flow is of somebody else.
+        if *right != Right::See {
+            only.push(Right::See);
+        }
+        if matches!(right.concern(), Concern::Scores | Concern::Output) {
+            only.extend([Right::OthersFlows, Right::Do(Verb::Promote)]);
+        }
+        let only: BTreeSet<Right> = only.into_iter().collect();
+        policy.push_str(&rule(&format!("only-{right}"), &only.into_iter().collect::<Vec<_>>()));
+    }
+    place.govern(&policy);
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let flow = alice.submit([job("db1")]).await;
+    alice.apply(&web()).await.unwrap();
+    let rows = rows(flow);
+    let told: BTreeSet<String> = rows.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    assert_eq!(told, calls(), "each call has a row");
+    let needed: BTreeSet<Right> = rows.iter().filter_map(|(_, _, right)| *right).collect();
+    let unneeded: Vec<&Right> = all.iter().filter(|right| !needed.contains(right)).collect();
+    assert_eq!(unneeded, [&Right::OthersFlows], "each right is needed by a call");
+    for (name, request, right) in &rows {
+        let Some(right) = right else { continue };
+        let who = format!("but-{right}");
+        let channel = place.connect(&conductor.address, Role::Audience, &who).await;
+        let refused = call(&channel, name, request).await.expect_err(name);
+        // What may not be seen does not exist.
+        let is_hidden = *right == Right::See && refused.code() == Code::NotFound;
+        assert!(refused.code() == Code::PermissionDenied || is_hidden, "{name}: {refused:?}");
+        let said = format!("{who} may not {right}");
+        assert!(is_hidden || refused.message().starts_with(&said), "{name}: {refused:?}");
+    }
+    for (name, request, right) in &rows {
+        let who = right.map_or_else(|| "nobody".to_owned(), |right| format!("only-{right}"));
+        let channel = place.connect(&conductor.address, Role::Audience, &who).await;
+        if let Err(why) = call(&channel, name, request).await {
+            assert_ne!(why.code(), Code::PermissionDenied, "{name} for {who}: {why:?}");
+        }
+    }
+}
+
+/// A fleet of three players, of which bob may use two, on one score.
+async fn shared() -> (Place, Conductor, Audience, Audience) {
+    let place = Place::new("db[1-2] app=db\nweb1 app=web\n");
+    let bob = "[groups]\ndbas = [\"bob\"]\n[[rule]]\nname = \"dbas\"\nwho = [\"@dbas\"]\n\
+               may = [\"operator\", \"drain\"]\nscores = [\"hello\"]\nservices = [\"db-*\"]\n\
+               hosts = \"@app=db\"\n";
+    place.govern(&format!("{bob}{ROOT}"));
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let bob = Audience::named(&place, &conductor.address, "bob").await;
+    (place, conductor, alice, bob)
+}
+
+fn denied<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
+    let status = result.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+    status.message().to_owned()
+}
+
+#[tokio::test]
+async fn a_submission_is_refused_whole_where_one_host_or_score_is_not_allowed() {
+    let (_place, conductor, _alice, bob) = shared().await;
+    assert_eq!(
+        denied(bob.try_submit(request([job("db1"), job("db[1-2],web1")])).await),
+        "bob may not submit hello on web1: rule dbas allows it on other hosts; `orc whoami` tells \
+         what you may do"
+    );
+    let other = v1::JobSpec { score: "reboot".to_owned(), ..job("db1") };
+    let told = denied(bob.try_submit(request([other])).await);
+    assert!(told.starts_with("bob may not submit reboot on db1: no rule allows it"), "{told}");
+    bob.submit([job("@app=db")]).await;
+    assert_eq!(
+        denied(bob.undrain("db1").await).split(':').next(),
+        Some("bob may not undrain on db1")
+    );
+    bob.drain("db1", "new disk").await.unwrap();
+    conductor.logged("denied").await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_seen_does_not_exist_and_what_others_did_is_not_touched() {
+    let (_place, _conductor, alice, bob) = shared().await;
+    let hidden = alice.submit([job("db1"), job("web1")]).await;
+    let seen = alice.submit([job("db2")]).await;
+    let own = bob.submit([job("db[1-2]")]).await;
+    assert_eq!(bob.try_flow(hidden).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(bob.cancel(hidden).await.unwrap_err().code(), Code::NotFound);
+    bob.try_flow(seen).await.unwrap();
+    let told = denied(bob.cancel(seen).await);
+    let expected = "bob may not cancel hello in a flow of somebody else on db2: no rule allows it";
+    assert!(told.starts_with(expected), "{told}");
+    let mut client = bob.client.clone();
+    let flows = client.list_flows(v1::ListFlowsRequest::default()).await.unwrap();
+    let page = flows.into_inner().message().await.unwrap().unwrap();
+    let ids: Vec<u64> = page.flows.iter().map(|flow| flow.id).collect();
+    assert_eq!(ids, [own, seen]);
+    let players = bob.players("", false).await.unwrap();
+    let names: Vec<&str> = players.iter().map(|player| player.host.as_str()).collect();
+    assert_eq!(names, ["db1", "db2"]);
+    denied(bob.players("web1", false).await);
+    bob.cancel(own).await.unwrap();
+    alice.cancel(seen).await.unwrap();
+    // What is told of the whole fleet is told to those who may see all of it.
+    let groups = client.list_groups(v1::ListGroupsRequest {}).await.unwrap();
+    denied(groups.into_inner().message().await);
+    denied(client.status(v1::StatusRequest {}).await);
+}
+
+#[tokio::test]
+async fn a_service_is_applied_where_and_with_what_one_may_apply() {
+    let (place, _conductor, alice, bob) = shared().await;
+    let policy = fs::read_to_string(place.path("policy.toml")).unwrap();
+    let more = policy.replace("\"drain\"]", "\"service-apply\", \"service-stop\"]");
+    place.write("policy.toml", &more);
+    alice.reload(false).await.unwrap();
+    let spec = |name: &str, score: &str, on: &str| {
+        ServiceSpec::new(name.parse().unwrap(), score.parse().unwrap(), on)
+    };
+    bob.apply(&spec("db-main", "hello", "db1")).await.unwrap();
+    denied(bob.apply(&spec("web", "hello", "db1")).await);
+    denied(bob.apply(&spec("db-main", "other", "db1")).await);
+    denied(bob.apply(&spec("db-main", "hello", "web1")).await);
+    // Where it is now counts too.
+    alice.apply(&spec("db-wide", "hello", "db1,web1")).await.unwrap();
+    let told = denied(bob.apply(&spec("db-wide", "hello", "db1")).await);
+    assert!(told.contains("on web1"), "{told}");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_reload_keeps_the_right_to_unless_they_accept_that() {
+    let (place, _conductor, alice, bob) = shared().await;
+    let good = fs::read_to_string(place.path("policy.toml")).unwrap();
+    place.write("policy.toml", &good.replace("\"alice\"", "\"carol\""));
+    let refused = alice.reload(false).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("--allow-lockout accepts that"), "{refused:?}");
+    place.write("policy.toml", &good.replace("\"operator\"", "\"operatr\""));
+    let refused = alice.reload(false).await.unwrap_err();
+    assert!(refused.message().contains("did you mean operator?"), "{refused:?}");
+    bob.drain("db1", "the old policy is in force").await.unwrap();
+    place.write("policy.toml", &good.replace("\"alice\"", "\"carol\""));
+    let mut client = alice.client.clone();
+    let accepted = v1::ReloadRequest { allow_lockout: true, ..Default::default() };
+    client.reload(accepted).await.unwrap();
+    denied(alice.reload(false).await);
+}
+
+#[tokio::test]
+async fn a_conductor_without_a_policy_does_not_start_unless_that_is_said() {
+    let place = Place::new("db1\n");
+    place.govern(ROOT);
+    fs::remove_file(place.path("policy.toml")).unwrap();
+    let told = Conductor::start_refused(&place);
+    assert!(told.contains("policy.toml, which says who may do what"), "{told}");
+    place.configure("");
+    place.write("policy.toml", ROOT);
+    let told = Conductor::start_refused(&place);
+    assert!(told.contains("says policy = \"open\", and there is"), "{told}");
+    place.govern("[[rule]]\nname = \"x\"\n");
+    let told = Conductor::start_refused(&place);
+    assert!(told.contains("rule 1: may is missing"), "{told}");
+}
+
+#[tokio::test]
+async fn everybody_is_told_what_they_may_do_and_who_may_see_the_policy_what_others_may() {
+    let (_place, _conductor, alice, bob) = shared().await;
+    let mut client = bob.client.clone();
+    let own = client.who_am_i(v1::WhoAmIRequest {}).await.unwrap().into_inner();
+    assert_eq!((own.name.as_str(), own.open, own.rules.len()), ("bob", false, 1));
+    assert_eq!(own.rules[0].hosts.as_ref().unwrap().hosts, "db[1-2]");
+    let question = |who: &str, hosts: &str| v1::CheckRightRequest {
+        who: who.to_owned(),
+        right: "submit".to_owned(),
+        score: "hello".to_owned(),
+        hosts: hosts.to_owned(),
+        ..Default::default()
+    };
+    let answer = client.check_right(question("bob", "db1")).await.unwrap().into_inner();
+    assert!(answer.allowed && answer.why.is_empty());
+    let answer = client.check_right(question("bob", "")).await.unwrap().into_inner();
+    assert_eq!(
+        (answer.allowed, answer.why.as_str(), answer.reach.unwrap().hosts.as_str()),
+        (false, "bob may not submit hello on web1: rule dbas allows it on other hosts", "db[1-2]")
+    );
+    denied(client.check_right(question("alice", "db1")).await);
+    let mut client = alice.client.clone();
+    assert!(client.check_right(question("alice", "")).await.unwrap().into_inner().allowed);
+    let without_score = v1::CheckRightRequest { score: String::new(), ..question("bob", "") };
+    let wrong = client.check_right(without_score).await.unwrap_err();
+    assert_eq!(wrong.code(), Code::InvalidArgument);
+    let diff = v1::DiffPolicyRequest { text: ROOT.to_owned() };
+    let mut pages = client.diff_policy(diff).await.unwrap().into_inner();
+    let mut lost = BTreeSet::new();
+    while let Some(page) = pages.message().await.unwrap() {
+        for found in page.differences {
+            assert_eq!((found.who.as_str(), found.gained.unwrap().count), ("bob", 0));
+            lost.insert(found.right);
+        }
+    }
+    assert!(lost.contains("submit") && lost.contains("see") && lost.contains("drain"), "{lost:?}");
+}
