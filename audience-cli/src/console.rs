@@ -92,6 +92,11 @@ impl Console {
         self.json
     }
 
+    /// Whether whoever reads answers is gone, so that further ones are in vain.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.screen.out.is_closed()
+    }
+
     /// Whether answers go to a terminal that can be written anew.
     pub(crate) fn can_refresh(&self) -> bool {
         self.screen.style.terminal && !self.json && !is_dumb()

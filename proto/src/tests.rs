@@ -650,7 +650,7 @@ fn unit_job(wanted: Wanted, sign: &ReadySign) -> UnitJob {
                 stable_after: Millis(5),
             },
             ready: ReadyRule { sign: sign.clone(), deadline: Millis(6) },
-            stop: StopRule { signal: 2, grace: Millis(7) },
+            stop: StopRule { linger: Millis(4), signal: 2, grace: Millis(7) },
             resources: Some(Resources {
                 memory: Some(ByteSize(5 << 20)),
                 reserve: Some(ByteSize(3 << 20)),

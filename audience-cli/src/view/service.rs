@@ -22,7 +22,7 @@ mod zones;
 pub(crate) use answer::Asked;
 pub(crate) use brakes::{BrakeReleased, Brakes};
 pub(crate) use diff::Differences;
-pub(crate) use endpoints::Endpoints;
+pub(crate) use endpoints::{Endpoints, Known, NewEndpoints};
 pub(crate) use list::Services;
 pub(crate) use logs::{LogLines, LogText, whole_characters};
 pub(crate) use obstacles::ExplainedService;

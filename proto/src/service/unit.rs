@@ -156,7 +156,11 @@ impl From<&Upkeep> for v1::Upkeep {
                     ReadySign::Probe(probe) => Sign::Probe(probe.into()),
                 }),
             }),
-            stop: Some(v1::StopRule { signal: stop.signal, grace_ms: stop.grace.0 }),
+            stop: Some(v1::StopRule {
+                signal: stop.signal,
+                grace_ms: stop.grace.0,
+                linger_ms: stop.linger.0,
+            }),
             resources: resources.as_ref().map(Into::into),
             health: health.as_ref().map(Into::into),
             linked_to: linked_to.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -204,6 +208,7 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
             stop: StopRule {
                 signal: stop.signal,
                 grace: bounded(stop.grace_ms, "StopRule.grace_ms")?,
+                linger: bounded(stop.linger_ms, "StopRule.linger_ms")?,
             },
             resources: upkeep.resources.as_ref().map(Into::into),
             health: upkeep.health.as_ref().map(TryInto::try_into).transpose()?,

@@ -29,7 +29,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{
-    Player, Record,
+    Player, Record, binaries,
     daemon::Daemon,
     eventually,
     process::{OwnCgroup, processes_with, signal},
@@ -358,6 +358,24 @@ impl Fleet {
 
     /// Installs a score, over what is there, with its `.conf` where that is not empty.
     pub(crate) fn score(&self, name: &str, text: &str, conf: &str) {
+        self.install(name, text.as_bytes(), conf);
+    }
+
+    /// Installs the sample HTTP service of `demo/serve-web` as a score; returns when all players offer it.
+    pub(crate) fn sample_service(&self) {
+        let program = fs::read(binaries::path("serve-web")).expect("it was built");
+        self.install("serve-web", &program, include_str!("../../../demo/serve-web/serve-web.conf"));
+        self.rescan();
+        eventually("all players to offer the sample service", || {
+            let told = self.orc(&["scores", "serve-web", "--json"]);
+            let known = (told.code() == Some(0)).then(|| told.json())?;
+            (known["scores"][0]["versions"][0]["count"] == self.players.len()).then_some(())
+        });
+        let all: Vec<String> = self.players.keys().cloned().collect();
+        self.wait_attached(&all);
+    }
+
+    fn install(&self, name: &str, program: &[u8], conf: &str) {
         let scores = self.dir().join("scores");
         // Whole from the first moment, whatever the umask.
         let temporary = scores.join(format!(".{name}.new"));
@@ -369,7 +387,7 @@ impl Fleet {
             .mode(0o755)
             .open(&temporary)
             .expect("a file");
-        file.write_all(text.as_bytes()).expect("space");
+        file.write_all(program).expect("space");
         drop(file);
         set_mode(&temporary, 0o755);
         if !conf.is_empty() {

@@ -28,4 +28,4 @@ pub(crate) use player::Player;
 pub(crate) use process::{Process, is_alive};
 pub(crate) use record::{Line, Record};
 pub(crate) use relay::Relay;
-pub(crate) use tool::{Ran, Tool};
+pub(crate) use tool::{Ran, Running, Tool};

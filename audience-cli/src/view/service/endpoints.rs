@@ -1,6 +1,9 @@
 //! Where instances of a service take connections.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use orchestra_client::AppliedVersion;
 use orchestra_model::service::{
@@ -15,6 +18,25 @@ pub(crate) struct Endpoints<'a> {
     pub(crate) status: &'a ServiceStatus,
     /// Each has ports of its own.
     pub(crate) versions: &'a [AppliedVersion],
+}
+
+/// Endpoints that are followed, when some have come or gone.
+pub(crate) struct NewEndpoints<'a> {
+    pub(crate) endpoints: Endpoints<'a>,
+    /// What was told before; `None` at first.
+    pub(crate) before: Option<&'a Known>,
+}
+
+/// Endpoints as they were told: each as a line, with the version of its instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known(BTreeSet<(String, u64)>);
+
+impl Endpoints<'_> {
+    /// Returns what is to be compared with what comes next.
+    pub(crate) fn known(&self) -> Known {
+        let all = of(self.status, self.versions).into_iter();
+        Known(all.map(|endpoint| (endpoint.line(), endpoint.version)).collect())
+    }
 }
 
 /// A port of an instance.
@@ -41,10 +63,9 @@ impl Output for Endpoints<'_> {
 
     /// `web/3 http fe3.example.com:8003`.
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
-        for Endpoint { id, host, name, port, .. } in of(self.status, self.versions) {
-            writeln!(out, "{id} {name} {host}:{port}")?;
-        }
-        Ok(())
+        of(self.status, self.versions)
+            .iter()
+            .try_for_each(|endpoint| writeln!(out, "{}", endpoint.line()))
     }
 
     fn remark(&self) -> Option<String> {
@@ -54,6 +75,38 @@ impl Output for Endpoints<'_> {
             false => "no version of it has ports",
         };
         of(self.status, self.versions).is_empty().then(|| why.to_owned())
+    }
+}
+
+impl Output for NewEndpoints<'_> {
+    fn noun(&self) -> &'static str {
+        self.endpoints.noun()
+    }
+
+    fn json(self) -> impl Serialize {
+        self.endpoints.json()
+    }
+
+    /// `+ web/3 http fe3.example.com:8003`.
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        let lines = |known: &Known| -> BTreeSet<String> {
+            known.0.iter().map(|(line, _)| line.clone()).collect()
+        };
+        let now = lines(&self.endpoints.known());
+        let before = self.before.map(lines).unwrap_or_default();
+        before.difference(&now).try_for_each(|line| writeln!(out, "- {line}"))?;
+        now.difference(&before).try_for_each(|line| writeln!(out, "+ {line}"))
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.endpoints.remark().filter(|_| self.before.is_none())
+    }
+}
+
+impl Endpoint<'_> {
+    fn line(&self) -> String {
+        let Self { id, host, name, port, .. } = self;
+        format!("{id} {name} {host}:{port}")
     }
 }
 

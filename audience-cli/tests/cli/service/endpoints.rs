@@ -1,5 +1,10 @@
 //! `orc service endpoints`.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Stdio},
+};
+
 use orchestra_model::{
     Quantity::Count,
     service::{PortName, Ports, ServiceSpec, ServiceVersion, Suspicion, UnitState, Unready},
@@ -71,4 +76,43 @@ fn why_there_are_none_is_told() {
     fake.tables().services[0].instances[0].attached = false;
     fake.run("orc service endpoints web").is(0, "", "no instance is ready that has ports\n");
     assert_eq!(fake.run("orc service endpoints web --json").json()["endpoints"], json!([]));
+}
+
+/// A tool that is killed when it is dropped.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn what_comes_and_goes_is_told_to_those_who_follow_it() {
+    let fake = Fake::start();
+    fake.tables().services = vec![ready(2)];
+    fake.tables().versions = vec![with_ports(7, &[("http", "80")])];
+    let follow = |further: &[&str]| {
+        let words = [&["service", "endpoints", "web", "--watch"], further].concat();
+        let child = fake.command("orc", &words).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Following(child);
+        let lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+        (child, lines)
+    };
+    let ((_text, mut lines), (_json, mut documents)) = (follow(&[]), follow(&["--json"]));
+    let mut next = || lines.next().unwrap();
+    let mut all = || {
+        let document: serde_json::Value = serde_json::from_str(&documents.next().unwrap()).unwrap();
+        crate::schema::check(&document);
+        document["endpoints"].as_array().unwrap().len()
+    };
+    assert_eq!([next(), next()], ["+ web/1 http db1:80", "+ web/2 http db2:80"]);
+    assert_eq!(all(), 2);
+    fake.tables().services[0].instances[0].report.as_mut().unwrap().state = UnitState::Stopping;
+    assert_eq!((next(), all()), ("- web/1 http db1:80".to_owned(), 1));
+    fake.tables().services = vec![ready(3)];
+    assert_eq!([next(), next()], ["+ web/1 http db1:80", "+ web/3 http db3:80"]);
+    assert_eq!(all(), 3);
 }

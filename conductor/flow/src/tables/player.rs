@@ -335,7 +335,8 @@ impl Player {
     /// the job nor the player says. A job about units says it itself.
     pub(crate) fn time_limit(&self, job: &JobSpec) -> Option<Millis> {
         if let Some(unit) = &job.unit {
-            return Some(unit.deadline + unit.upkeep.stop.grace);
+            let stop = unit.upkeep.stop;
+            return Some(unit.deadline + stop.linger + stop.grace);
         }
         let own = self.limits(&job.score).map(|limits| limits.timeout);
         let timeout = job.timeout.into_iter().chain(own).min();

@@ -257,9 +257,11 @@ fn read_resources(reader: &mut ByteReader<'_>) -> Option<Option<Resources>> {
 pub(super) fn push_stop(out: &mut Vec<u8>, stop: &StopRule) {
     out.extend(stop.signal.to_le_bytes());
     out.extend(stop.grace.0.to_le_bytes());
+    out.extend(stop.linger.0.to_le_bytes());
 }
 
 pub(super) fn read_stop(reader: &mut ByteReader<'_>) -> Option<StopRule> {
     let signal = i32::from_le_bytes(reader.array()?);
-    Some(StopRule { signal, grace: Millis(reader.u64()?) })
+    let (grace, linger) = (Millis(reader.u64()?), Millis(reader.u64()?));
+    Some(StopRule { linger, signal, grace })
 }

@@ -65,6 +65,8 @@ impl Units {
         self.act(Effect::Find { unit: key.clone(), run: id, process });
         match ending {
             None => {}
+            // Whoever uses it has the rest of the time to leave.
+            Some(_) if self.lingers(key) => {}
             // The run has its grace; `follow` kills what is left after that.
             Some(RunEnd::Asked | RunEnd::Linked | RunEnd::NeverReady | RunEnd::LeaseRanOut) => {
                 self.terminate(key);

@@ -100,13 +100,17 @@ impl Units {
     /// Reports a unit if it has changed, or sets when it will be reported.
     pub(super) fn tell_changes(&mut self, key: &UnitKey) {
         let Some(report) = self.report_of(key) else { return };
-        let at = self.at;
+        let (at, lingers) = (self.at, self.lingers(key));
         let telling = &mut self.tend(key).telling;
         if telling.told.as_ref() == Some(&report) {
             telling.pending = None;
             return;
         }
-        let pending = telling.next(report.state, at);
+        let pending = match lingers {
+            // Whoever uses the run has to hear of it in time.
+            true => Pending { due: at, is_passing: false },
+            false => telling.next(report.state, at),
+        };
         telling.pending = Some(pending);
         if pending.due <= at {
             self.tell(key, report);

@@ -172,7 +172,10 @@ impl Units {
         if let Some(cause) = self.unwanted(key)
             && !self.waits_for_linked(key)
         {
-            self.end_gently(key, cause);
+            self.set_ending(key, cause);
+            if !self.lingers(key) {
+                self.terminate(key);
+            }
         }
     }
 
@@ -184,6 +187,14 @@ impl Units {
             false => Some(RunEnd::Asked),
             true => self.is_stale(key).then_some(RunEnd::Linked),
         }
+    }
+
+    /// Returns whether a unit's run goes on for a while although an order has ended it.
+    pub(super) fn lingers(&self, key: &UnitKey) -> bool {
+        let run = self.state.units().get(key).and_then(|unit| unit.status.run());
+        let until = run.and_then(Run::lingers_until);
+        let is_told = self.tended.get(key).is_some_and(|it| it.is_terminated || it.is_killed);
+        until.is_some_and(|until| until > self.at) && !is_told
     }
 
     /// Sends a run its signal to end. What is left of it after its grace is killed.

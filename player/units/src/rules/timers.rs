@@ -26,6 +26,8 @@ enum Limit {
     Well { silence: Millis },
     /// End, as it said that it does.
     Stopped,
+    /// Have been left by whoever used it.
+    Left,
     /// End, as it was told to.
     Ended,
     /// Have its lease renewed.
@@ -91,6 +93,7 @@ impl Units {
                 self.set_ending(key, RunEnd::Signalled(KILL));
                 self.kill(key);
             }
+            Limit::Left => self.terminate(key),
             Limit::Ended => self.kill(key),
             Limit::Leased => self.end_gently(key, RunEnd::LeaseRanOut),
             Limit::Gone => {
@@ -115,6 +118,8 @@ impl Units {
             // It is not known yet what there is to end; a launch does not last for long.
             (None, None) => None,
             (None, Some(_)) if !self.awaits_process(key, unit) => Some((until, Limit::Leased)),
+            // Nobody is given time to leave it any more.
+            (Some(_), _) if self.lingers(key) => Some((until, Limit::Leased)),
             _ => Some((gone, Limit::Gone)),
         }
     }
@@ -124,7 +129,12 @@ impl Units {
         let (unit, tended) = (self.state.units().get(key)?, self.tended.get(key)?);
         let run = unit.status.run()?;
         if let Some(ending) = &run.ending {
-            return (!tended.is_killed).then_some((end_limit(run, ending.at), Limit::Ended));
+            let left = run.lingers_until();
+            let limit = match left.filter(|_| !tended.is_terminated) {
+                Some(left) => (left, Limit::Left),
+                None => (end_limit(run, left.unwrap_or(ending.at)), Limit::Ended),
+            };
+            return (!tended.is_killed).then_some(limit);
         }
         if !run.is_up() || self.awaits_process(key, unit) {
             return None;
@@ -201,7 +211,7 @@ fn ready_limit(unit: &Unit, run: &Run) -> u64 {
     limit.max(run.extended.unwrap_or(0))
 }
 
-/// Returns when a run that began to end at `at` has to have ended.
+/// Returns when a run that was told to end, or said that it ends, at `at` has to have ended.
 fn end_limit(run: &Run, at: u64) -> u64 {
     let latest = at.saturating_add(bounds::STOP_EXTENSION_MS);
     after(at, run.stop.grace).max(run.extended.unwrap_or(0).min(latest))

@@ -196,6 +196,17 @@ impl Run {
         self.is_up() && self.stopping.is_none()
     }
 
+    /// Returns until when the run goes on although an order has ended it, so that whoever uses it may
+    /// leave; `None` if nobody has to be given that time: it was not ready, or it ends for another reason.
+    pub(crate) fn lingers_until(&self) -> Option<u64> {
+        let ending = self.ending.as_ref()?;
+        let by_order = matches!(ending.cause, RunEnd::Asked | RunEnd::Linked);
+        let was_there = self.ready.is_some_and(|ready| ready <= ending.at);
+        let had_left = self.stopping.is_some_and(|at| at <= ending.at) || self.unhealthy.is_some();
+        let linger = self.stop.linger.0;
+        (by_order && was_there && !had_left && linger > 0).then(|| ending.at.saturating_add(linger))
+    }
+
     /// Notes that probes say that the run is healthy again.
     pub(crate) fn recover_at(&mut self, at: u64) {
         self.unhealthy = None;

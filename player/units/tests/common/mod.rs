@@ -256,6 +256,12 @@ pub(crate) fn with_grace(n: u64, wanted: Wanted, grace: u64) -> Ordered {
     order
 }
 
+pub(crate) fn with_linger(n: u64, wanted: Wanted, linger: u64) -> Ordered {
+    let mut order = with_grace(n, wanted, 5_000);
+    order.unit.upkeep.stop.linger = Millis(linger);
+    order
+}
+
 pub(crate) fn run_id(number: u64) -> RunId {
     RunId { placement: Placement(1), number: RunNumber(number) }
 }

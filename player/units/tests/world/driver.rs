@@ -194,7 +194,10 @@ impl World {
                 }
                 Effect::KillAll { unit, run } => self.work.push(Work::Kill(unit, run)),
                 Effect::Find { unit, run, .. } => self.work.push(Work::Find(unit, run)),
-                Effect::Terminate { unit, run, .. } => self.terminate(&unit, run),
+                Effect::Terminate { unit, run, .. } => {
+                    self.reference.check_left(&unit, &self.units, run, self.at());
+                    self.terminate(&unit, run);
+                }
                 Effect::Signal { unit, run, of, signal, reload } => {
                     let rule = reload.as_ref().map(|order| order.upkeep.reload.unwrap().signal);
                     assert!(rule.is_none_or(|rule| rule == signal), "{unit}: {signal}");

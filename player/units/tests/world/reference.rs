@@ -346,6 +346,15 @@ impl Reference {
         self.follow_watches(units, at, woken);
     }
 
+    /// A run is told to end.
+    pub(crate) fn check_left(&self, key: &UnitKey, units: &Units, run: RunId, at: u64) {
+        let unit = self.units.get(key).filter(|unit| unit.last == run);
+        let known = units.state().units().get(key).and_then(|unit| unit.status.run());
+        if let Some((unit, known)) = unit.zip(known) {
+            unit.check_left(known.stop.linger.0, at);
+        }
+    }
+
     fn check_gone(&mut self, key: &UnitKey, units: &Units) {
         let unit = self.units.remove(key).unwrap();
         assert!(unit.order.unit.wanted == Wanted::Gone && unit.run.is_none(), "{unit:?}");

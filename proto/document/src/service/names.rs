@@ -245,8 +245,9 @@ pub(super) const READY: &[Foreign] = &[
 
 /// Beside the fields of `stop`.
 pub(super) const STOP: &[Foreign] = &[
-    Later("before"),
-    Later("linger"),
+    Instead("before", "a run is out of its endpoints before it gets the signal: linger"),
+    Instead("preStop", "a run is out of its endpoints before it gets the signal: linger"),
+    Renamed("shutdown_delay", "linger"),
     Renamed("timeout", "grace"),
     Renamed("TimeoutStopSec", "grace"),
     Renamed("KillSignal", "signal"),

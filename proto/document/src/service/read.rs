@@ -161,6 +161,7 @@ fn stop(node: &Node, problems: &mut Problems) -> StopRule {
     let Some(mut fields) = Fields::of(node, "stop", problems) else { return usual };
     let signal = fields.parsed("signal", problems).map(|Signal(number)| number);
     let rule = StopRule {
+        linger: fields.parsed("linger", problems).unwrap_or(usual.linger),
         signal: signal.unwrap_or(usual.signal),
         grace: fields.parsed("grace", problems).unwrap_or(usual.grace),
     };

@@ -303,12 +303,13 @@ struct Reload {
 
 #[derive(Serialize)]
 struct Stop {
+    linger: Millis,
     signal: String,
     grace: Millis,
 }
 
 fn stop(rule: &StopRule) -> Stop {
-    Stop { signal: signal::name(rule.signal), grace: rule.grace }
+    Stop { linger: rule.linger, signal: signal::name(rule.signal), grace: rule.grace }
 }
 
 #[derive(Serialize)]

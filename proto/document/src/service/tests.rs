@@ -50,7 +50,7 @@ fn full() -> ServiceSpec {
                 stable_after: Millis::minutes(1),
             },
             ready: ReadyRule { sign: ReadySign::Fd(3), deadline: Millis::minutes(3) },
-            stop: StopRule { signal: 2, grace: Millis::minutes(1) },
+            stop: StopRule { linger: Millis::seconds(5), signal: 2, grace: Millis::minutes(1) },
             resources: Some(Resources {
                 memory: Some(ByteSize(512 << 20)),
                 reserve: Some(ByteSize(256 << 20)),
@@ -111,7 +111,7 @@ at_most_one: {lease: 2m}
 require_same_score: true
 keep_secrets: true
 reload: {signal: SIGUSR2}
-stop: {signal: SIGINT, grace: 1m}
+stop: {signal: SIGINT, grace: 1m, linger: 5s}
 resources: {memory: 512MiB, reserve: 256MiB, cpu: 1.5, processes: 200, enforced: false}
 health: {http: 8080/up, every: 5s, timeout: 500ms, fall: 2, rise: 4}
 on_unhealthy: restart
@@ -227,7 +227,7 @@ fn the_canonical_form_has_every_rule() {
         show(&plain(), Values::Told),
         "service: web\nscore: serve-web\n\"on\": \"@web\"\nrestart:\n  when: always\n  first: 0s\n  \
          max_delay: 1m\n  attempts: unlimited\n  window: 10m\n  stable_after: 10s\nready:\n  \
-         started: true\n  deadline: 2m\nstop:\n  signal: TERM\n  grace: 30s\nupdate:\n  parallel: \
+         started: true\n  deadline: 2m\nstop:\n  linger: 0s\n  signal: TERM\n  grace: 30s\nupdate:\n  parallel: \
          1\n  healthy_for: 10s\n  deadline: 10m\n  max_failures: 0\n  auto_revert: \
          true\nauto_start: true\n"
     );

@@ -201,6 +201,12 @@ impl ServiceSpec {
                 "it is not longer than update.healthy_for, so that no task could be ok",
             );
         }
+        if update.deadline <= self.upkeep.stop.linger {
+            return wrong(
+                "stop.linger",
+                "it is not shorter than update.deadline, so that no update could be over in time",
+            );
+        }
         if self.max_age.is_some_and(|max_age| max_age.0 / 2 < update.healthy_for.0) {
             return wrong(
                 "max_age",
@@ -225,7 +231,7 @@ impl ServiceSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Labels, Layout, OnUnhealthy, Spread};
+    use crate::service::{Labels, Layout, OnUnhealthy, Spread, StopRule};
 
     #[test]
     fn limits_that_contradict_themselves_are_refused() {
@@ -279,6 +285,12 @@ mod tests {
         assert_eq!(field(ServiceSpec { max_age, ..spec() }), Some("max_age"));
         let max_age = Some(Millis(update.healthy_for.0 * 2));
         assert_eq!(field(ServiceSpec { max_age, ..spec() }), None);
+        let linger = |linger| {
+            let stop = StopRule { linger, ..StopRule::default() };
+            field(ServiceSpec { upkeep: Upkeep { stop, ..Upkeep::default() }, ..spec() })
+        };
+        assert_eq!(linger(update.deadline), Some("stop.linger"));
+        assert_eq!(linger(Millis(update.deadline.0 - 1)), None);
         let deadline = update.healthy_for;
         assert_eq!(field(updated(UpdateRule { deadline, ..update })), Some("update.deadline"));
     }

@@ -124,11 +124,17 @@ impl Default for ReadyRule {
 /// How a run is ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopRule {
+    /// For how long a run that is ready, and that an order ends, goes on before it gets the signal. Its
+    /// unit is told as stopping meanwhile, so that whoever follows its endpoints leaves it in time.
+    pub linger: Millis,
     /// What its processes get first.
     pub signal: i32,
-    /// How long they have before KILL.
+    /// How long they have from the signal on, before KILL.
     pub grace: Millis,
 }
+
+/// Longest [`StopRule::linger`].
+const LONGEST_LINGER: Millis = Millis::minutes(60);
 
 /// SIGTERM, signal(7): the same number on every architecture.
 const TERM: i32 = 15;
@@ -142,7 +148,7 @@ const HIGHEST_FD: u32 = 9;
 
 impl Default for StopRule {
     fn default() -> Self {
-        Self { signal: TERM, grace: Millis::seconds(30) }
+        Self { linger: Millis(0), signal: TERM, grace: Millis::seconds(30) }
     }
 }
 
@@ -204,6 +210,9 @@ impl Upkeep {
         }
         if !(1..=HIGHEST_SIGNAL).contains(&stop.signal) {
             return wrong("stop.signal", "no signal of this number may be sent");
+        }
+        if stop.linger > LONGEST_LINGER {
+            return wrong("stop.linger", "it is longer than an hour");
         }
         if reload.is_some_and(|reload| !is_message(reload.signal)) {
             return wrong("reload.signal", "no program takes it for a message; HUP is usual");

@@ -149,7 +149,8 @@ fn draw_upkeep(dice: &mut Dice) -> Upkeep {
         ..HealthRule::new(probe)
     });
     let ready = ReadyRule { sign, deadline: Millis(dice.one_of(&[4_000, 60_000])) };
-    let stop = StopRule { signal: 15, grace: Millis(dice.one_of(&[0, 1_000, 30_000])) };
+    let linger = Millis(dice.one_of(&[0, 0, 3_000, 20_000]));
+    let stop = StopRule { linger, signal: 15, grace: Millis(dice.one_of(&[0, 1_000, 30_000])) };
     let reserve = Some(ByteSize(dice.one_of(&[1, 15, 25]) << 20));
     let limited = Resources { reserve, processes: Some(20), ..Resources::NONE };
     let unenforced =

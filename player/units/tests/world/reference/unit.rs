@@ -146,6 +146,20 @@ impl RefUnit {
         }
     }
 
+    /// Whoever uses a run that was ready had time to leave when it gets its signal, unless its lease is over.
+    pub(super) fn check_left(&self, linger: u64, at: u64) {
+        let Some(run) = &self.run else { return };
+        let Some((RunEnd::Asked | RunEnd::Linked, then)) = run.ending else { return };
+        let is_used = run.ready.is_some_and(|ready| ready < then)
+            && run.stopping.is_none_or(|said| said > then)
+            && run.unhealthy.is_none();
+        let has_lease = !self.is_leased() || self.lease.is_some_and(|(_, until, _)| until > at);
+        assert!(
+            !is_used || !has_lease || at >= then + linger,
+            "it is not left yet: {self:?} at {at}"
+        );
+    }
+
     fn wants(&self, run: &RefRun, around: Around) -> bool {
         run.of == self.order.order.0 && !around.is_stale
     }

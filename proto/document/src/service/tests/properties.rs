@@ -119,7 +119,7 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
             Upkeep {
                 restart: RestartRule { when, first, max_delay, attempts, window, stable_after },
                 ready: ReadyRule { sign, deadline },
-                stop: StopRule { signal, grace },
+                stop: StopRule { linger: Millis(max_delay.0 % 3_600_000), signal, grace },
                 resources,
                 health,
                 linked_to: None,
@@ -167,7 +167,7 @@ fn any_update() -> impl Strategy<Value = UpdateRule> {
             canary: canary.map(|(canary, _)| canary),
             bake: canary.and_then(|(_, bake)| bake),
             healthy_for,
-            deadline: Millis(healthy_for.0 + 1),
+            deadline: Millis(healthy_for.0 + 3_600_000),
             max_failures,
             auto_revert,
             surge: 0,
