@@ -31,6 +31,7 @@ const FLOORS: [&[&str]; 5] = [
         "orchestra-store",
         "orchestra-spool",
         "orchestra-units",
+        "orchestra-depot",
         HARNESS,
     ],
     &["orchestra-bundle", "orchestra-ca", "orchestra-client", "orchestra-link"],
@@ -40,7 +41,8 @@ const FLOORS: [&[&str]; 5] = [
 
 /// The engines, which do no IO, read no clock and draw no chance: they import the model, which does
 /// neither.
-const ENGINES: [&str; 5] = [
+const ENGINES: [&str; 6] = [
+    "orchestra-depot",
     "orchestra-flow",
     "orchestra-policy",
     "orchestra-service",
@@ -59,6 +61,7 @@ const DECIDERS: [&str; 9] = [
     "conductor/src/desk/",
     "conductor/src/history/",
     "conductor/src/inventory/",
+    "player/depot/src/",
     "player/spool/src/",
     "player/units/src/",
     "proto/model/src/",
@@ -77,6 +80,7 @@ const DAEMONS: [&str; 12] = [
     "conductor/src/",
     "conductor/store/src/",
     "player/bundle/src/",
+    "player/depot/src/",
     "player/link/src/",
     "player/spool/src/",
     "player/src/",

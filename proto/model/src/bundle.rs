@@ -6,16 +6,19 @@
 //! statement  what a publisher says of a manifest: name, serial, expiry, id, sizes
 //! seal       a statement, and who has signed it
 //! place      which bundles are taken somewhere, and what may be in them
+//! shape      how manifest and content are cut into the parts that travel
+//! arrival    which chunks are there of a bundle that is still arriving
 //! ```
 //!
-//! A bundle's id is the hash of its encoded manifest, so the id stands for every byte of it. All
-//! three are read from bytes that somebody else may have made. A [`Manifest`] that exists is safe to
+//! A bundle's id is the hash of its encoded manifest, so the id stands for every byte of it.
+//! Manifests, seals and journals are read from bytes that somebody else may have made. A [`Manifest`] that exists is safe to
 //! unpack below a directory: [`Manifest::new`] judges each path, each link and each sum, and no
 //! value is made otherwise.
 //!
 //! Left to others: hashing and signatures, which are computations over bytes from here
 //! (`orchestra-bundle`, `orchestra-certs`).
 
+mod arrival;
 mod codec;
 mod diff;
 mod entry;
@@ -25,10 +28,13 @@ mod links;
 mod manifest;
 mod path;
 mod place;
+mod ranges;
 mod reference;
 mod rules;
 mod seal;
+mod shape;
 
+pub use arrival::{ArrivalJournal, ArrivalRecord};
 pub use diff::{BundleChange, BundleDiff, EntryChange};
 pub use entry::{BundleEntry, DataExtent, EntryKind, FileEntry, FileTime, Xattr};
 pub use hash::{BundleId, ContentHash, HASH_TAG, InvalidHash, PublisherKey};
@@ -36,7 +42,9 @@ pub use invalid::{EntryFault, InvalidManifest};
 pub use manifest::{CHUNK_BYTES, HOLE_BYTES, LARGE_CHUNK_BYTES, LARGE_FROM, Manifest, chunk_bytes};
 pub use path::{BundlePath, EntryName, InvalidEntryName};
 pub use place::{BundlePlace, PlaceRefusal, PlaceTrust};
+pub use ranges::ChunkRanges;
 pub use reference::{BundleReference, BundleSerial, InvalidBundleReference, InvalidSerial};
 pub use seal::{
     BundleStatement, InvalidSeal, Seal, SignatureBytes, StatementSignature, TooManySignatures,
 };
+pub use shape::{BundlePart, BundleShape};

@@ -25,12 +25,13 @@ use std::{
 };
 
 /// The packages that the simulation joins, and what else decides without IO.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "proto/model",
     "conductor/flow",
     "conductor/policy",
     "conductor/service",
     "conductor/store",
+    "player/depot",
     "player/spool",
     "player/units",
 ];
@@ -49,8 +50,11 @@ struct World {
 const RANDOM: &str = "whatever_happens";
 /// The simulation.
 const SIMULATION: World = World { tests: &["--test", "sim"], named: RANDOM, seeds: "300" };
+/// The world of fetches.
+const FETCHES: World =
+    World { tests: &["-p", "orchestra-depot", "--test", "world"], named: RANDOM, seeds: "300" };
 /// Packages and files that have a world of their own.
-const WORLDS: [(&str, World); 4] = [
+const WORLDS: [(&str, World); 6] = [
     // A world of both engines, beside the simulation.
     ("conductor/service/src/rules/leases.rs", SIMULATION),
     ("conductor/policy", World { tests: &["-p", "orchestra-policy"], named: "", seeds: "1" }),
@@ -62,6 +66,8 @@ const WORLDS: [(&str, World); 4] = [
             seeds: "1000",
         },
     ),
+    ("player/depot", FETCHES),
+    ("proto/model/src/bundle/arrival.rs", FETCHES),
     (
         "player/units",
         World { tests: &["-p", "orchestra-units", "--test", "world"], named: RANDOM, seeds: "200" },

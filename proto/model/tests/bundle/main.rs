@@ -1,5 +1,8 @@
-//! Manifests: what is refused, entry by entry; and that bytes and manifests are the same thing.
+//! Manifests: what is refused, entry by entry; and that bytes and manifests are the same thing. And what is
+//! said of bundles: seals, places, journals of those that arrive.
 
+#[cfg(test)]
+mod arrivals;
 #[cfg(test)]
 mod built;
 #[cfg(test)]

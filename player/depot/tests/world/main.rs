@@ -1,0 +1,80 @@
+//! Several players that fetch a bundle one from the other, in a pretended world where everything goes
+//! wrong by chance, beside a reference that says what must be so. `SEEDS=n` lives more lives, `SEED=n`
+//! one of them.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says so by failing")]
+
+use std::env;
+
+mod disk;
+mod player;
+mod reference;
+mod relay;
+mod world;
+
+use world::World;
+
+/// SplitMix64, as the engine has it, but with a seed of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `n`.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.draw() % n.max(1) as u64).unwrap()
+    }
+
+    /// Whether something of this likelihood (in 100) happens.
+    pub(crate) fn happens(&mut self, of_100: usize) -> bool {
+        self.below(100) < of_100
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, choice: &[T]) -> T {
+        choice[self.below(choice.len())]
+    }
+}
+
+/// How many lives are lived, and how many steps each has.
+const SEEDS: u64 = 300;
+const STEPS: usize = 300;
+
+fn live(seed: u64) -> Vec<String> {
+    let mut world = World::new(seed);
+    for _ in 0..STEPS {
+        world.step();
+    }
+    world.heal();
+    world.trace
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test is told by its environment how long it is")]
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn whatever_happens_every_player_gets_all_of_the_bundle() {
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(SEEDS),
+    };
+    for seed in seeds {
+        let lived = std::panic::catch_unwind(|| live(seed));
+        assert!(lived.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_same_inputs_give_the_same_effects() {
+    for seed in 0..10 {
+        assert_eq!(live(seed), live(seed));
+    }
+}
