@@ -197,6 +197,10 @@ fn failed(attempt: String, error: DepotError) -> Failure {
         | DepotError::Source(SourceError::Top { .. } | SourceError::Problems { .. }) => Exit::Usage,
         DepotError::Io { .. }
         | DepotError::Damaged { .. }
+        // These are of bundles that arrive, which no verb receives.
+        | DepotError::Receiving(_)
+        | DepotError::Whole(_)
+        | DepotError::NoRoom { .. }
         | DepotError::Source(SourceError::Content { .. }) => Exit::Broken,
     };
     let hint = match &error {

@@ -4,6 +4,7 @@
 //! DEPOT/.lock                  held while a bundle is put into its place, or removed
 //! DEPOT/.new-…/                a bundle that is being written; whoever writes it holds a lock on it
 //! DEPOT/.old-…/                a bundle that is being removed
+//! DEPOT/incoming/              bundles that are still arriving (`incoming.rs`)
 //! DEPOT/sha256-…/manifest      its hash is the directory's name
 //!                 content      the data of all files
 //!                 seal         statement and signatures; the one file that may be replaced
@@ -37,7 +38,7 @@ pub(crate) const CONTENT: &str = "content";
 const SEAL: &str = "seal";
 
 /// Who may read a depot: its owner, and the group that serves it.
-const DIRECTORY_MODE: u32 = 0o750;
+pub(crate) const DIRECTORY_MODE: u32 = 0o750;
 const FILE_MODE: u32 = 0o640;
 
 /// A directory of bundles.
@@ -106,6 +107,11 @@ impl Depot {
         Ok(bundles)
     }
 
+    /// Whether there is a whole bundle of this id.
+    pub(crate) fn has(&self, id: BundleId) -> bool {
+        self.path.join(id.to_string()).exists()
+    }
+
     /// The names of everything in the depot.
     pub(crate) fn names(&self) -> Result<Vec<std::ffi::OsString>, DepotError> {
         let failed = || DepotError::io("reading the depot", &self.path);
@@ -148,7 +154,11 @@ impl Depot {
 
     /// The bundle with this id.
     pub(crate) fn open(&self, id: BundleId) -> Result<StoredBundle, DepotError> {
-        let path = self.path.join(id.to_string());
+        self.open_in(&self.path.join(id.to_string()), id)
+    }
+
+    /// The bundle with this id, which lies in this directory.
+    pub(crate) fn open_in(&self, path: &Path, id: BundleId) -> Result<StoredBundle, DepotError> {
         let file = path.join(SEAL);
         let damaged = |why: String| DepotError::Damaged { path: file.clone(), why };
         let bytes = read_bounded(&file, Seal::BYTES)?;
@@ -156,7 +166,7 @@ impl Depot {
         if seal.statement.id != id {
             return Err(damaged(format!("it is of another bundle, {}", seal.statement.id)));
         }
-        Ok(StoredBundle { path, id, seal })
+        Ok(StoredBundle { path: path.to_owned(), id, seal })
     }
 
     /// Adds the signatures of publishers to what is said of a bundle, and returns it as it is then.
@@ -283,8 +293,13 @@ fn fill(mut file: &File, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes a file durable, and readable for whoever serves it.
 pub(crate) fn settle(file: &File) -> io::Result<()> {
-    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    open_to_readers(file)?;
     file.sync_all()
+}
+
+/// Makes a file readable for whoever serves it.
+pub(crate) fn open_to_readers(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(FILE_MODE))
 }
 
 pub(crate) fn sync_directory(path: &Path) -> Result<(), DepotError> {

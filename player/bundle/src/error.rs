@@ -9,6 +9,8 @@ use orchestra_model::{
     },
 };
 
+use orchestra_depot::NoRoomInDepot;
+
 use crate::source::SourceError;
 
 /// Why something could not be done with a depot, or a bundle in it.
@@ -40,6 +42,15 @@ pub enum DepotError {
     /// What was read from the directory is more than a bundle can hold.
     #[error("{} cannot be a bundle", path.display())]
     Manifest { path: PathBuf, source: InvalidManifest },
+    /// Somebody else receives the bundle.
+    #[error("the bundle {0} is being received already")]
+    Receiving(BundleId),
+    /// The bundle is whole.
+    #[error("the bundle {0} is in the depot already")]
+    Whole(BundleId),
+    /// Its bundles leave no room for another one.
+    #[error("there is no room in the depot {}: {why}", depot.display())]
+    NoRoom { depot: PathBuf, why: NoRoomInDepot },
     #[error("there is no further serial")]
     Serial(#[source] InvalidSerial),
     #[error("signing {0}")]

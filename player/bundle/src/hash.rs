@@ -8,6 +8,11 @@ pub(crate) fn id_of(manifest: &[u8]) -> BundleId {
     BundleId(Sha256::digest(manifest).into())
 }
 
+/// The hash of these bytes.
+pub(crate) fn hash_of(bytes: &[u8]) -> ContentHash {
+    ContentHash(Sha256::digest(bytes).into())
+}
+
 /// A hash that grows.
 #[derive(Clone, Default)]
 pub(crate) struct Hasher(Sha256);

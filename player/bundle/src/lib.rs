@@ -1,4 +1,5 @@
-//! Bundles on a disk: made from a directory, kept in a depot, verified byte by byte, and unpacked.
+//! Bundles on a disk: made from a directory, kept in a depot, received from elsewhere, verified byte by
+//! byte, and unpacked.
 //!
 //! ```text
 //! source/   a directory as it is read: entries of a manifest, and the data of its files
@@ -7,6 +8,9 @@
 //! publish   source, manifest, statement and signature together, into a depot
 //! verify    whether every byte of a bundle is what its id and its publishers say
 //! unpack    a bundle as a directory again, all of it or nothing
+//! incoming  a bundle that is still arriving from elsewhere
+//! serve     a bundle as it is read for others, whole or as far as it has arrived
+//! room      bundles that came from elsewhere make room for others
 //! collect   which bundles of a depot are removed
 //! ```
 //!
@@ -20,7 +24,10 @@ mod collect;
 mod depot;
 mod error;
 mod hash;
+mod incoming;
 mod publish;
+mod room;
+mod serve;
 mod source;
 mod unpack;
 mod verify;
@@ -28,7 +35,10 @@ mod verify;
 pub use collect::{Collection, collect};
 pub use depot::{DamagedBundle, Depot, StoredBundle};
 pub use error::DepotError;
+pub use incoming::{ArrivalSync, ArrivalSynced, ArrivingBundle};
 pub use publish::{Publication, Published, publish};
+pub use room::DepotRoom;
+pub use serve::{ServedBundle, ServedPart};
 pub use source::{Exclusion, InvalidExclusion, LeftOut, SourceError, SourceProblem};
 pub use unpack::{UnpackError, unpack};
 pub use verify::{BundleProblem, Verified, verify};

@@ -1,6 +1,8 @@
 //! Bundles on a disk, as who publishes meets them; and what is found when somebody changed them.
 
 #[cfg(test)]
+mod arriving;
+#[cfg(test)]
 mod depots;
 #[cfg(test)]
 mod links;
