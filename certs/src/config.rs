@@ -28,8 +28,11 @@ use crate::{
     refused::Refused,
 };
 
-/// HTTP/2, the only protocol spoken over these connections (RFC 7301).
+/// HTTP/2, the only protocol spoken with a conductor (RFC 7301).
 const ALPN: &[u8] = b"h2";
+
+/// What is spoken with a relay, so that no connection is ever taken for one with a conductor.
+const RELAY_ALPN: &[u8] = b"orchestra-relay/1";
 
 /// The conductor that a player or a tool accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +62,24 @@ impl Credentials {
     /// every role.
     pub fn acceptance(&self) -> Result<Arc<Acceptance>, LoadError> {
         self.require(&[Role::Conductor])?;
+        self.acceptance_of(ALPN)
+    }
+
+    /// Makes the configuration of a relay's end. It accepts identities of our domain of every role
+    /// too; who may fetch is in [`roles::FETCHES_FROM_RELAYS`](crate::roles::FETCHES_FROM_RELAYS).
+    pub fn relay_acceptance(&self) -> Result<Arc<Acceptance>, LoadError> {
+        self.require(&[Role::Relay])?;
+        self.acceptance_of(RELAY_ALPN)
+    }
+
+    fn acceptance_of(&self, alpn: &[u8]) -> Result<Arc<Acceptance>, LoadError> {
         let verifier = Arc::new(self.any_of_domain()?);
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(tls)?
             .with_client_cert_verifier(Arc::clone(&verifier) as _)
             .with_cert_resolver(Arc::clone(&self.certified) as _);
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         // A resumed session would skip the certificate, and with it a revocation.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -97,8 +111,10 @@ impl Credentials {
     pub(crate) fn judge_own(&self, chain: &[CertificateDer<'static>]) -> Result<(), LoadError> {
         let now = SystemTime::now();
         let judged = match &self.identity.subject {
-            Subject::Conductor(name) => self.one_conductor(name)?.judge(chain, now),
-            _ => self.any_of_domain()?.judge(chain, now),
+            Subject::Conductor(_) | Subject::Relay(_) => {
+                self.one_server(self.identity.subject.clone())?.judge(chain, now)
+            }
+            Subject::Player(_) | Subject::Audience(_) => self.any_of_domain()?.judge(chain, now),
         };
         let (path, ca) = (self.files.cert.clone(), self.files.ca.clone());
         judged.map_err(|why| LoadError::Unacceptable { path, ca, source: Box::new(why) })
@@ -108,37 +124,56 @@ impl Credentials {
     /// name in our domain.
     pub fn client_config(&self, conductor_name: &HostName) -> Result<Arc<ClientConfig>, LoadError> {
         self.require(&[Role::Player, Role::Audience])?;
-        let verifier = Arc::new(self.one_conductor(conductor_name)?);
+        self.client_config_of(Subject::Conductor(conductor_name.clone()), ALPN)
+    }
+
+    /// Makes the configuration of a player's end, which accepts the relay on this host in our domain.
+    pub fn relay_client_config(&self, host: &HostName) -> Result<Arc<ClientConfig>, LoadError> {
+        self.require(&[Role::Player])?;
+        self.client_config_of(Subject::Relay(host.clone()), RELAY_ALPN)
+    }
+
+    fn client_config_of(
+        &self,
+        server: Subject,
+        alpn: &[u8],
+    ) -> Result<Arc<ClientConfig>, LoadError> {
+        let verifier = Arc::new(self.one_server(server)?);
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(tls)?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_client_cert_resolver(Arc::clone(&self.certified) as _);
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
         Ok(Arc::new(config))
     }
 
     /// Returns the verifier of a player or a tool.
-    pub(crate) fn one_conductor(&self, name: &HostName) -> Result<OneConductor, LoadError> {
-        let chain = WebPkiServerVerifier::builder_with_provider(
+    pub(crate) fn one_conductor(&self, name: &HostName) -> Result<OneServer, LoadError> {
+        self.one_server(Subject::Conductor(name.clone()))
+    }
+
+    fn one_server(&self, subject: Subject) -> Result<OneServer, LoadError> {
+        let expected = Identity { domain: self.identity.domain.clone(), subject };
+        Ok(OneServer { chain: self.server_chain()?, expected })
+    }
+
+    /// Returns who judges the chain of any server of our CA.
+    pub(crate) fn server_chain(&self) -> Result<Arc<WebPkiServerVerifier>, LoadError> {
+        WebPkiServerVerifier::builder_with_provider(
             Arc::clone(&self.roots),
             Arc::clone(&self.provider),
         )
         .with_crls(self.lists.ders())
         .only_check_end_entity_revocation()
         .build()
-        .map_err(tls)?;
-        let expected = Identity {
-            domain: self.identity.domain.clone(),
-            subject: Subject::Conductor(name.clone()),
-        };
-        Ok(OneConductor { chain, expected })
+        .map_err(tls)
     }
 
-    fn require(&self, wanted: &'static [Role]) -> Result<(), LoadError> {
+    pub(crate) fn require(&self, wanted: &'static [Role]) -> Result<(), LoadError> {
         if wanted.contains(&self.identity.role()) {
             Ok(())
         } else {
@@ -230,14 +265,50 @@ impl ClientCertVerifier for AnyOfDomain {
     signatures_are_the_chains!();
 }
 
-/// Accepts a server whose chain verifies and who is the expected conductor.
+/// Accepts a server whose chain verifies and who is the expected one.
 #[derive(Debug)]
-pub(crate) struct OneConductor {
+pub(crate) struct OneServer {
     chain: Arc<WebPkiServerVerifier>,
     expected: Identity,
 }
 
-impl OneConductor {
+/// What a handshake with any server of this chain would come to at this moment: who it is, whatever
+/// its name in DNS.
+pub(crate) fn judge_server(
+    verifier: &WebPkiServerVerifier,
+    chain: &[CertificateDer<'_>],
+    now: SystemTime,
+) -> Result<Identity, Refused> {
+    let (leaf, intermediates) = chain.split_first().ok_or(Refused::NoCertificate)?;
+    // The name is not compared.
+    let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+    verify_unnamed(verifier, leaf, intermediates, &name, &[], unix_time(now))
+        .map_err(|error| Refused::from(&error))?;
+    Identity::of_certificate(leaf).map_err(Refused::Identity)
+}
+
+/// rustls compares DNS names and addresses last, once chain, time, purpose and revocation are in order.
+/// Whether that comparison succeeds is of no interest: the URI decides.
+fn verify_unnamed(
+    verifier: &WebPkiServerVerifier,
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    server_name: &ServerName<'_>,
+    ocsp_response: &[u8],
+    now: UnixTime,
+) -> Result<(), Error> {
+    let verified =
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+    match verified {
+        Ok(_)
+        | Err(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl OneServer {
     /// What a handshake with this chain would come to at this moment.
     pub(crate) fn judge(
         &self,
@@ -258,7 +329,7 @@ pub(crate) fn unix_time(moment: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
-impl ServerCertVerifier for OneConductor {
+impl ServerCertVerifier for OneServer {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -267,21 +338,7 @@ impl ServerCertVerifier for OneConductor {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // rustls compares DNS names and addresses last, once chain, time, purpose and revocation
-        // are in order. Whether that comparison succeeds is of no interest: the URI decides.
-        match self.chain.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        ) {
-            Ok(_)
-            | Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => {}
-            Err(error) => return Err(error),
-        }
+        verify_unnamed(&self.chain, end_entity, intermediates, server_name, ocsp_response, now)?;
         let found = Identity::of_certificate(end_entity).map_err(refused)?;
         if found != self.expected {
             return Err(refused(InvalidIdentity::Other { expected: self.expected.clone(), found }));

@@ -271,7 +271,7 @@ impl Inside {
         }
         let most = match peer.identity.role() {
             Role::Player => limits.of_player,
-            Role::Audience | Role::Conductor => limits.of_audience,
+            Role::Audience | Role::Conductor | Role::Relay => limits.of_audience,
         };
         let OfOne { all, surplus, .. } =
             self.of_one.get(&peer.identity).copied().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The identity in a certificate: exactly one URI `spiffe://DOMAIN/ROLE/NAME`.
 //!
-//! The form is the SPIFFE ID's (SPIFFE-ID, section 2), narrowed to three roles and to names that
+//! The form is the SPIFFE ID's (SPIFFE-ID, section 2), narrowed to four roles and to names that
 //! are valid host names. There is one spelling of each identity: nothing is decoded, folded to
 //! lower case or normalised, so what differs as text is another identity or none.
 
@@ -18,11 +18,13 @@ pub enum Role {
     Player,
     /// Submits and asks.
     Audience,
+    /// Serves bundles to players.
+    Relay,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Role; 3] = [Role::Conductor, Role::Player, Role::Audience];
+    pub const ALL: [Role; 4] = [Role::Conductor, Role::Player, Role::Audience, Role::Relay];
 
     /// Returns the role as it is spelt in an identity, and as a directory's name.
     pub fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Role {
             Role::Conductor => "conductor",
             Role::Player => "player",
             Role::Audience => "audience",
+            Role::Relay => "relay",
         }
     }
 }
@@ -49,6 +52,8 @@ pub enum Subject {
     Player(HostName),
     /// The person or program of this name.
     Audience(AudienceName),
+    /// The relay on this host.
+    Relay(HostName),
 }
 
 impl Subject {
@@ -58,6 +63,7 @@ impl Subject {
             Role::Conductor => Subject::Conductor(HostName::new(name)?),
             Role::Player => Subject::Player(HostName::new(name)?),
             Role::Audience => Subject::Audience(AudienceName::new(name)?),
+            Role::Relay => Subject::Relay(HostName::new(name)?),
         })
     }
 
@@ -67,13 +73,16 @@ impl Subject {
             Subject::Conductor(_) => Role::Conductor,
             Subject::Player(_) => Role::Player,
             Subject::Audience(_) => Role::Audience,
+            Subject::Relay(_) => Role::Relay,
         }
     }
 
     /// Returns the name.
     pub fn name(&self) -> &str {
         match self {
-            Subject::Conductor(name) | Subject::Player(name) => name.as_str(),
+            Subject::Conductor(name) | Subject::Player(name) | Subject::Relay(name) => {
+                name.as_str()
+            }
             Subject::Audience(name) => name.as_str(),
         }
     }
@@ -224,10 +233,10 @@ pub enum InvalidIdentity {
         uri: String,
         rule: &'static str,
     },
-    /// The role is none of the three.
+    /// The role is none of the four.
     #[error(
         "the certificate's URI {0:?} is no identity: the role is none of conductor, player, \
-         audience"
+         audience, relay"
     )]
     UnknownRole(String),
     /// Domain or name is not valid.
@@ -272,6 +281,7 @@ mod tests {
             "spiffe://example.com/conductor/conductor.example.com",
             "spiffe://example.com/player/db1",
             "spiffe://x/audience/alice",
+            "spiffe://x/relay/db1",
         ] {
             let identity: Identity = uri.parse().unwrap();
             assert_eq!(identity.to_string(), uri);

@@ -30,6 +30,7 @@ mod regular;
 mod revocation;
 pub mod roles;
 mod switch;
+mod ticket;
 mod turns;
 pub mod x509;
 
@@ -47,3 +48,4 @@ pub use publisher::{Publisher, good_signatures};
 pub use refused::{Refused, explain};
 pub use regular::open_regular;
 pub use revocation::{NewestLists, OlderList, RevocationList};
+pub use ticket::{TicketJudge, TicketRefused, TicketSigner, Unsigned};

@@ -54,6 +54,9 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/orchestra.v1.Audience/ListVitals", AUDIENCE),
 ];
 
+/// Who may fetch bundles from a relay. It has no calls, and a relay calls nobody.
+pub const FETCHES_FROM_RELAYS: &[Role] = PLAYER;
+
 /// Whether `role` may call the RPC at `path` (`/PACKAGE.SERVICE/METHOD`, compared exactly).
 pub fn allows(path: &str, role: Role) -> bool {
     TABLE.iter().any(|(known, roles)| *known == path && roles.contains(&role))
@@ -76,6 +79,7 @@ mod tests {
         assert!(!allows("/orchestra.v1.Audience/Submit", Role::Player));
         for (path, _) in TABLE {
             assert!(!allows(path, Role::Conductor), "{path}");
+            assert!(!allows(path, Role::Relay), "{path}");
         }
         for path in [
             "",

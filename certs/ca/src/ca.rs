@@ -235,7 +235,8 @@ fn leaf(
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![match subject.role() {
-        Role::Conductor => ExtendedKeyUsagePurpose::ServerAuth,
+        // A relay's is good for nothing but to be called.
+        Role::Conductor | Role::Relay => ExtendedKeyUsagePurpose::ServerAuth,
         Role::Player | Role::Audience => ExtendedKeyUsagePurpose::ClientAuth,
     }];
     params.use_authority_key_identifier_extension = true;

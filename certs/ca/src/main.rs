@@ -59,7 +59,7 @@ enum Command {
         /// Where the CA is kept
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
-        /// conductor, player or audience
+        /// conductor, player, audience or relay
         #[arg(value_parser = role)]
         role: Role,
         /// One name; for players a host set like db[1-3]
@@ -79,7 +79,7 @@ enum Command {
         /// Where the CA is kept
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
-        /// conductor, player or audience; none: of every role
+        /// conductor, player, audience or relay; none: of every role
         #[arg(value_parser = role)]
         role: Option<Role>,
         /// Only these, whenever they end: one name; for players a host set like db[1-3]
@@ -297,14 +297,18 @@ fn answer(text: &str, attempted: &str) -> Result<(), Failure> {
 }
 
 fn subjects(role: Role, names: &str) -> Result<Vec<Subject>, Failure> {
-    if role != Role::Player {
-        return Ok(vec![Subject::new(role, names).map_err(Failure::usage)?]);
-    }
+    let of_host = match role {
+        Role::Player => Subject::Player,
+        Role::Relay => Subject::Relay,
+        Role::Conductor | Role::Audience => {
+            return Ok(vec![Subject::new(role, names).map_err(Failure::usage)?]);
+        }
+    };
     let hosts = HostSet::define(names).map_err(Failure::usage)?;
     if hosts.is_empty() {
         return Err(Failure::usage("the host set is empty"));
     }
-    Ok(hosts.iter().cloned().map(Subject::Player).collect())
+    Ok(hosts.iter().cloned().map(of_host).collect())
 }
 
 fn revoke(dir: &Path, certificates: &[String], days: u32) -> Result<(), Failure> {
@@ -394,7 +398,7 @@ fn role(text: &str) -> Result<Role, String> {
     Role::ALL
         .into_iter()
         .find(|role| role.as_str() == text)
-        .ok_or_else(|| "the roles are conductor, player and audience".to_owned())
+        .ok_or_else(|| "the roles are conductor, player, audience and relay".to_owned())
 }
 
 /// What is printed, and the exit code.

@@ -515,6 +515,6 @@ fn own_name(config: &Config) -> Result<HostName, SitterError> {
     let not_a_player = || SitterError::NotAPlayer(identity.name().to_owned());
     match identity.role() {
         Role::Player => HostName::new(identity.name()).map_err(|_| not_a_player()),
-        Role::Conductor | Role::Audience => Err(not_a_player()),
+        Role::Conductor | Role::Audience | Role::Relay => Err(not_a_player()),
     }
 }

@@ -29,6 +29,7 @@ pub mod process;
 pub mod proof;
 pub mod quantity;
 pub mod record;
+pub mod relay;
 pub mod score;
 pub mod service;
 pub mod size;

@@ -10,6 +10,25 @@ use crate::{limits, whole};
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// The second that it lies in, as people and logs have it: `2026-12-01T02:23:41Z`.
+    pub fn to_utc(self) -> String {
+        let seconds = self.0 / 1_000;
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Years begin in March here, so that a leap day is the last one (Hinnant, chrono-compatible
+        // low-level date algorithms, `civil_from_days`). 719,468 days lie between March of year 0 and
+        // 1970, and 146,097 are 400 years.
+        let day = days + 719_468;
+        let (era, of_era) = (day / 146_097, day % 146_097);
+        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year + year / 4 - year / 100);
+        let from_march = (5 * of_year + 2) / 153;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        let year = era * 400 + year + u64::from(month <= 2);
+        let day = of_year - (153 * from_march + 2) / 5 + 1;
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
     /// The moment that much later, at most the end of time.
     #[must_use]
     pub fn after(self, length: Millis) -> Timestamp {
@@ -133,6 +152,17 @@ impl<'de> serde::Deserialize<'de> for Millis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_told_in_universal_time() {
+        let told = |seconds: u64| Timestamp(seconds * 1_000 + 999).to_utc();
+        assert_eq!(told(0), "1970-01-01T00:00:00Z");
+        assert_eq!(told(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(told(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(told(1_709_251_200), "2024-03-01T00:00:00Z");
+        assert_eq!(told(4_107_542_400), "2100-03-01T00:00:00Z");
+        assert_eq!(told(1_796_092_199), "2026-12-01T02:29:59Z");
+    }
 
     #[test]
     fn durations_read_as_they_print() {

@@ -1,0 +1,7 @@
+//! What a player and a relay say to each other: tickets, and the frames that carry bundles.
+
+mod frame;
+mod ticket;
+
+pub use frame::{FrameHead, InvalidFrame, RelayFrame};
+pub use ticket::{InvalidTicket, RelayTicket, SignedTicket, TICKET_LASTS, TicketFault};
