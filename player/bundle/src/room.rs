@@ -33,18 +33,20 @@ pub struct DepotRoom {
 }
 
 impl Depot {
-    /// Removes bundles that came from elsewhere, those that were used longest ago, until `needed`
-    /// further bytes fit. Returns what was removed. What was published into this depot is neither
+    /// Removes bundles that came from elsewhere, those that were used longest ago, until the `needed`
+    /// bytes of the bundle `coming` fit, what has arrived of it included. Returns what was removed. What was published into this depot is neither
     /// counted nor removed, nor is what somebody receives.
     pub fn make_room(
         &self,
+        coming: BundleId,
         needed: ByteSize,
         room: &DepotRoom,
         now: SystemTime,
     ) -> Result<Vec<BundleId>, DepotError> {
         self.make()?;
         let _held = self.hold()?;
-        let arrived = self.arrived(room, now)?;
+        let mut arrived = self.arrived(room, now)?;
+        arrived.retain(|(bundle, _)| bundle.id != coming);
         let bundles: Vec<DepotBundle> = arrived.iter().map(|(bundle, _)| *bundle).collect();
         let leaving = make_room_in_depot(&bundles, needed, room.most)
             .map_err(|why| DepotError::NoRoom { depot: self.path().to_owned(), why })?;

@@ -35,6 +35,7 @@ impl Fetch {
             };
             require(!is_here, || format!("{part:?} is here, and is to come"))?;
         }
+        require(self.landed.is_subset(&self.asked), || "what came was not asked for".to_owned())?;
         let twice = self.asked.iter().find(|part| self.writing.contains_key(part));
         require(twice.is_none(), || format!("{twice:?} is asked for while it is being written"))?;
         let has_chunks = !self.here.is_empty();

@@ -30,6 +30,8 @@ pub struct Fetch {
     pub(crate) here: ChunkRanges,
     /// What the present link was asked for.
     pub(crate) asked: BTreeSet<BundlePart>,
+    /// What of it has come, and was not taken yet.
+    pub(crate) landed: BTreeSet<BundlePart>,
     /// What came and is being written, and over which link it came.
     pub(crate) writing: BTreeMap<BundlePart, LinkNumber>,
     pub(crate) sync: Sync,
@@ -107,6 +109,7 @@ impl Fetch {
             manifest,
             here: if manifest_is_here { here } else { ChunkRanges::default() },
             asked: BTreeSet::new(),
+            landed: BTreeSet::new(),
             writing: BTreeMap::new(),
             sync: Sync { is_needed: true, chunks: 0, since: now, is_running: false },
             stage: Stage::Fetching,
@@ -125,6 +128,7 @@ impl Fetch {
         if !self.hear(link) {
             return Keep::Drop;
         }
+        self.landed.remove(&part);
         let keep = if !self.asked.remove(&part) {
             self.breach("it sent a part that it was not asked for".to_owned());
             Keep::Drop
@@ -156,6 +160,11 @@ impl Fetch {
             }
             Input::Heard { link } => {
                 self.hear(link);
+            }
+            Input::Landed { link, part } => {
+                if self.hear(link) && self.asked.contains(&part) {
+                    self.landed.insert(part);
+                }
             }
             Input::Busy { link } => self.lose(link, "it serves as many as it may".to_owned()),
             Input::Refused { link, why } | Input::Closed { link, why } => self.lose(link, why),
@@ -242,6 +251,7 @@ impl Fetch {
             self.effects.push_back(Effect::HangUp { link: link.number });
             self.sources.note_left(&link.source, why);
             self.asked.clear();
+            self.landed.clear();
         }
     }
 
@@ -394,7 +404,7 @@ impl Fetch {
         while self.asked.len() + self.writing.len() < bounds::WINDOW
             && let Some(part) = self.next_part()
         {
-            if self.asked.is_empty() {
+            if self.asked.len() == self.landed.len() {
                 // From now on it owes an answer.
                 self.hear(number);
             }
@@ -449,7 +459,7 @@ impl Fetch {
     /// When the present source was silent for too long, if it owes something.
     fn silent_at(&self) -> Option<u64> {
         let link = self.link.as_ref()?;
-        let owes = !link.is_open || !self.asked.is_empty();
+        let owes = !link.is_open || self.asked.len() > self.landed.len();
         owes.then(|| link.heard.saturating_add(bounds::SILENCE_MS))
     }
 

@@ -17,6 +17,9 @@ pub enum Input {
     Opened { link: LinkNumber },
     /// Bytes of a source have come, whatever they are.
     Heard { link: LinkNumber },
+    /// All of a part has come, and is still to be hashed and then taken
+    /// ([`Fetch::take`](crate::Fetch::take)). The source does not owe it any more.
+    Landed { link: LinkNumber, part: BundlePart },
     /// A source has as many children as it serves.
     Busy { link: LinkNumber },
     /// A source serves nobody here, or does not have the bundle. The text is its reason.

@@ -13,7 +13,7 @@ use orchestra_bundle::{
 };
 use orchestra_model::{
     ByteSize,
-    bundle::{BundlePart, CHUNK_BYTES},
+    bundle::{BundleId, BundlePart, CHUNK_BYTES},
 };
 
 use crate::world::{World, publication, told};
@@ -211,18 +211,19 @@ fn bundles_that_came_from_elsewhere_make_room_and_what_was_published_here_stays(
         in_use: in_use.iter().copied().collect::<BTreeSet<_>>(),
     };
     let (now, needed) = (SystemTime::now(), ByteSize(1 << 20));
-    let error = other.make_room(needed, &room(&[]), now).unwrap_err();
+    let other_id = BundleId([9; 32]);
+    let error = other.make_room(other_id, needed, &room(&[]), now).unwrap_err();
     assert!(told(&error).contains("are in use, and the depot may have 2MiB"), "it was just used");
     let later = now + Duration::from_secs(7_200);
-    other.make_room(needed, &room(&[bundle.id]), later).unwrap_err();
+    other.make_room(other_id, needed, &room(&[bundle.id]), later).unwrap_err();
     other.note_use(bundle.id, later).unwrap();
-    other.make_room(needed, &room(&[]), later).unwrap_err();
+    other.make_room(other_id, needed, &room(&[]), later).unwrap_err();
     other.note_use(bundle.id, now).unwrap();
-    assert_eq!(other.make_room(ByteSize(1 << 10), &room(&[]), later).unwrap(), []);
-    assert_eq!(other.make_room(needed, &room(&[]), later).unwrap(), [bundle.id]);
+    assert_eq!(other.make_room(other_id, ByteSize(1 << 10), &room(&[]), later).unwrap(), []);
+    assert_eq!(other.make_room(other_id, needed, &room(&[]), later).unwrap(), [bundle.id]);
     assert!(other.list().unwrap().is_empty());
 
     let first = world.depot();
-    assert_eq!(first.make_room(ByteSize(2 << 20), &room(&[]), later).unwrap(), []);
+    assert_eq!(first.make_room(other_id, ByteSize(2 << 20), &room(&[]), later).unwrap(), []);
     assert_eq!(first.list().unwrap().len(), 1);
 }

@@ -73,6 +73,20 @@ fn a_source_that_owes_nothing_may_be_silent() {
 }
 
 #[test]
+fn a_source_that_has_sent_everything_is_not_left_while_it_is_hashed() {
+    let (mut rig, _) = Rig::new(40, &["parent", "root"]);
+    rig.open();
+    let link = rig.link;
+    for part in window(0) {
+        assert_eq!(rig.tell(Input::Landed { link, part }), []);
+    }
+    assert_eq!(rig.pass(60_000), []);
+    // One that is taken makes room for another one, which is owed.
+    assert_eq!(asks(&rig.get(chunk(0))), [chunk(16)]);
+    assert_eq!(dialled(&rig.pass(bounds::SILENCE_MS)), ["root"]);
+}
+
+#[test]
 fn who_is_gone_busy_or_refuses_is_left_for_the_next_at_once_from_the_first_missing_chunk() {
     let (mut rig, _) = Rig::new(40, &["parent", "busy", "closed", "root"]);
     rig.open();

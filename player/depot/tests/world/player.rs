@@ -37,6 +37,7 @@ pub(crate) struct Agent {
 /// What the agent has yet to do.
 #[derive(Clone, Debug)]
 enum Work {
+    Hash(LinkNumber, u32, u32),
     WritePiece(u32, bool),
     WriteChunk(u32, u32),
     Judge,
@@ -117,10 +118,8 @@ impl Player {
                 }
             }
             Answer::Chunk { chunk, value } => {
-                let (part, is_good) = (BundlePart::Chunk(chunk), value == published(chunk));
-                if agent.take(now, Came { link, part, is_good }) {
-                    agent.work.push(Work::WriteChunk(chunk, value));
-                }
+                agent.tell(now, Input::Landed { link, part: BundlePart::Chunk(chunk) });
+                agent.work.push(Work::Hash(link, chunk, value));
             }
         }
     }
@@ -138,11 +137,17 @@ impl Player {
             return;
         };
         let work = agent.work.swap_remove(dice.below(agent.work.len()));
-        if self.is_full && !matches!(work, Work::Judge) {
+        if self.is_full && !matches!(work, Work::Judge | Work::Hash(..)) {
             let free = ByteSize(3);
             return agent.tell(now, Input::WriteFailed(WriteFailure::NoSpace { free }));
         }
         match work {
+            Work::Hash(link, chunk, value) => {
+                let (part, is_good) = (BundlePart::Chunk(chunk), value == published(chunk));
+                if agent.take(now, Came { link, part, is_good }) {
+                    agent.work.push(Work::WriteChunk(chunk, value));
+                }
+            }
             Work::WritePiece(piece, is_right) => {
                 self.disk.write_piece(piece, is_right);
                 agent.tell(now, Input::Written { part: BundlePart::ManifestPiece(piece) });

@@ -13,6 +13,8 @@ struct RefLink {
     is_open: bool,
     heard: u64,
     asked: BTreeSet<BundlePart>,
+    /// What of it has come, and is being hashed.
+    landed: BTreeSet<BundlePart>,
     /// Something happened for which it has to be left.
     has_to_go: bool,
 }
@@ -43,6 +45,7 @@ impl Reference {
             return;
         };
         link.heard = now;
+        link.landed.remove(&came.part);
         let was_asked = link.asked.remove(&came.part);
         assert_eq!(is_written, was_asked && came.is_good, "{came:?}");
         if is_written {
@@ -66,6 +69,12 @@ impl Reference {
         match (input, present) {
             (Input::Opened { .. }, Some(link)) => (link.is_open, link.heard) = (true, now),
             (Input::Heard { .. }, Some(link)) => link.heard = now,
+            (Input::Landed { part, .. }, Some(link)) => {
+                link.heard = now;
+                if link.asked.contains(part) {
+                    link.landed.insert(*part);
+                }
+            }
             (Input::Busy { .. } | Input::Refused { .. } | Input::Closed { .. }, Some(link)) => {
                 link.has_to_go = true;
             }
@@ -94,7 +103,7 @@ impl Reference {
                 }
             }
             (Input::Woken, Some(link)) => {
-                let owes = !link.is_open || !link.asked.is_empty();
+                let owes = !link.is_open || link.asked != link.landed;
                 link.has_to_go |= owes && now >= link.heard + 2_000;
             }
             _ => {}
@@ -131,16 +140,24 @@ impl Reference {
                         before.filter(|it| !self.faulty.contains(*it) && !self.round.contains(*it));
                     assert_eq!(passed.count(), 0, "{source} is not the best one left");
                     let (number, source) = (*link, source.clone());
-                    let (asked, is_open, has_to_go) = (BTreeSet::new(), false, false);
-                    self.link =
-                        Some(RefLink { number, source, is_open, heard: now, asked, has_to_go });
+                    let (asked, landed) = (BTreeSet::new(), BTreeSet::new());
+                    let (is_open, has_to_go) = (false, false);
+                    self.link = Some(RefLink {
+                        number,
+                        source,
+                        is_open,
+                        heard: now,
+                        asked,
+                        landed,
+                        has_to_go,
+                    });
                 }
                 Effect::Ask { link, part } => {
                     let present = self.link.as_mut().unwrap();
                     assert!(present.is_open && present.number == *link, "{part:?} of nobody");
                     assert!(!self.here.contains(part), "{part:?} is here");
                     assert!(!self.writing.contains(part), "{part:?} is being written");
-                    if present.asked.is_empty() {
+                    if present.asked == present.landed {
                         present.heard = now;
                     }
                     assert!(present.asked.insert(*part), "{part:?} twice");
@@ -189,6 +206,7 @@ fn of(input: &Input) -> Option<LinkNumber> {
     match input {
         Input::Opened { link }
         | Input::Heard { link }
+        | Input::Landed { link, .. }
         | Input::Busy { link }
         | Input::Refused { link, .. }
         | Input::Closed { link, .. }
