@@ -16,7 +16,7 @@ help:
 	@echo 'make bench-parts what store, host sets and wire can do'
 	@echo 'make bench-units what it costs to keep units running, beside other supervisors'
 	@echo 'make bench-peers what other tools take for the same work, those that are installed'
-	@echo 'make deb         Debian packages of conductor, player and tools, in target/packages'
+	@echo 'make deb         Debian packages of conductor, player, relay and tools, in target/packages'
 	@echo 'make tarball     the same as one archive'
 	@echo 'make clean-demo  remove what demos have left'
 
@@ -116,5 +116,5 @@ sim-mutants:
 
 # What is installed on hosts: docs/install.md.
 deb tarball:
-	$(CARGO) build --release --locked --bins -p conductor -p player -p audience-cli -p orchestra-ca
+	$(CARGO) build --release --locked --bins -p conductor -p player -p relay -p audience-cli -p orchestra-ca
 	packaging/build.sh $@ '$(TARGET)/release' '$(TARGET)/packages'

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes packages of programs that are built:
 #
-#   packaging/build.sh deb PROGRAMS OUT        orchestra-conductor, orchestra-player, orchestra-audience
-#   packaging/build.sh tarball PROGRAMS OUT    all three in one archive, to be unpacked at /
+#   packaging/build.sh deb PROGRAMS OUT        orchestra-conductor, -player, -relay and -audience
+#   packaging/build.sh tarball PROGRAMS OUT    all of them in one archive, to be unpacked at /
 #
 # PROGRAMS is the directory that cargo built them into, OUT where the packages go. The same programs
 # make the same packages, byte for byte, if SOURCE_DATE_EPOCH is the same (seconds since 1970; else it
@@ -22,7 +22,7 @@ programs=$(cd "$2" && pwd) || fail "there is no directory $2: build the programs
 mkdir -p "$3"
 out=$(cd "$3" && pwd)
 cd "$(dirname "$0")/.."
-for program in conductor player submitjob getstatus orc orchestra-certs; do
+for program in conductor player relay submitjob getstatus orc orchestra-certs; do
     [ -x "$programs/$program" ] || fail "$programs has no program $program: build it first"
 done
 for tool in gzip strip objdump; do
@@ -75,6 +75,11 @@ player() {
     done
 }
 
+relay() {
+    daemon relay
+    etc relay.toml
+}
+
 completions() {
     "$programs/orc" completions "$1" "$program" > "$work/completions"
     put 644 "$work/completions" "$2"
@@ -110,6 +115,7 @@ tarball() {
     pages=/usr/share/doc/orchestra
     conductor
     player
+    relay
     audience
     for licence in LICENSE-APACHE LICENSE-MIT; do
         put 644 "$licence" "/usr/share/doc/orchestra/$licence"
@@ -188,6 +194,11 @@ TEXT
         'orchestra-audience' << 'TEXT'
 Runs the scores that are installed on its host, as a conductor asks, and keeps
 services running. Restarting, upgrading or removing it ends no score that runs.
+TEXT
+    deb relay 'runs vetted commands over a fleet: serves bundles of its host' "$users$places" \
+        'orchestra-player' << 'TEXT'
+Serves the bundles in the depot of its host, chunk by chunk, to players that a
+conductor sends there with a ticket. It reads the depot and nothing else.
 TEXT
     deb audience 'runs vetted commands over a fleet: the tools of whoever asks' '' \
         'orchestra-conductor, orchestra-player' << 'TEXT'

@@ -11,6 +11,7 @@
 
 pub mod agent;
 pub mod config;
+pub mod fetching;
 pub mod guard;
 pub mod prober;
 pub mod sitter;

@@ -51,7 +51,10 @@ fn debs_have_programs_units_users_and_samples_that_are_not_live() {
     let Some(debs) = build("deb", &needs, out.path()) else { return };
     let names = debs.iter().map(|deb| deb.file_name().unwrap().to_str().unwrap());
     let of: Vec<&str> = names.map(|name| name.split('_').next().unwrap()).collect();
-    assert_eq!(of, ["orchestra-conductor", "orchestra-player", "orchestra-audience"]);
+    assert_eq!(
+        of,
+        ["orchestra-conductor", "orchestra-player", "orchestra-relay", "orchestra-audience"]
+    );
     let root = out.path().join("root");
     for deb in &debs {
         text(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&root));
@@ -71,7 +74,8 @@ fn debs_have_programs_units_users_and_samples_that_are_not_live() {
             assert!(live.is_empty(), "{file}: {live:?}");
         }
     }
-    for (program, unit) in [("conductor", true), ("player", true), ("orchestra-certs", false)] {
+    let programs = ["conductor", "player", "relay"].map(|daemon| (daemon, true));
+    for (program, unit) in programs.into_iter().chain([("orchestra-certs", false)]) {
         text(Command::new(root.join("usr/bin").join(program)).arg("--version"));
         let unit =
             unit.then(|| root.join(format!("usr/lib/systemd/system/orchestra-{program}.service")));
@@ -98,6 +102,7 @@ fn the_archive_has_what_the_debs_have_and_is_the_same_each_time() {
     for file in [
         "./usr/bin/conductor",
         "./usr/bin/player",
+        "./usr/bin/relay",
         "./usr/bin/orc",
         "./usr/lib/systemd/system/orchestra-player.service",
         "./usr/lib/sysusers.d/orchestra-conductor.conf",

@@ -35,7 +35,7 @@ const FLOORS: [&[&str]; 5] = [
         HARNESS,
     ],
     &["orchestra-bundle", "orchestra-ca", "orchestra-client", "orchestra-link"],
-    &["conductor", "player", "audience-cli", "serve-web"],
+    &["conductor", "player", "relay", "audience-cli", "serve-web"],
     &["orchestra-tests", "orchestra-peers"],
 ];
 
@@ -54,7 +54,7 @@ const ENGINES: [&str; 6] = [
 const HARNESS: &str = "orchestra-harness";
 
 /// The folders of what decides, refuses and explains, for whoever asks and by whatever tool.
-const DECIDERS: [&str; 9] = [
+const DECIDERS: [&str; 10] = [
     "conductor/flow/src/",
     "conductor/policy/src/",
     "conductor/service/src/",
@@ -72,7 +72,7 @@ const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
 /// The folders of what runs in a daemon, and the files there that may name standard error: three hand it
 /// on to a process, one is the log.
-const DAEMONS: [&str; 12] = [
+const DAEMONS: [&str; 13] = [
     "certs/src/",
     "conductor/flow/src/",
     "conductor/policy/src/",
@@ -82,6 +82,7 @@ const DAEMONS: [&str; 12] = [
     "player/bundle/src/",
     "player/depot/src/",
     "player/link/src/",
+    "player/relay/src/",
     "player/spool/src/",
     "player/src/",
     "player/units/src/",

@@ -1,0 +1,159 @@
+//! The thread that hashes what comes and writes it. It does one thing after the other, so that the
+//! journal's records stand in the order in which their chunks were written.
+
+use std::{io, path::Path, sync::mpsc as std_mpsc, thread, time::SystemTime};
+
+use orchestra_bundle::{ArrivalSynced, ArrivingBundle, DepotError, StoredBundle};
+use orchestra_depot::{LinkNumber, WriteFailure};
+use orchestra_model::{ByteSize, bundle::BundlePart, chain};
+use tokio::sync::mpsc;
+
+/// What the thread is asked to do, in order.
+#[derive(Debug)]
+pub(super) enum DiskWork {
+    /// Find out whether a part that came is what was published.
+    Hash {
+        link: LinkNumber,
+        part: BundlePart,
+        bytes: Vec<u8>,
+    },
+    Write {
+        part: BundlePart,
+        bytes: Vec<u8>,
+    },
+    JudgeManifest,
+    /// Begin a sync, which is done beside this thread.
+    Sync,
+    /// Note what a sync has covered.
+    Synced(ArrivalSynced),
+    /// Say to whoever serves the bundle that more of it is to come.
+    Beat,
+    /// Put the bundle among the whole ones. It is the last work.
+    Settle,
+}
+
+/// What the thread has done.
+#[derive(Debug)]
+pub(super) enum DiskDone {
+    Hashed {
+        link: LinkNumber,
+        part: BundlePart,
+        bytes: Vec<u8>,
+        is_good: bool,
+    },
+    Written {
+        part: BundlePart,
+    },
+    ManifestJudged {
+        is_good: bool,
+    },
+    /// A sync is done; the thread is to note it.
+    SyncEnded(ArrivalSynced),
+    Synced,
+    Settled(Box<StoredBundle>),
+    Failed(WriteFailure),
+}
+
+/// Starts the thread. It ends when nobody gives it work any more.
+pub(super) fn start(
+    arriving: ArrivingBundle,
+    depot: &Path,
+    done: mpsc::UnboundedSender<DiskDone>,
+) -> io::Result<std_mpsc::Sender<DiskWork>> {
+    let (sender, work) = std_mpsc::channel();
+    let mut disk = Disk { arriving, depot: depot.to_owned(), done };
+    thread::Builder::new().name("depot".to_owned()).spawn(move || {
+        while let Ok(next) = work.recv() {
+            match next {
+                DiskWork::Settle => return disk.settle(),
+                other => disk.work(other),
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
+struct Disk {
+    arriving: ArrivingBundle,
+    depot: std::path::PathBuf,
+    done: mpsc::UnboundedSender<DiskDone>,
+}
+
+impl Disk {
+    fn work(&mut self, work: DiskWork) {
+        let done = match work {
+            DiskWork::Hash { link, part, bytes } => {
+                let is_good = match part {
+                    BundlePart::Chunk(number) => self.arriving.is_good(number, &bytes),
+                    // A piece has no hash of its own.
+                    BundlePart::ManifestPiece(_) => true,
+                };
+                Ok(DiskDone::Hashed { link, part, bytes, is_good })
+            }
+            DiskWork::Write { part, bytes } => {
+                self.arriving.write(part, &bytes).map(|()| DiskDone::Written { part })
+            }
+            DiskWork::JudgeManifest => {
+                self.arriving.judge_manifest().map(|is_good| DiskDone::ManifestJudged { is_good })
+            }
+            DiskWork::Sync => match self.sync_beside() {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
+            DiskWork::Synced(synced) => self.arriving.synced(synced).map(|()| DiskDone::Synced),
+            DiskWork::Beat => match self.arriving.beat(SystemTime::now()) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
+            // The caller did it.
+            DiskWork::Settle => return,
+        };
+        let done = done.unwrap_or_else(|why| DiskDone::Failed(failure(&self.depot, &why)));
+        // Nobody waits for it when the fetch is over.
+        let _ = self.done.send(done);
+    }
+
+    /// Syncs on a thread of its own, so that what comes meanwhile is written.
+    fn sync_beside(&self) -> Result<(), DepotError> {
+        let sync = self.arriving.to_sync()?;
+        let (done, depot) = (self.done.clone(), self.depot.clone());
+        let wait = move || {
+            let ended = match sync.wait() {
+                Ok(synced) => DiskDone::SyncEnded(synced),
+                Err(why) => DiskDone::Failed(failure(&depot, &why)),
+            };
+            let _ = done.send(ended);
+        };
+        let spawned = thread::Builder::new().name("depot-sync".to_owned()).spawn(wait);
+        spawned.map(drop).map_err(|source| DepotError::Io {
+            attempt: "starting a thread that syncs",
+            path: self.depot.clone(),
+            source,
+        })
+    }
+
+    fn settle(self) {
+        let done = match self.arriving.finish() {
+            Ok(stored) => DiskDone::Settled(Box::new(stored)),
+            Err(why) => DiskDone::Failed(failure(&self.depot, &why)),
+        };
+        let _ = self.done.send(done);
+    }
+}
+
+/// What the engine is told of an error of the disk.
+fn failure(depot: &Path, why: &DepotError) -> WriteFailure {
+    let is_full = match why {
+        DepotError::Io { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        _ => false,
+    };
+    match rustix::fs::statvfs(depot) {
+        Ok(found) if is_full => {
+            let free = ByteSize(found.f_bavail.saturating_mul(found.f_frsize));
+            WriteFailure::NoSpace { free }
+        }
+        _ => WriteFailure::Other(chain(why)),
+    }
+}
