@@ -2,7 +2,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
+    "orchestra/v1/place.proto",
     "orchestra/v1/tree.proto",
     "orchestra/v1/service.proto",
     "orchestra/v1/flow.proto",

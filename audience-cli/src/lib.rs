@@ -44,6 +44,7 @@ mod input;
 mod ledger;
 mod manual;
 pub mod orc;
+mod place;
 mod player;
 mod policy;
 mod program;

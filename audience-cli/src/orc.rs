@@ -13,7 +13,7 @@ use crate::{
     flow, hosts,
     import::Import,
     ledger::Ledger,
-    manual, player,
+    manual, place, player,
     policy::{Policy, WhoAmI},
     sandbox, score,
     service::Service,
@@ -47,6 +47,8 @@ pub(crate) enum Noun {
     Player(player::Verbs),
     #[command(flatten)]
     Score(score::Verbs),
+    #[command(flatten)]
+    Place(place::Verbs),
     #[command(flatten)]
     Task(task::Verbs),
     /// Show which hosts hold which cells, and release hosts that count as down
@@ -91,6 +93,7 @@ impl Noun {
             Noun::Flow(verb) => verb.run(environment),
             Noun::Player(verb) => verb.run(environment),
             Noun::Score(verb) => verb.run(environment),
+            Noun::Place(verb) => verb.run(environment),
             Noun::Task(verb) => verb.run(environment),
             Noun::Ledger(ledger) => ledger.run(environment),
             Noun::Service(service) => service.run(environment),

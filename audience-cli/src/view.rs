@@ -13,6 +13,7 @@ pub(crate) mod json;
 pub(crate) mod ledger;
 pub(crate) mod live;
 mod output;
+pub(crate) mod place;
 pub(crate) mod player;
 pub(crate) mod policy;
 #[cfg(test)]

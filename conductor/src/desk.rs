@@ -64,6 +64,7 @@ use crate::{
     history::HistoryError,
     inventory::Inventory,
     lines::LogReadings,
+    places::PlacesTold,
     proof::Proofs,
     reload::Reloader,
     vitals::Vitals,
@@ -86,6 +87,7 @@ pub(crate) struct Sources {
     pub(crate) inventory: Inventory,
     pub(crate) readings: LogReadings,
     pub(crate) vitals: Vitals,
+    pub(crate) places: PlacesTold,
 }
 
 /// The place of all questions and verbs.
@@ -98,6 +100,7 @@ pub(crate) struct Desk {
     reloader: Reloader,
     readings: LogReadings,
     vitals: Vitals,
+    places: PlacesTold,
     facts: Arc<Facts>,
     failures: KeptFailures,
     /// Lines of what was denied, of which there are few a second.
@@ -114,7 +117,7 @@ impl Desk {
         facts: Facts,
         stopping: watching::Receiver<bool>,
     ) -> Self {
-        let Sources { readers, fleet, inventory, readings, vitals } = sources;
+        let Sources { readers, fleet, inventory, readings, vitals, places } = sources;
         let (facts, failures) = (Arc::new(facts), KeptFailures::default());
         Self {
             driver,
@@ -124,6 +127,7 @@ impl Desk {
             reloader,
             readings,
             vitals,
+            places,
             facts,
             failures,
             denials: Lines::new(|denied| {

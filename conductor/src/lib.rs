@@ -24,6 +24,7 @@ mod grpc;
 mod history;
 mod inventory;
 mod lines;
+mod places;
 mod proof;
 mod reading;
 mod reload;

@@ -39,6 +39,7 @@ use crate::{
     declined::{Declined, Ground},
     driver::Handle,
     fleet::Fleet,
+    places::PlacesTold,
     proof::Proofs,
     vitals::Vitals,
 };
@@ -79,6 +80,8 @@ pub(crate) struct PlayerLines {
 pub(crate) struct Tables {
     pub(crate) readings: LogReadings,
     pub(crate) vitals: Vitals,
+    /// Where players take bundles.
+    pub(crate) places: PlacesTold,
     pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
 }
 

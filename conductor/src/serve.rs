@@ -43,6 +43,7 @@ use crate::{
     grpc,
     inventory::Inventory,
     lines::{LogReadings, Patience, PlayerLines, Tables},
+    places::PlacesTold,
     proof::{Found, KeyFile, Keys, Proofs},
     reading::Reading,
     reload::{Allowed, Reloader},
@@ -164,6 +165,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let (stop, stopping) = watch::channel(false);
     let patience = options.patience;
     let (readings, vitals) = (LogReadings::default(), Vitals::default());
+    let places = PlacesTold::default();
     let lines = PlayerLines::new(
         handle.clone(),
         identity.store,
@@ -171,6 +173,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         Tables {
             readings: readings.clone(),
             vitals: vitals.clone(),
+            places: places.clone(),
             fleet: fleet_receiver.clone(),
         },
         patience,
@@ -185,7 +188,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let kept = retention::run(handle.clone(), Arc::clone(&readers), reloader.clone(), clock);
     tokio::spawn(kept);
     tokio::spawn(certificates::watch(reloader.clone()));
-    let sources = Sources { readers, fleet: fleet_receiver, inventory, readings, vitals };
+    let sources = Sources { readers, fleet: fleet_receiver, inventory, readings, vitals, places };
     let desk = Desk::new(handle, sources, reloader.clone(), facts, stopping.clone());
     let incoming = incoming(listener, door, strangers(raise_file_limit()));
     let server = tokio::spawn(grpc::listen(incoming, lines, desk, stopping));

@@ -49,6 +49,8 @@ pub struct Config {
     pub domain: HostName,
     /// Where the scores are. Absolute.
     pub scores_dir: PathBuf,
+    /// Where the files of places for bundles are. Absolute.
+    pub places_dir: PathBuf,
     /// Where the spool is. Absolute.
     pub spool_dir: PathBuf,
     /// How many attempts run at once: 1 to [`limits::MAX_TASKS`].
@@ -164,6 +166,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         fields.needed(name, problems);
     }
     let scores_dir = fields.path("scores_dir", base, problems);
+    let places_dir = fields.path("places_dir", base, problems);
     let spool_dir = fields.path("spool_dir", base, problems);
     let spool_dir = spool_dir.unwrap_or_else(|| PathBuf::from("/var/spool/orchestra"));
     let run_dir = fields.path("run_dir", base, problems);
@@ -189,6 +192,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         conductor_name: conductor_name?,
         domain: domain?,
         scores_dir: scores_dir.unwrap_or_else(|| PathBuf::from("/usr/lib/orchestra/scores")),
+        places_dir: places_dir.unwrap_or_else(|| PathBuf::from("/etc/orchestra/places.d")),
         run_dir: run_dir.unwrap_or_else(|| own_dir("/run/orchestra", &spool_dir, ".run")),
         services_dir: services_dir
             .unwrap_or_else(|| own_dir("/var/lib/orchestra-services", &spool_dir, ".services")),

@@ -19,6 +19,7 @@ conductors = [\"conductor.example.com:2258\"]
 conductor_name = \"conductor.example.com\"
 domain = \"example.com\"
 scores_dir = \"scores\"
+places_dir = \"places\"
 spool_dir = \"spool\"
 run_dir = \"run\"
 services_dir = \"services\"
@@ -76,6 +77,7 @@ fn what_is_in_order_is_told_and_nothing_is_made() {
         "ok     run_dir: DIR/run, made when it is needed\n",
         "ok     spool: DIR/spool: none yet, the start makes it\n",
         "ok     scores in DIR/scores: 1\n",
+        "ok     places in DIR/places: 0\n",
         "\nin order\n",
     ] {
         assert!(told.contains(part), "{part}: {told}");
@@ -94,6 +96,9 @@ fn every_mistake_is_told_with_what_mends_it() {
     place.write("scores/open", "#!/bin/sh\n", 0o777);
     place.write("scores/lone.conf", "timeout = \"1s\"\n", 0o644);
     place.write("scores/hello.conf", "user = \"no-such-user-here\"\n", 0o644);
+    fs::create_dir(place.path("places")).unwrap();
+    place.write("places/site.toml", "publishers = []\npath = \"/x\"\n", 0o644);
+    place.write("places/site", "", 0o644);
     fs::create_dir(place.path("run")).unwrap();
     fs::set_permissions(place.path("run"), fs::Permissions::from_mode(0o777)).unwrap();
     fs::create_dir(place.path("spool")).unwrap();
@@ -109,6 +114,8 @@ fn every_mistake_is_told_with_what_mends_it() {
         "wrong  score lone: there is no such file beside its .conf",
         "wrong  score open: can be written by its group or by everybody (mode 0777)",
         "wrong  score hello: its .conf names a user: there is no user no-such-user-here\n",
+        "wrong  places: site does not end in .toml\n       mend: mend or remove it",
+        "wrong  place site: line 1: publishers: expected 1 to 64 of them\n       mend: mend or",
         "\nnot in order\n",
     ] {
         assert!(told.contains(part), "{part}: {told}");

@@ -163,6 +163,8 @@ pub fn snapshot_to_wire(
         vitals: false,
         attempt_logs: false,
         room: Some(snapshot.room.into()),
+        // Said by whoever has places.
+        places: None,
     }
 }
 
@@ -203,6 +205,9 @@ pub struct RawSnapshot {
     /// As in the snapshot.
     #[prost(message, optional, tag = "50")]
     pub room: Option<v1::Room>,
+    /// As in the snapshot.
+    #[prost(message, optional, tag = "80")]
+    pub places: Option<v1::Places>,
 }
 
 /// Reads a snapshot as the conductor of `store` needs it: mark and term are that store's. What the

@@ -26,6 +26,7 @@ mod flow_filter;
 mod invalid;
 mod last_line;
 mod ledger;
+mod place;
 mod reason;
 mod remedy;
 mod service;

@@ -26,6 +26,7 @@ mod idle;
 mod impostor;
 mod kills;
 mod output;
+mod places;
 mod player_crashes;
 mod reload;
 mod restored;

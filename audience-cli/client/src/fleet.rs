@@ -1,6 +1,11 @@
 //! Players, and sets of them.
 
-use orchestra_model::{ScoreName, score::HeldScore};
+use orchestra_model::{
+    ScoreName,
+    bundle::{HeldPlace, HeldTrouble},
+    names::PlaceName,
+    score::HeldScore,
+};
 use orchestra_proto::v1;
 
 use crate::{Client, Drained, Pages, ReleasedPlayers, client::answered, failure::Failure};
@@ -36,6 +41,27 @@ impl Client {
             held.extend(scores);
         }
         Ok((heard, held))
+    }
+
+    /// Lists which players of a host set take bundles where, or in one place; an empty set stands for
+    /// all. First the players that told their places, folded.
+    pub async fn places(
+        &mut self,
+        hosts: &str,
+        place: Option<&PlaceName>,
+    ) -> Result<(String, Vec<HeldPlace>, Vec<HeldTrouble>), Failure> {
+        let what = "listing places".to_owned();
+        let place = place.map(ToString::to_string).unwrap_or_default();
+        let request = v1::ListPlacesRequest { hosts: hosts.to_owned(), place };
+        let stream = answered(&what, self.rpc.list_places(request)).await?;
+        let mut pages = Pages::new(stream, what);
+        let (mut heard, mut held, mut troubles) = (String::new(), Vec::new(), Vec::new());
+        while let Some((players, places, wrong)) = pages.next_item().await? {
+            heard.push_str(&players);
+            held.extend(places);
+            troubles.extend(wrong);
+        }
+        Ok((heard, held, troubles))
     }
 
     /// Lists what the hosts of a host set use, and their units if that is asked for; empty stands

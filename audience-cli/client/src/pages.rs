@@ -3,6 +3,7 @@
 use std::{iter::Peekable, vec};
 
 use orchestra_model::{
+    bundle::{HeldPlace, HeldTrouble},
     delivery::EndBytes,
     failures::FailureGroup,
     ids::JobId,
@@ -145,6 +146,17 @@ impl ListPage for v1::ScorePage {
     fn items(self) -> Result<Vec<(String, Vec<HeldScore>)>, Invalid> {
         let scores = self.scores.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         Ok(vec![(self.heard, scores)])
+    }
+}
+
+impl ListPage for v1::PlacePage {
+    /// The players that told their places, folded, where the page says so; places; and what is wrong
+    /// with directories of places.
+    type Item = (String, Vec<HeldPlace>, Vec<HeldTrouble>);
+
+    fn items(self) -> Result<Vec<Self::Item>, Invalid> {
+        let places = self.places.iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(vec![(self.heard, places, self.troubles.into_iter().map(Into::into).collect())])
     }
 }
 

@@ -13,6 +13,7 @@ use orchestra_ca::{Ca, Terms};
 use orchestra_certs::{Door, Limits, Role, Subject, acceptance, incoming};
 use orchestra_model::{
     HostName,
+    bundle::PlacesReport,
     ledger::CellStatus,
     service::{FleetZones, ServiceStatus, Stranger},
     status::{ConductorStatus, FlowStatus, PlayerStatus, TaskStatus},
@@ -39,6 +40,8 @@ pub(crate) struct Tables {
     pub(crate) vitals: Vec<HostUsage>,
     /// It is of the first release.
     pub(crate) is_old: bool,
+    /// What players told of their places.
+    pub(crate) places: Vec<(HostName, PlacesReport)>,
     /// What was asked of vitals.
     pub(crate) vitals_asked: Vec<v1::ListVitalsRequest>,
     pub(crate) logs: Vec<v1::AttemptLog>,

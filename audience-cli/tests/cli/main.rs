@@ -24,6 +24,8 @@ mod ledger;
 #[cfg(test)]
 mod orc;
 #[cfg(test)]
+mod place;
+#[cfg(test)]
 mod plan;
 mod policy;
 #[cfg(test)]

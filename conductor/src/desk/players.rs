@@ -1,13 +1,15 @@
 //! Lists of players.
 
-use orchestra_model::{HostSet, ScoreName, score::HeldScore, status::PlayerStatus};
+use orchestra_model::{
+    HostSet, ScoreName, names::PlaceName, score::HeldScore, status::PlayerStatus,
+};
 
 use super::{
     Desk, Recipient, Stopped,
     listing::{LARGE_PAGE, PAGE},
     off_the_runtime,
 };
-use crate::driver::Request as Ask;
+use crate::{driver::Request as Ask, places::ToldPlaces};
 
 impl Desk {
     /// Lists players, with their scores if that is asked for.
@@ -39,5 +41,17 @@ impl Desk {
         let inventory = self.inventory.clone();
         let held = off_the_runtime(move || inventory.held(hosts.as_slice(), only.as_ref())).await?;
         to.give(held).await
+    }
+
+    /// Lists who takes bundles where, and which releases are there.
+    pub(crate) async fn list_places(
+        &self,
+        hosts: HostSet,
+        only: Option<PlaceName>,
+        to: &impl Recipient<ToldPlaces>,
+    ) -> Result<(), Stopped> {
+        let places = self.places.clone();
+        let told = off_the_runtime(move || places.held(hosts.as_slice(), only.as_ref())).await?;
+        to.give(told).await
     }
 }

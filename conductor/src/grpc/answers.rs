@@ -28,6 +28,7 @@ use crate::{
         Cursor, Execution, ListedDeployment, ListedGroup, ListedVersion, News, Notice, OutputPart,
     },
     fleet::Word,
+    places::ToldPlaces,
     reload::Loaded,
 };
 
@@ -66,6 +67,17 @@ pub(super) fn scores((heard, scores): (HostSet, Vec<HeldScore>)) -> Encoded<v1::
         .collect();
     pages.insert(0, v1::ScorePage { heard: heard.to_string(), scores: Vec::new() });
     Ok(pages)
+}
+
+/// Encodes who has which places: the players that were heard, what is wrong with directories, and the
+/// places.
+pub(super) fn places((heard, places, troubles): ToldPlaces) -> Encoded<v1::PlacePage> {
+    let first = v1::PlacePage { heard: heard.to_string(), ..v1::PlacePage::default() };
+    let troubles = cut(troubles.iter().map(Into::into)).into_iter();
+    let troubles = troubles.map(|troubles| v1::PlacePage { troubles, ..v1::PlacePage::default() });
+    let places = cut(places.iter().map(Into::into)).into_iter();
+    let places = places.map(|places| v1::PlacePage { places, ..v1::PlacePage::default() });
+    Ok([first].into_iter().chain(troubles).chain(places).collect())
 }
 
 pub(super) fn vitals(hosts: Vec<HostUsage>) -> Encoded<v1::VitalsPage> {

@@ -55,6 +55,7 @@ impl Audience for AudienceCalls {
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
     type ListScoresStream = Pages<v1::ScorePage>;
+    type ListPlacesStream = Pages<v1::PlacePage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListAuditStream = Pages<v1::AuditPage>;
     type ListPolicyStream = Pages<v1::PolicyPage>;
@@ -319,6 +320,19 @@ impl Audience for AudienceCalls {
         let hosts = self.0.seen_players(hosts, &by).await?;
         Ok(stream(&self.0, answers::scores, |desk, to| async move {
             desk.list_scores(hosts, score, &to).await
+        }))
+    }
+
+    async fn list_places(
+        &self,
+        request: Request<v1::ListPlacesRequest>,
+    ) -> Result<Response<Pages<v1::PlacePage>>, Status> {
+        let by = audience(&request)?;
+        let v1::ListPlacesRequest { hosts, place } = request.into_inner();
+        let place = requests::place(&place)?;
+        let hosts = self.0.seen_players(hosts, &by).await?;
+        Ok(stream(&self.0, answers::places, |desk, to| async move {
+            desk.list_places(hosts, place, &to).await
         }))
     }
 

@@ -12,7 +12,7 @@ use orchestra_model::{
     flow_filter::FlowFilter,
     hostset::Unknown,
     limits,
-    names::{DeploymentName, JobName, LabelValue, ScoreName, ServiceName},
+    names::{DeploymentName, JobName, LabelValue, PlaceName, ScoreName, ServiceName},
     service::{BrakeScope, LogQuery, Ordinal, ServiceVersion, is_message},
 };
 use orchestra_proto::{
@@ -74,6 +74,13 @@ pub(super) fn host(name: &str) -> Result<Option<HostName>, Declined> {
 pub(super) fn score(name: &str) -> Result<Option<ScoreName>, Declined> {
     given(name)
         .map(|name| ScoreName::new(name).map_err(|error| Declined::invalid(&error)))
+        .transpose()
+}
+
+/// Reads a place's name; `None` if none is given.
+pub(super) fn place(name: &str) -> Result<Option<PlaceName>, Declined> {
+    given(name)
+        .map(|name| PlaceName::new(name).map_err(|error| Declined::invalid(&error)))
         .transpose()
 }
 

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use orchestra_flow::{PlayerIx, SessionId};
 use orchestra_model::{
     HostName,
+    bundle::PlacesReport,
     delivery::{KnownEnd, PlayerSnapshot, Refusal, Report, StoreId},
     limits,
     proof::{Statement, drop_false_evidence, drop_false_proofs},
@@ -72,6 +73,7 @@ pub(super) struct Session {
 struct Tells {
     vitals: bool,
     attempt_logs: bool,
+    places: Option<PlacesReport>,
 }
 
 impl Session {
@@ -130,6 +132,7 @@ impl Sessions {
                 Attached::Welcome(player, header) => {
                     let line = Line { session: id, outbox, header };
                     self.tables.vitals.attached(host, id, tells.vitals.then_some(line));
+                    self.tables.places.take(host, id, tells.places);
                     return Ok(Session { host: host.clone(), player, id });
                 }
                 Attached::Unknown => {
@@ -179,7 +182,9 @@ impl Sessions {
         let mut snapshot = read.map_err(|error| Declined::invalid(&error))?;
         let keys = self.proofs.keys();
         drop_false_proofs(&mut snapshot, self.store, host, |said, mac| keys.confirm(said, mac));
-        Ok((snapshot, Tells { vitals: wire.vitals, attempt_logs: wire.attempt_logs }))
+        let places = wire.places.as_ref().map(TryInto::try_into).transpose();
+        let places = places.map_err(|error| Declined::invalid(&error))?;
+        Ok((snapshot, Tells { vitals: wire.vitals, attempt_logs: wire.attempt_logs, places }))
     }
 
     async fn tell(&self, message: FromSession) -> Result<(), Declined> {

@@ -149,6 +149,7 @@ fn rows(flow: u64) -> Vec<Row> {
         "ListDeployments",
         "ListPlayers",
         "ListScores",
+        "ListPlaces",
         "ListVitals",
         "ListGroups",
         "ListStrangers",

@@ -15,6 +15,7 @@ const ALL: &str = r#"
     conductor_name = "c1.example.com"
     domain = "example.com"
     scores_dir = "scores"
+    places_dir = "places"
     spool_dir = "/spool"
     max_tasks = 1024
     agent_user = "self"
@@ -64,6 +65,7 @@ fn key(problem: &str) -> Option<String> {
 fn defaults_are_those_of_the_manual() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.scores_dir, Path::new("/usr/lib/orchestra/scores"));
+    assert_eq!(config.places_dir, Path::new("/etc/orchestra/places.d"));
     assert_eq!(config.spool_dir, Path::new("/var/spool/orchestra"));
     assert_eq!(config.max_tasks, 4);
     assert_eq!(config.agent_user, RunAs::User("orchestra".into()));
@@ -88,6 +90,7 @@ fn every_key_is_read() {
     assert_eq!(shown, ["c1.example.com:2258", "[::1]:1", "127.0.0.1:65535"]);
     assert_eq!(config.tls.crl.as_deref(), Some(Path::new("/etc/orchestra/ca.crl")));
     assert_eq!(config.scores_dir, Path::new("/etc/orchestra/scores"));
+    assert_eq!(config.places_dir, Path::new("/etc/orchestra/places"));
     assert_eq!(config.spool_dir, Path::new("/spool"));
     assert_eq!(config.services_dir, Path::new("/services"));
     assert_eq!(config.max_tasks, 1024);

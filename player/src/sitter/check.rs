@@ -13,6 +13,7 @@ use rustix::process::geteuid;
 
 use super::{
     cgroup::{self, CgroupError},
+    places::LocalPlaces,
     scores::Scores,
     spool_dir::{SpoolDir, SpoolDirError},
     unit,
@@ -45,6 +46,7 @@ pub fn check(file: &Path) -> Check {
     check_cgroup(&config, &mut check);
     let remembered = check_spool(&config.spool_dir, &mut check);
     check_scores(&config.scores_dir, &remembered, &mut users, &mut check);
+    check_bundle_places(&config, &mut users, &mut check);
     check
 }
 
@@ -198,6 +200,24 @@ fn check_scores(directory: &Path, remembered: &Scores, users: &mut Users, check:
                     "mend or remove it; the player offers it as disabled until its next scan",
                 );
             }
+        }
+    }
+}
+
+/// Looks at where bundles are taken. A directory that is not there is in order: it takes none.
+fn check_bundle_places(config: &Config, users: &mut Users, check: &mut Check) {
+    let report = LocalPlaces::scan(config, users, &LocalPlaces::default()).report();
+    let at = config.places_dir.display();
+    let disabled = report.places.iter().filter(|place| place.state.is_err()).count();
+    check.ok(format_args!("places in {at}: {}", report.places.len() - disabled));
+    for why in &report.troubles {
+        check.wrong(format_args!("places: {why}"));
+        check.mend("mend or remove it; the player tells it until its next scan");
+    }
+    for place in &report.places {
+        if let Err(why) = &place.state {
+            check.wrong(format_args!("place {}: {why}", place.name));
+            check.mend("mend or remove it; the player takes nothing for it until its next scan");
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     clock::BootMillis,
     commands::{Command, CommandError, JobParts, Kind},
     ending::trail,
+    places::LocalPlaces,
     poll::{Interest, Ready, Token},
     procfs::Stat,
     scores::Scores,
@@ -95,7 +96,7 @@ impl Sitter {
         }
     }
 
-    /// Scans the scores. A directory that cannot be read changes nothing.
+    /// Scans scores and places. A directory of scores that cannot be read changes nothing.
     pub(super) fn scan(&mut self) {
         match Scores::scan(&self.config.scores_dir, &self.scores) {
             Ok(scores) => {
@@ -110,6 +111,11 @@ impl Sitter {
             Err(error) => {
                 tracing::error!(error = %orchestra_model::chain(&error), "cannot scan the scores");
             }
+        }
+        self.places = LocalPlaces::scan(&self.config, &mut self.users, &self.places);
+        let (places, disabled) = self.places.counts();
+        if places > 0 {
+            tracing::info!(places, disabled, "looked at the places");
         }
     }
 

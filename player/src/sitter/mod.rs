@@ -30,7 +30,7 @@
 //! unit       what is kept running               logs      what that writes, as it is read back
 //! limits     what its runs may have             probers   who asks units how they are
 //! vitals     what host and units use            guarding  who ends runs without a lease
-//!                                               sys       everything unsafe
+//! places    where bundles are taken             sys       everything unsafe
 //! ```
 
 use std::{
@@ -69,6 +69,7 @@ mod limits;
 mod logs;
 mod memory_file;
 mod pipe;
+mod places;
 pub(crate) mod poll;
 mod probers;
 pub(crate) mod procfs;
@@ -99,6 +100,7 @@ use self::{
     guarding::Guarding,
     journal::{Journal, Opened},
     launcher::{Keep, Launchers, Orphan, Ready, TapId},
+    places::LocalPlaces,
     poll::{Interest, Poller, Token},
     probers::Probers,
     scores::Scores,
@@ -225,6 +227,7 @@ struct Sitter {
     /// When to replace a journal that could not be written by a fresh one.
     rewrite_at: Option<BootMillis>,
     scores: Scores,
+    places: LocalPlaces,
     users: Users,
     cgroups: Option<Cgroups>,
     surroundings: Surroundings,
@@ -326,6 +329,7 @@ impl Sitter {
             spool,
             rewrite_at: None,
             scores: Scores::remembering(confs),
+            places: LocalPlaces::default(),
             users,
             cgroups,
             surroundings,

@@ -31,7 +31,7 @@ use rustix::{
 
 mod image;
 mod interpreter;
-mod judge;
+pub(super) mod judge;
 
 use self::judge::{Judged, Refusal, judge, judge_file, open_directory};
 pub(crate) use self::{image::Image, interpreter::Interpreter};
@@ -202,7 +202,7 @@ fn score_name(file: &str) -> Option<ScoreName> {
 
 /// Returns whether an editor or a package manager left this file beside another. It may have been a
 /// score, and is not to run.
-fn is_leftover(file: &str) -> bool {
+pub(super) fn is_leftover(file: &str) -> bool {
     file.ends_with('~')
         || LEFTOVERS.iter().any(|ending| file.ends_with(ending))
         || LEFTOVER_KINDS.iter().any(|kind| file.contains(kind))
@@ -294,7 +294,7 @@ fn absent(dir: &File, name: &str) -> Result<(), Refusal> {
 }
 
 /// Opens a regular file beneath a directory. Links may lead to files beneath it too.
-fn open_beneath(dir: &File, name: &str) -> Result<File, Refusal> {
+pub(super) fn open_beneath(dir: &File, name: &str) -> Result<File, Refusal> {
     // NONBLOCK, so that opening a FIFO does not wait.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;

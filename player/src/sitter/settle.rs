@@ -212,7 +212,9 @@ impl Sitter {
                 let units = self.units_for(session);
                 let offers = self.scores.offers();
                 let room = self.keeping.room;
-                let bytes = wire::snapshot(snapshot, max_tasks, grace, offers, units, room);
+                let places = self.places.report();
+                let bytes =
+                    wire::snapshot(snapshot, max_tasks, grace, offers, units, room, &places);
                 self.agent.snapshot(session, bytes);
             }
             Effect::Report { session, report } => self.agent.report(session, report),

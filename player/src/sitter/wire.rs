@@ -4,6 +4,7 @@ use bytes::Bytes;
 use orchestra_link::ipc::PAYLOAD_BYTES;
 use orchestra_model::{
     Millis,
+    bundle::PlacesReport,
     delivery::{OrderNumber, PlayerSnapshot, StoreId, Term},
     score::ScoreOffer,
     service::{Leases, LogPart, ReadingId, Room, UnitReport},
@@ -43,6 +44,7 @@ pub(crate) fn snapshot(
     scores: Vec<ScoreOffer>,
     units: Vec<(StoreId, Vec<UnitReport>)>,
     room: Room,
+    places: &PlacesReport,
 ) -> Bytes {
     let whole = PlayerSnapshot {
         spool: spool.spool,
@@ -61,6 +63,7 @@ pub(crate) fn snapshot(
     let mut wire = snapshot_to_wire(&whole, &spool.marks, Some(units));
     wire.vitals = true;
     wire.attempt_logs = true;
+    wire.places = Some(places.into());
     while wire.encoded_len() > PAYLOAD_BYTES && !wire.scores.is_empty() {
         let kept = wire.scores.len() / 2;
         tracing::error!(kept, "the scores' descriptions are too large together");

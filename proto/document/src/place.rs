@@ -11,12 +11,26 @@
 //! symlinks = "none"                  # or "inside": links to entries of the same bundle
 //! xattrs = []                        # extended attributes that there may be: user.NAME
 //! ```
+//!
+//! On a host, where it is NAME.toml in the directory of places, it says more, and has to have a path:
+//!
+//! ```toml
+//! path = "/srv/site"                 # the directory that the place is
+//! owner = "www"                      # to whom what is unpacked belongs
+//! keep = 3                           # how many releases are kept beside the active one
+//! rollback = true                    # whether an earlier release may be activated
+//! ```
 
-use std::{collections::BTreeSet, fmt::Display, str::FromStr};
+use std::{
+    collections::BTreeSet,
+    fmt::Display,
+    path::{Component, Path, PathBuf},
+    str::FromStr,
+};
 
 use orchestra_model::{
     BundleName, ByteSize,
-    bundle::{BundleId, BundlePlace, BundleSerial, PlaceTrust, PublisherKey},
+    bundle::{BundleId, BundlePlace, BundleSerial, InstalledPlace, PlaceTrust, PublisherKey},
     limits,
 };
 
@@ -31,9 +45,63 @@ const MAX_SIZE: ByteSize = ByteSize(10 << 30);
 /// How many entries a bundle may have where its place does not say.
 const MAX_FILES: u64 = 100_000;
 
-/// Reads the file of a place. `name` is the name that it takes where the file names none.
+/// How many releases are kept beside the active one where the place does not say.
+const KEEP: u32 = 3;
+
+/// Reads what the file of a place takes, wherever that file is. `name` is the name that it takes where
+/// the file names none.
 pub fn parse(text: &str, name: Option<&BundleName>) -> Result<BundlePlace, Problems> {
-    settings(text, |fields, problems| read(fields, name, problems))
+    settings(text, |fields, problems| {
+        let takes = read(fields, name, problems);
+        read_host(fields, problems);
+        takes
+    })
+}
+
+/// Reads the file of a place on a host.
+pub fn parse_installed(text: &str, name: &BundleName) -> Result<InstalledPlace, Problems> {
+    settings(text, |fields, problems| {
+        let takes = read(fields, Some(name), problems);
+        let OnHost { path, owner, keep, rollback } = read_host(fields, problems);
+        fields.needed("path", problems);
+        Some(InstalledPlace { takes: takes?, path: path?, owner, keep, rollback })
+    })
+}
+
+/// What a file says of the host that it is for.
+struct OnHost {
+    path: Option<PathBuf>,
+    owner: Option<String>,
+    keep: u32,
+    rollback: bool,
+}
+
+fn read_host(fields: &mut Fields<'_>, problems: &mut Problems) -> OnHost {
+    let path = fields.text("path", problems);
+    if path.is_some_and(|path| !is_plain(path)) {
+        let most = limits::PLACE_PATH_BYTES;
+        let rule = format_args!("expected an absolute path without . and .., at most {most} bytes");
+        fields.note("path", rule, problems);
+    }
+    let owner = fields.text("owner", problems);
+    if owner.is_some_and(|owner| owner.is_empty() || owner.len() > limits::NAME_BYTES) {
+        fields.note("owner", "expected the name of a user", problems);
+    }
+    OnHost {
+        path: path.map(PathBuf::from),
+        owner: owner.map(str::to_owned),
+        keep: fields.whole("keep", 1..=limits::PLACE_RELEASES, problems).unwrap_or(KEEP),
+        rollback: fields.yes_or_no("rollback", problems).unwrap_or(true),
+    }
+}
+
+/// Whether a path is absolute and says by itself where it leads, links apart.
+fn is_plain(path: &str) -> bool {
+    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    path.len() <= limits::PLACE_PATH_BYTES
+        && path.starts_with('/')
+        && Path::new(path).components().all(plain)
+        && !path.split('/').any(|part| part == ".")
 }
 
 fn read(
@@ -175,6 +243,41 @@ mod tests {
         assert_eq!(place, wanted);
         let pinned = parse(&format!("name = 'x'\npins = ['{PIN}']"), None).unwrap();
         assert_eq!(pinned.trust, PlaceTrust::Pins(BTreeSet::from([PIN.parse().unwrap()])));
+    }
+
+    #[test]
+    fn a_place_on_a_host_says_where_it_is() {
+        let name = BundleName::new("site").unwrap();
+        let least = format!("publishers = ['{KEY}']\npath = '/srv/site'\n");
+        let place = parse_installed(&least, &name).unwrap();
+        assert_eq!((place.path, place.owner), (PathBuf::from("/srv/site"), None));
+        assert_eq!((place.keep, place.rollback), (KEEP, true));
+        let all = format!("{least}owner = 'www'\nkeep = 64\nrollback = false\n");
+        let place = parse_installed(&all, &name).unwrap();
+        assert_eq!((place.owner.as_deref(), place.keep, place.rollback), (Some("www"), 64, false));
+        // What it takes can be asked on another machine.
+        assert_eq!(parse(&all, Some(&name)).unwrap(), place.takes);
+    }
+
+    #[test]
+    fn what_is_wrong_on_a_host_is_told() {
+        let name = BundleName::new("site").unwrap();
+        let long = format!("path = '/{}'", "x".repeat(limits::PLACE_PATH_BYTES));
+        for (more, said) in [
+            ("", "path is missing"),
+            ("path = 'srv/site'", "expected an absolute path"),
+            ("path = '/srv/../site'", "expected an absolute path"),
+            ("path = '/srv/./site'", "expected an absolute path"),
+            (&long, "at most 512 bytes"),
+            ("path = '/x'\nowner = ''", "expected the name of a user"),
+            ("path = '/x'\nkeep = 0", "expected a whole number from 1 to 64"),
+            ("path = '/x'\nrollback = 'no'", "rollback: "),
+            ("pathh = '/x'", "did you mean path?"),
+        ] {
+            let text = format!("publishers = ['{KEY}']\n{more}\n");
+            let problems = parse_installed(&text, &name).unwrap_err().to_string();
+            assert!(problems.contains(said), "{more}: {problems}");
+        }
     }
 
     #[test]

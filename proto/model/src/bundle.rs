@@ -8,6 +8,9 @@
 //! place      which bundles are taken somewhere, and what may be in them
 //! shape      how manifest and content are cut into the parts that travel
 //! arrival    which chunks are there of a bundle that is still arriving
+//! installed  a place on a host: where it is, whose, and how many releases it keeps
+//! record     which bundles a place of a host has taken, as its player keeps it beside them
+//! report     what a player tells of its places, and many players' folded
 //! ```
 //!
 //! A bundle's id is the hash of its encoded manifest, so the id stands for every byte of it.
@@ -23,13 +26,16 @@ mod codec;
 mod diff;
 mod entry;
 mod hash;
+mod installed;
 mod invalid;
 mod links;
 mod manifest;
 mod path;
 mod place;
 mod ranges;
+mod record;
 mod reference;
+mod report;
 mod rules;
 mod seal;
 mod shape;
@@ -38,12 +44,15 @@ pub use arrival::{ArrivalJournal, ArrivalRecord};
 pub use diff::{BundleChange, BundleDiff, EntryChange};
 pub use entry::{BundleEntry, DataExtent, EntryKind, FileEntry, FileTime, Xattr};
 pub use hash::{BundleId, ContentHash, HASH_TAG, InvalidHash, PublisherKey};
+pub use installed::InstalledPlace;
 pub use invalid::{EntryFault, InvalidManifest};
 pub use manifest::{CHUNK_BYTES, HOLE_BYTES, LARGE_CHUNK_BYTES, LARGE_FROM, Manifest, chunk_bytes};
 pub use path::{BundlePath, EntryName, InvalidEntryName};
 pub use place::{BundlePlace, PlaceRefusal, PlaceTrust};
 pub use ranges::ChunkRanges;
+pub use record::{BundleRelease, InvalidRecord, InvalidRelease, PlaceRecord};
 pub use reference::{BundleReference, BundleSerial, InvalidBundleReference, InvalidSerial};
+pub use report::{HeldPlace, HeldTrouble, PlaceHolders, PlaceReport, PlaceStanding, PlacesReport};
 pub use seal::{
     BundleStatement, InvalidSeal, Seal, SignatureBytes, StatementSignature, TooManySignatures,
 };

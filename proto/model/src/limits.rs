@@ -102,3 +102,13 @@ pub const BUNDLE_SERIAL: u64 = 1 << 48;
 pub const BUNDLE_STATEMENT_BYTES: usize = 2 << 10;
 /// Most signatures of one statement.
 pub const BUNDLE_SIGNATURES: usize = 16;
+/// Most places for bundles on one host.
+pub const PLACES: usize = 256;
+/// Most releases that a place keeps.
+pub const PLACE_RELEASES: u32 = 64;
+/// Longest path of a place, in bytes: what is unpacked below it has room in Linux's 4,096.
+pub const PLACE_PATH_BYTES: usize = 512;
+/// Longest reason that is told of a place or of the directory of places, in bytes.
+pub const PLACE_REASON_BYTES: usize = 1_024;
+/// Most that is told of the directory of places itself, beside its places.
+pub const PLACE_TROUBLES: usize = 16;

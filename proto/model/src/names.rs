@@ -134,6 +134,11 @@ name_type!(
     BundleName, "bundle name", check_bundle
 );
 name_type!(
+    /// The name of a place for bundles on a host: the character set of a bundle's name, for a place
+    /// takes the bundles of its own name where its file names no others.
+    PlaceName, "place name", check_bundle
+);
+name_type!(
     /// The name of an application of a deployment, and of the group `@NAME` that its hosts are:
     /// the character set of a score's name, and neither `all` (`@all` is every host) nor `inline`.
     AppName, "app name", check_app

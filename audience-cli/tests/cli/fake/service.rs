@@ -8,10 +8,11 @@ use std::{
 use orchestra_certs::{Peer, roles};
 use orchestra_model::{
     HostSet,
+    bundle::PlaceHolders,
     failures::FailureFold,
     flow_filter::FlowFilter,
     ledger::CellStatus,
-    names::{DeploymentName, JobName, ScoreName},
+    names::{DeploymentName, JobName, PlaceName, ScoreName},
     score::Holdings,
     status::{FlowStatus, FlowSummary, PlayerStatus, TaskStatus},
 };
@@ -73,6 +74,7 @@ impl Audience for Service {
     type WatchStream = Pages<v1::WatchEvent>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
     type ListScoresStream = Pages<v1::ScorePage>;
+    type ListPlacesStream = Pages<v1::PlacePage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListLedgerStream = Pages<v1::LedgerPage>;
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
@@ -446,6 +448,23 @@ impl Audience for Service {
         let (heard, held) = holdings.finish(only.as_ref());
         let scores = held.iter().map(Into::into).collect();
         Ok(pages(vec![Ok(v1::ScorePage { heard: heard.to_string(), scores })]))
+    }
+
+    async fn list_places(
+        &self,
+        request: Request<v1::ListPlacesRequest>,
+    ) -> Result<Response<Pages<v1::PlacePage>>, Status> {
+        let only = PlaceName::new(&request.into_inner().place).ok();
+        let mut holders = PlaceHolders::default();
+        for (host, report) in &self.tables().places {
+            holders.add(host, report, only.as_ref());
+        }
+        let (heard, held, troubles) = holders.finish();
+        Ok(pages(vec![Ok(v1::PlacePage {
+            heard: heard.to_string(),
+            places: held.iter().map(Into::into).collect(),
+            troubles: troubles.iter().map(Into::into).collect(),
+        })]))
     }
 
     async fn list_vitals(

@@ -61,6 +61,7 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("ListDeployments", ASKS),
     ("ListPlayers", ASKS_OF_HOSTS),
     ("ListScores", ASKS_OF_HOSTS),
+    ("ListPlaces", ASKS_OF_HOSTS),
     ("GetLogs", ASKS),
     ("Status", SHORT),
     ("Reload", SHORT),

@@ -50,7 +50,12 @@ pub(in crate::lines) fn driver() -> (Handle, mpsc::Receiver<FromSession>) {
 /// Returns tables that these tests do not look at.
 pub(in crate::lines) fn tables() -> Tables {
     let (_, fleet) = tokio::sync::watch::channel(Arc::default());
-    Tables { readings: Default::default(), vitals: Default::default(), fleet }
+    Tables {
+        readings: Default::default(),
+        vitals: Default::default(),
+        places: Default::default(),
+        fleet,
+    }
 }
 
 /// Returns sessions, and the receiving end of what they tell the driver.

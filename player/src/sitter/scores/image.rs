@@ -45,7 +45,7 @@ pub(crate) struct Image {
 
 /// Why there is no image of a file.
 #[derive(Debug)]
-pub(super) enum ImageError {
+pub(in crate::sitter) enum ImageError {
     /// It cannot be read.
     Read(io::Error),
     /// No executable file in memory can be made.

@@ -43,7 +43,7 @@ enum Kind {
 
 /// Why a score cannot be started.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unusable {
+pub(in crate::sitter) enum Unusable {
     /// The first line ends with a carriage return.
     CarriageReturn(PathBuf),
     /// A script's interpreter is not there.

@@ -27,7 +27,7 @@ const LINKS: usize = 40;
 /// Why a file is no score, or no score that may run. Its text includes the causes, because it
 /// becomes the reason that people are shown.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(in crate::sitter) enum Refusal {
     NotRegular,
     NotExecutable,
     NoScore,
@@ -56,7 +56,7 @@ impl fmt::Display for Refusal {
                 "is gone or empty, with the limits that it set: put it back; if the score is to run \
                  without, write a .conf with a comment that says so",
             ),
-            Self::LeavesDirectory => f.write_str("is a link that leaves the scores directory"),
+            Self::LeavesDirectory => f.write_str("is a link that leaves its directory"),
             Self::LeadsNowhere => f.write_str("is a link that leads nowhere"),
             Self::Owner(uid) => {
                 write!(f, "belongs to user {uid}, who is neither root nor the player's user")
@@ -87,7 +87,7 @@ pub(super) fn judge(dir: &File, file: &File) -> Result<(), Refusal> {
 
 /// Checks that only root and this player's own user can change a file beneath the scores directory,
 /// or the directories that lead to it there.
-pub(super) fn judge_file(dir: &File, file: &File) -> Result<(), Refusal> {
+pub(in crate::sitter) fn judge_file(dir: &File, file: &File) -> Result<(), Refusal> {
     judge_owner(&file.metadata().map_err(Refusal::Io)?)?;
     judge_path(dir, file)
 }
@@ -129,9 +129,9 @@ fn judge_path(dir: &File, file: &File) -> Result<(), Refusal> {
 
 /// The scores directory, and the verdict on it and everything that leads to it.
 #[derive(Debug)]
-pub(super) struct Judged {
-    pub(super) dir: File,
-    pub(super) verdict: Result<(), Refusal>,
+pub(in crate::sitter) struct Judged {
+    pub(in crate::sitter) dir: File,
+    pub(in crate::sitter) verdict: Result<(), Refusal>,
 }
 
 /// Opens a directory step by step from the root on, and judges every directory on the way, and
@@ -140,7 +140,7 @@ pub(super) struct Judged {
 ///
 /// A directory on the way in which everybody may make files is accepted if it is sticky, as `/tmp`
 /// is: nobody can move away what belongs to somebody else there, and the next step is judged too.
-pub(super) fn open_directory(path: &Path) -> io::Result<Judged> {
+pub(in crate::sitter) fn open_directory(path: &Path) -> io::Result<Judged> {
     let mut walk = Walk { here: root()?, at: PathBuf::from("/"), links: 0, verdict: Ok(()) };
     walk.note(true)?;
     let mut ahead = steps(&std::path::absolute(path)?);

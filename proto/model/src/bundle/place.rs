@@ -34,7 +34,7 @@ pub struct BundlePlace {
 }
 
 /// By what a place believes that a bundle is meant for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PlaceTrust {
     /// By its id: these bundles and no others.
     Pins(BTreeSet<BundleId>),
