@@ -52,6 +52,8 @@ daemon() {
     put 644 "packaging/systemd/orchestra-$1.service" "/usr/lib/systemd/system/orchestra-$1.service"
     put 644 "packaging/sysusers.d/orchestra-$1.conf" "/usr/lib/sysusers.d/orchestra-$1.conf"
     put 644 "packaging/tmpfiles.d/orchestra-$1.conf" "/usr/lib/tmpfiles.d/orchestra-$1.conf"
+    "$programs/$1" --man | gzip -9n > "$work/page"
+    put 644 "$work/page" "/usr/share/man/man8/$1.8.gz"
 }
 
 etc() {
@@ -98,9 +100,14 @@ audience() {
         completions fish "/usr/share/fish/vendor_completions.d/$program.fish"
         completions zsh "/usr/share/zsh/vendor-completions/_$program"
     done
-    for page in docs/*.md; do
-        put 644 "$page" "$pages/${page#docs/}"
+    # Links within the pages hold where the pages are installed; others lead into the repository, and
+    # become words.
+    for page in docs/*.md SECURITY.md; do
+        sed -e 's|(\.\./SECURITY\.md|(SECURITY.md|g; s|(docs/|(|g' \
+            -e 's|\[\([^]]*\)\](\.\./[^)]*)|\1|g' "$page" > "$work/page"
+        put 644 "$work/page" "$pages/${page#docs/}"
     done
+    put 644 docs/schema.json "$pages/schema.json"
 }
 
 # settle ROOT: what the archives say of time and owner is the same each time.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use conductor::{Options, check, config::DEFAULT_DIR, serve};
-use orchestra_daemon::{limits, log, signals};
+use orchestra_daemon::{limits, log, manual, signals};
 
 const USAGE: &str = "\
 Holds the flows and the players' sessions of a fleet.
@@ -33,6 +33,7 @@ Options:
       --lifeline FD      Stop when this descriptor reaches its end
       --check            Read the whole configuration and start nothing: each mistake is told with
                          what mends it. Exit code 0 if there is none, else 1
+      --man              Print this as a man page, for man(1)
   -h, --help             Print this
   -V, --version          Print the version
 
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
         Ok(Parsed::Run(options)) => options,
         Ok(Parsed::Check { directory, new_store }) => return check(&directory, new_store).print(),
         Ok(Parsed::Help) => return answer(USAGE),
+        Ok(Parsed::Man) => {
+            return answer(&manual::page("conductor", env!("CARGO_PKG_VERSION"), USAGE));
+        }
         Ok(Parsed::Version) => {
             return answer(concat!("conductor ", env!("CARGO_PKG_VERSION"), "\n"));
         }
@@ -87,6 +91,7 @@ enum Parsed {
         new_store: bool,
     },
     Help,
+    Man,
     Version,
 }
 
@@ -102,6 +107,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
             || attached.clone().or_else(|| args.next()).ok_or(format!("{flag} needs a value"));
         match flag.as_str() {
             "-h" | "--help" => return Ok(Parsed::Help),
+            "--man" => return Ok(Parsed::Man),
             "-V" | "--version" => return Ok(Parsed::Version),
             "--config-dir" => options.config_dir = PathBuf::from(value()?),
             "--new-store" => options.new_store = true,

@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use orchestra_daemon::{limits, log, signals};
+use orchestra_daemon::{limits, log, manual, signals};
 use player::{
     agent,
     config::{self, Config},
@@ -30,6 +30,7 @@ Options:
       --lifeline FD   When this descriptor reaches its end: kill every attempt, and exit
       --check         Read the whole configuration, scores and users included, and start nothing:
                       each mistake is told with what mends it. Exit code 0 if there is none, else 1
+      --man           Print this as a man page, for man(1)
   -h, --help          Print this
   -V, --version       Print the version
 
@@ -60,6 +61,9 @@ fn main() -> ExitCode {
         Ok(Parsed::Run(args)) => run(&args),
         Ok(Parsed::Check { config }) => return sitter::check(&config).print(),
         Ok(Parsed::Help) => return answer(USAGE),
+        Ok(Parsed::Man) => {
+            return answer(&manual::page("player", env!("CARGO_PKG_VERSION"), USAGE));
+        }
         Ok(Parsed::Version) => {
             return answer(concat!("player ", env!("CARGO_PKG_VERSION"), "\n"));
         }
@@ -146,6 +150,7 @@ enum Parsed {
         config: PathBuf,
     },
     Help,
+    Man,
     Version,
 }
 
@@ -182,6 +187,7 @@ impl Args {
             };
             match flag.as_str() {
                 "-h" | "--help" => return Ok(Parsed::Help),
+                "--man" => return Ok(Parsed::Man),
                 "-V" | "--version" => return Ok(Parsed::Version),
                 "--config" => config = Some(PathBuf::from(value(&mut args)?)),
                 "--check" if !agent => is_check = true,
@@ -229,6 +235,7 @@ mod tests {
         assert_eq!(parse(&["agent", "--config", "a"]), Ok(Parsed::Run(agent)));
         assert_eq!(parse(&["--check", "--config=a"]), Ok(Parsed::Check { config: "a".into() }));
         assert_eq!(parse(&["--help"]), Ok(Parsed::Help));
+        assert_eq!(parse(&["--man"]), Ok(Parsed::Man));
         assert_eq!(parse(&["agent", "-V"]), Ok(Parsed::Version));
     }
 

@@ -83,10 +83,58 @@ fn debs_have_programs_units_users_and_samples_that_are_not_live() {
     }
     let pages = fs::read_dir(root.join("usr/share/man/man1")).unwrap().count();
     assert!(pages > 30, "{pages} man pages");
+    for daemon in ["conductor", "player"] {
+        let page = root.join(format!("usr/share/man/man8/{daemon}.8.gz"));
+        let page = text(Command::new("gzip").arg("-dc").arg(page));
+        assert!(page.contains(".SH OPTIONS\n.TP\n.B \\-\\-config"), "{page}");
+    }
+    links_hold(&root.join("usr/share/doc/orchestra-audience"));
     let completed = root.join("usr/share/zsh/vendor-completions/_orc");
     assert!(fs::read_to_string(completed).unwrap().starts_with("#compdef orc\n"));
     let scores = root.join("usr/share/doc/orchestra-player/examples/scores");
     assert!(scores.join("hello").is_file() && scores.join(".lib/record.sh").is_file());
+}
+
+/// Each link of a page leads to a page beside it, or away from this machine.
+fn links_hold(pages: &Path) {
+    let mut links = 0;
+    for page in fs::read_dir(pages).unwrap().map(|entry| entry.unwrap().path()) {
+        if page.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            let holds = file.is_empty() || link.starts_with("http") || pages.join(file).is_file();
+            assert!(holds, "{}: {link}", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 30, "{links} links");
+}
+
+/// What container files are made of, and that what they copy is what is built.
+#[test]
+fn container_files_have_known_instructions_and_copy_what_is_built() {
+    for daemon in ["conductor", "player"] {
+        let path = format!("packaging/container/{daemon}.Containerfile");
+        let file = fs::read_to_string(repository().join(&path)).unwrap();
+        let file = file.replace("\\\n", " ");
+        let lines = file.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines: Vec<(&str, &str)> = lines.map(|line| line.split_once(' ').unwrap()).collect();
+        let known = ["FROM", "COPY", "RUN", "USER", "VOLUME", "EXPOSE", "STOPSIGNAL", "ENTRYPOINT"];
+        for (word, rest) in &lines {
+            assert!(known.contains(word) && !rest.trim().is_empty(), "{path}: {word} {rest}");
+        }
+        assert_eq!(lines[0].0, "FROM", "{path}");
+        let copied = format!("--chmod=0755 target/release/{daemon} /usr/bin/{daemon}");
+        assert!(lines.contains(&("COPY", &copied)), "{path}");
+        let entry = format!("[\"/usr/bin/{daemon}\"]");
+        assert_eq!(lines.last(), Some(&("ENTRYPOINT", &*entry)), "{path}");
+        for (_, script) in lines.iter().filter(|(word, _)| *word == "RUN") {
+            text(Command::new("sh").arg("-nc").arg(script));
+        }
+    }
 }
 
 #[test]

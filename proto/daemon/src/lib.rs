@@ -10,6 +10,7 @@
 //! output   what becomes of a line: written, or counted as lost
 //! signals  which signals end a daemon, and which do not
 //! limits   limits of the process that will be felt, told at the start
+//! manual   a man page, of what `--help` prints
 //! check    what `--check` tells of a configuration
 //! ```
 
@@ -17,5 +18,6 @@ pub mod check;
 pub mod limits;
 mod lines;
 pub mod log;
+pub mod manual;
 mod output;
 pub mod signals;
