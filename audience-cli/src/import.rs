@@ -2,15 +2,25 @@
 //! its noun. Only reads and prints; nothing that stands in such a file is run.
 
 pub(crate) mod cerebro;
+mod first_orchestra;
 mod griforkfile;
+mod pogo;
 mod roadrunner;
 
-use std::io;
+use std::{io, path::Path};
 
 use orchestra_client::Exit;
-use orchestra_model::{foreign, names::ScoreName};
+use orchestra_model::{
+    foreign,
+    names::{DeploymentName, ScoreName},
+};
 
-use self::{griforkfile::Griforkfile, roadrunner::JobFlow};
+use self::{
+    first_orchestra::{Carried, Kind},
+    griforkfile::Griforkfile,
+    pogo::Namespaces,
+    roadrunner::JobFlow,
+};
 use crate::{error::Failure, input::Inputs, program::Program, verb::Verb, view::import::Imported};
 
 /// Longest file that is read, in bytes.
@@ -22,8 +32,9 @@ const FILE_BYTES: usize = 1 << 20;
   orc import Griforkfile --root build1 >pull.yaml
   orc import job_flow.json >flow.yaml && submitjob --flow flow.yaml --plan")]
 pub(crate) struct Import {
-    /// A Griforkfile, of which the literal settings are read, or a job flow of roadrunner's; - is
-    /// standard input
+    /// A Griforkfile, of which the literal settings are read; a job flow of roadrunner's; pogo's
+    /// constraints; of the first Orchestra a score's .conf, its players, or lines of its submitjob;
+    /// - is standard input
     #[arg(value_name = "FILE")]
     file: String,
     /// Hosts that have the files already: where grifork was run, as a player
@@ -37,8 +48,15 @@ pub(crate) struct Import {
 impl Verb for Import {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         let (name, text) = read(&self.file, "the file")?;
+        if let Some(kind) = Kind::of(&text) {
+            self.without_root(kind.name())?;
+            return first_orchestra(kind, name, &text, program);
+        }
         if JobFlow::is_likely(&text) {
             return self.job_flow(name, &text, program);
+        }
+        if Namespaces::is_likely(&text) {
+            return self.namespaces(name, &text, program);
         }
         let read = Griforkfile::read(&text).map_err(|problems| {
             Failure::usage(format!("reading {name} as a Griforkfile")).because(problems)
@@ -53,10 +71,36 @@ impl Verb for Import {
 }
 
 impl Import {
-    fn job_flow(&self, name: &str, text: &str, program: &mut Program) -> Result<Exit, Failure> {
-        if self.root.is_some() {
-            return Err(Failure::usage("--root is for a Griforkfile: a job flow has no tree"));
+    /// Refuses `--root` for what has no tree.
+    fn without_root(&self, what: &str) -> Result<(), Failure> {
+        match &self.root {
+            None => Ok(()),
+            Some(_) => {
+                Err(Failure::usage(format!("--root is for a Griforkfile: {what} has no tree")))
+            }
         }
+    }
+
+    fn namespaces(&self, name: &str, text: &str, program: &mut Program) -> Result<Exit, Failure> {
+        self.without_root("a file of constraints")?;
+        let attempt = format!("reading {name} as constraints of pogo's");
+        // What has no name in its file is named as the file is.
+        let stem = Path::new(&self.file).file_stem().and_then(|stem| stem.to_str());
+        let stem = stem.filter(|stem| *stem != "-").unwrap_or("pogo");
+        let named = DeploymentName::new(stem)
+            .map_err(|error| Failure::usage(attempt.clone()).because(error))?;
+        let read = Namespaces::read(text, &named)
+            .map_err(|problems| Failure::usage(attempt).because(problems))?;
+        program.console.answer(Imported {
+            written: read.file(),
+            notes: read.notes,
+            next: "orc deployment check FILE tells what it means; it goes into deployments.d",
+        })?;
+        Ok(Exit::Ok)
+    }
+
+    fn job_flow(&self, name: &str, text: &str, program: &mut Program) -> Result<Exit, Failure> {
+        self.without_root("a job flow")?;
         let read = JobFlow::read(text, self.score.as_ref()).map_err(|problems| {
             Failure::usage(format!("reading {name} as a job flow of roadrunner's"))
                 .because(problems)
@@ -68,6 +112,20 @@ impl Import {
         })?;
         Ok(Exit::Ok)
     }
+}
+
+/// Answers with what a text of the first Orchestra is here.
+fn first_orchestra(
+    kind: Kind,
+    name: &str,
+    text: &str,
+    program: &mut Program,
+) -> Result<Exit, Failure> {
+    let Carried { written, notes, next } = kind.read(text).map_err(|problems| {
+        Failure::usage(format!("reading {name} as {}", kind.name())).because(problems)
+    })?;
+    program.console.answer(Imported { written, notes, next })?;
+    Ok(Exit::Ok)
 }
 
 /// Reads a file of another tool, or standard input where `-` is given. Returns its name, too.

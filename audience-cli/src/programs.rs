@@ -43,8 +43,10 @@ fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -
             }
         },
         Err(error) if error.use_stderr() => {
-            tell(&error.to_string(), Style::default());
-            misused(&error.to_string());
+            let mut message = error.to_string();
+            message.extend(of_the_first(env::args().skip(1)));
+            tell(&message, Style::default());
+            misused(&message);
             Exit::Usage.code()
         }
         Err(error) => match asked_for::<A>(&error) {
@@ -56,14 +58,30 @@ fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -
     ExitCode::from(code)
 }
 
+/// What helps whoever types as for the first Orchestra, whose options had one dash.
+fn of_the_first(mut words: impl Iterator<Item = String>) -> Option<&'static str> {
+    let is_of_it = |word: String| {
+        word.starts_with("-all-of") || word.trim_start_matches('-').starts_with("audience-sock")
+    };
+    words.any(is_of_it).then_some(
+        "\nhint: what was `submitjob -all-of SCORE PLAYER... ! KEY VALUE` is `submitjob SCORE KEY=VALUE \
+         --all-of PLAYER,...`; orc import - reads such lines\n",
+    )
+}
+
 /// Prints help or version, which were asked for.
 fn asked_for<A: Parser>(asked: &clap::Error) -> io::Result<()> {
     let words = || env::args().skip(1);
-    if asked.kind() == ErrorKind::DisplayHelp && short::is_asked(words()) {
-        let help = short::help(short::named(&A::command(), words()));
-        return io::stdout().write_all(help.as_bytes());
+    if asked.kind() != ErrorKind::DisplayHelp {
+        return asked.print();
     }
-    asked.print()
+    let mut command = short::named(&A::command(), words());
+    let help = match short::is_asked(words()) {
+        true => short::help(command),
+        // One screen: the parser's own would show what is hidden there.
+        false => command.render_help().to_string(),
+    };
+    io::stdout().write_all(help.as_bytes())
 }
 
 /// Answers a program that asked for a document with a command line that does not parse. Of the parser's

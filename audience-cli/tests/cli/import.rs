@@ -48,6 +48,42 @@ fn a_job_flow_of_roadrunners_is_a_flow_file_with_notes() {
 }
 
 #[test]
+fn constraints_of_pogos_are_deployments_named_as_their_file() {
+    let fake = Fake::with(running(), Vec::new());
+    let file = fake.home().join("shop.yaml");
+    let text = "plugins: {targets: Inline}\napps: {web: 'fe[1-4]'}\nenvs: {coast: {east: 'fe[1-4]'}}\n\
+                constraints: {coast: {concurrency: [{web: 25%}]}}\n";
+    fs::write(&file, text).unwrap();
+    let ran = fake.run(&format!("orc import {}", file.display()));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stdout.starts_with("# plugins: nothing is loaded") && ran.stdout.contains("\nshop:\n")
+    );
+    fs::write(&file, &ran.stdout).unwrap();
+    let checked = fake.run(&format!("orc deployment check {} --show", file.display()));
+    assert!(checked.code == 0 && checked.stdout.contains("web: 25%"), "{checked:?}");
+    fs::write(&file, "appgroups: {web: [fe1]}\n").unwrap();
+    fake.run(&format!("orc import {}", file.display()))
+        .fails(64, &["as constraints of pogo's", "of the first form"]);
+}
+
+#[test]
+fn what_the_first_orchestra_read_is_written_as_ours() {
+    let fake = Fake::with(running(), Vec::new());
+    let file = fake.home().join("theirs");
+    for (theirs, ours) in [
+        ("submitjob -all-of hello fe1 ! name you\n", "submitjob hello name=you --all-of fe1\n"),
+        ("interface=pipe\n", "interface = \"pipe\"\n"),
+        ("fe1\nfe2\n", "fe1\nfe2\n"),
+    ] {
+        fs::write(&file, theirs).unwrap();
+        let ran = fake.run(&format!("orc import {}", file.display()));
+        assert!(ran.code == 0 && ran.stdout.ends_with(ours), "{ran:?}");
+    }
+    fake.run("submitjob -all-of hello fe1").fails(64, &["hint: what was", "orc import -"]);
+}
+
+#[test]
 fn a_job_of_cerebros_is_a_service_of_a_score() {
     let fake = Fake::with(running(), Vec::new());
     let file = fake.home().join("portal.json");

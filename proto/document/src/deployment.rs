@@ -61,7 +61,7 @@ use orchestra_model::{
     names::DeploymentName,
 };
 
-use crate::{Format, Problems};
+use crate::{Format, Node, Problems};
 
 mod read;
 mod show;
@@ -86,6 +86,15 @@ pub struct SourceText<'a> {
 pub fn parse(text: &str, format: Format, groups: &dyn Groups) -> Result<Vec<Deployment>, Problems> {
     let mut problems = Problems::default();
     let deployments = read(text, format, groups, &mut problems);
+    problems.into_result().map(|()| deployments)
+}
+
+/// Reads the deployments of a document that is a tree already, each valid by itself.
+///
+/// Fails with everything that is wrong, each with its place.
+pub fn read_tree(tree: &Node, groups: &dyn Groups) -> Result<Vec<Deployment>, Problems> {
+    let mut problems = Problems::default();
+    let deployments = read::Reader::new(groups, &mut problems).file(tree);
     problems.into_result().map(|()| deployments)
 }
 
