@@ -19,7 +19,7 @@ use crate::{
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verbs {
-    /// Tell of exit codes, host sets or JSON, or of a verb
+    /// Tell of exit codes, host sets, JSON or limits, or of a verb
     Help(help::Help),
     /// Print completions of the three programs, or of one, for a shell
     Completions(Completions),

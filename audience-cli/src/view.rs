@@ -27,4 +27,6 @@ pub(crate) mod vitals;
 
 pub(crate) use output::{Each, Listing, Output};
 pub(crate) use style::colour_at_start;
-pub(crate) use style::{Page, Style, ago, elapsed, one_line, read_moment, when, when_about};
+pub(crate) use style::{
+    Page, Style, ago, elapsed, one_line, read_coming_moment, read_moment, when, when_about,
+};

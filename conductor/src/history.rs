@@ -12,6 +12,7 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope},
     hostset::InvalidHostSet,
     record::{FlowRecord, JobRecord, TaskRecord},
+    start::Awaited,
     status::{Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     thresholds::Thresholds,
     tree::TreeShape,
@@ -118,6 +119,8 @@ pub(crate) fn flow_status(
         cancel_reason: record.cancel_reason,
         paused_by: record.paused_by,
         retry_of: record.retry_of,
+        start: (!spec.start.is_now())
+            .then_some(Awaited { start: spec.start, ended: record.predecessor }),
         stalled: Vec::new(),
         stale_store: false,
         slots,

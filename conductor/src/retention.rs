@@ -147,6 +147,7 @@ mod tests {
             cancel_reason: None,
             paused_by: None,
             retry_of: None,
+            predecessor: None,
             request_mac: None,
         }))
     }

@@ -7,6 +7,7 @@ use orchestra_model::{
     ids::{FlowId, JobId},
     names::{FlowName, HostName, JobName, ScoreName},
     record::Drain,
+    start::Awaited,
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{
         Absence, AbsentTasks, CanaryStatus, ConductorStatus, Counts, Due, Event, FlowStatus,
@@ -84,6 +85,10 @@ impl From<&FlowStatus> for v1::FlowStatus {
             stale_store: flow.stale_store,
             paused_by: text(flow.paused_by.as_ref()),
             retry_of: flow.retry_of.map_or(0, |flow| flow.0),
+            start: flow.start.map(|awaited| v1::Awaited {
+                start: Some(awaited.start.into()),
+                ended: text(awaited.ended.as_ref()),
+            }),
             stalled: flow.stalled.iter().map(spelt).collect(),
         }
     }
@@ -102,11 +107,21 @@ impl TryFrom<v1::FlowStatus> for FlowStatus {
             cancel_reason: Some(flow.cancel_reason).filter(|why| !why.is_empty()).map(Into::into),
             paused_by: audience(&flow.paused_by, "FlowStatus.paused_by")?,
             retry_of: Some(FlowId(flow.retry_of)).filter(|flow| *flow > FlowId(0)),
+            start: flow.start.as_ref().map(awaited).transpose()?,
             stalled: flow.stalled.into_iter().map(Into::into).collect(),
             stale_store: flow.stale_store,
             slots: flow.slots.into_iter().map(slot).collect::<Result<_, Invalid>>()?,
         })
     }
+}
+
+fn awaited(awaited: &v1::Awaited) -> Result<Awaited, Invalid> {
+    let ended = match &*awaited.ended {
+        "" => None,
+        word => Some(FlowState::from_word(word).in_field("Awaited.ended")?),
+    };
+    let start = awaited.start.as_ref().in_field("Awaited.start")?;
+    Ok(Awaited { start: start.try_into()?, ended })
 }
 
 fn counts_to_wire(counts: &Counts) -> std::collections::BTreeMap<String, u32> {

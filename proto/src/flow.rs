@@ -11,6 +11,7 @@ use orchestra_model::{
     params::Params,
     quantity::Quantity,
     score::{HeldScore, Interface, ParamKind, ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
+    start::{After, NeededEnd, Start},
     time::{Millis, Timestamp},
 };
 
@@ -109,7 +110,32 @@ impl From<&FlowSpec> for v1::FlowSpec {
         Self {
             name: spec.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             slots: spec.slots.iter().map(jobs).collect(),
+            start: (!spec.start.is_now()).then(|| spec.start.into()),
         }
+    }
+}
+
+impl From<Start> for v1::Start {
+    fn from(start: Start) -> Self {
+        Self {
+            at_ms: moment_ms(start.at),
+            after: start.after.map_or(0, |after| after.flow.0),
+            end: start.after.map(|after| after.end.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<&v1::Start> for Start {
+    type Error = Invalid;
+
+    fn try_from(start: &v1::Start) -> Result<Self, Invalid> {
+        let after = |flow: u64| {
+            let end = NeededEnd::from_word(&start.end).in_field("Start.end")?;
+            let flow = Some(FlowId(flow)).filter(|flow| *flow <= FlowId::MAX);
+            Ok(After { flow: flow.in_field("Start.after")?, end })
+        };
+        let after = Some(start.after).filter(|flow| *flow > 0).map(after).transpose()?;
+        Ok(Start { at: moment(start.at_ms), after })
     }
 }
 
@@ -166,6 +192,7 @@ impl TryFrom<&v1::FlowSpec> for FlowSpec {
         Ok(FlowSpec {
             name: name.transpose().in_field("FlowSpec.name")?,
             slots: spec.slots.iter().map(slot).collect::<Result<_, _>>()?,
+            start: spec.start.as_ref().map(Start::try_from).transpose()?.unwrap_or_default(),
         })
     }
 }

@@ -246,7 +246,8 @@ impl TryFrom<v1::PlanLimit> for ResolvedLimit {
 
 impl From<&Planned> for v1::PlanResponse {
     fn from(plan: &Planned) -> Self {
-        let Forecast { waves, stuck, awaited, absent, drained, free, serving } = &plan.forecast;
+        let Forecast { begins, waves, stuck, awaited, absent, drained, free, serving } =
+            &plan.forecast;
         let step = |(job, hosts): &(JobName, HostSet)| v1::PlanStep {
             job_name: job.to_string(),
             hosts: hosts.to_string(),
@@ -272,6 +273,7 @@ impl From<&Planned> for v1::PlanResponse {
             limits: plan.limits.iter().map(Into::into).collect(),
             remarks: plan.remarks.clone(),
             serving: serving.iter().map(Into::into).collect(),
+            begins: begins.clone().unwrap_or_default(),
         }
     }
 }
@@ -293,6 +295,7 @@ impl TryFrom<v1::PlanResponse> for Planned {
         let awaited = plan.awaited.into_iter().map(TryInto::try_into);
         Ok(Planned {
             forecast: Forecast {
+                begins: Some(plan.begins).filter(|begins| !begins.is_empty()),
                 waves: plan.waves.into_iter().map(wave).collect::<Result<_, Invalid>>()?,
                 stuck: plan.stuck.into_iter().map(stuck).collect::<Result<_, Invalid>>()?,
                 awaited: awaited.collect::<Result<_, Invalid>>()?,

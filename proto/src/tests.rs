@@ -85,7 +85,7 @@ fn every_field_of_a_job_is_read_back() {
         ..spec()
     };
     for job in [spec(), gated] {
-        let flow = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] };
+        let flow = FlowSpec::new(vec![SlotSpec { jobs: vec![job] }]);
         assert_eq!(FlowSpec::try_from(&v1::FlowSpec::from(&flow)).unwrap(), flow);
     }
 }
@@ -138,6 +138,7 @@ fn a_flow_says_who_paused_it_and_what_it_waits_for() {
         cancel_reason: Some("wrong version".into()),
         paused_by: Some(alice()),
         retry_of: Some(FlowId(41)),
+        start: None,
         stalled: vec!["fe1 is down".into()],
         stale_store: false,
         slots: vec![vec![JobStatus {
@@ -263,6 +264,7 @@ fn an_explanation_is_read_back() {
 #[test]
 fn a_plan_is_read_back() {
     let forecast = Forecast {
+        begins: Some("begins in 2h".to_owned()),
         waves: vec![
             vec![(job_name("web"), hosts("fe[1-3]")), (job_name("api"), hosts("api1"))],
             vec![(job_name("web"), hosts("fe[4-6]"))],
@@ -700,7 +702,7 @@ fn what_is_asked_of_units_is_read_back() {
     for (wanted, sign) in wanted.zip(signs) {
         let unit = Some(Arc::new(unit_job(wanted, &sign)));
         let job = JobSpec { unit: unit.clone(), ..spec() };
-        let flow = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] };
+        let flow = FlowSpec::new(vec![SlotSpec { jobs: vec![job] }]);
         assert_eq!(FlowSpec::try_from(&v1::FlowSpec::from(&flow)).unwrap(), flow);
         let part = JobPart {
             job: JOB,
@@ -719,15 +721,12 @@ fn what_is_asked_of_units_is_read_back() {
 #[test]
 fn what_is_asked_of_units_and_makes_no_sense_is_refused() {
     let wire = || {
-        v1::FlowSpec::from(&FlowSpec {
-            name: None,
-            slots: vec![SlotSpec {
-                jobs: vec![JobSpec {
-                    unit: Some(Arc::new(unit_job(Wanted::Running, &ReadySign::Notify))),
-                    ..spec()
-                }],
+        v1::FlowSpec::from(&FlowSpec::new(vec![SlotSpec {
+            jobs: vec![JobSpec {
+                unit: Some(Arc::new(unit_job(Wanted::Running, &ReadySign::Notify))),
+                ..spec()
             }],
-        })
+        }]))
     };
     let refused = |change: &dyn Fn(&mut v1::UnitJob)| {
         let mut flow = wire();

@@ -116,7 +116,8 @@ mod tests {
     fn a_spec_has_no_more_slots_and_jobs_than_a_flow() {
         let spec = |slots: usize, jobs: usize| {
             let slot = v1::SlotSpec { jobs: vec![v1::JobSpec::default(); jobs] };
-            v1::FlowSpec { name: String::new(), slots: vec![slot; slots] }.encode_to_vec()
+            v1::FlowSpec { name: String::new(), start: None, slots: vec![slot; slots] }
+                .encode_to_vec()
         };
         for good in [spec(0, 0), spec(limits::SLOTS, 10), spec(1, limits::JOBS)] {
             assert!(check_flow_spec(&good).is_ok());

@@ -384,5 +384,5 @@ fn wire_job() -> v1::JobSpec {
 }
 
 fn flow_of(job: v1::JobSpec) -> v1::FlowSpec {
-    v1::FlowSpec { name: String::new(), slots: vec![v1::SlotSpec { jobs: vec![job] }] }
+    v1::FlowSpec { name: String::new(), start: None, slots: vec![v1::SlotSpec { jobs: vec![job] }] }
 }

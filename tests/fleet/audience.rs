@@ -93,7 +93,7 @@ impl Wanted {
             Ok(job)
         };
         let jobs = (1..=self.jobs).map(job).collect::<Result<_>>()?;
-        Ok(FlowSpec { name: None, slots: vec![SlotSpec { jobs }] })
+        Ok(FlowSpec::new(vec![SlotSpec { jobs }]))
     }
 
     /// What the score asks for, for each job.

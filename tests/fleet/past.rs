@@ -158,7 +158,7 @@ impl<'a> Writer<'a> {
     fn new(past: &'a Past<'a>, identity: StoreIdentity) -> Result<Self> {
         let job = JobName::new("j1").during(WHAT)?;
         let spec = JobSpec::new(job.clone(), past.score.clone(), past.targets);
-        let spec = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![spec] }] };
+        let spec = FlowSpec::new(vec![SlotSpec { jobs: vec![spec] }]);
         let now = std::time::SystemTime::now();
         let now = now.duration_since(std::time::UNIX_EPOCH).during(WHAT)?;
         let now = Timestamp(now.as_millis() as u64);
@@ -236,6 +236,7 @@ impl<'a> Writer<'a> {
             cancel_reason: None,
             paused_by: None,
             retry_of: None,
+            predecessor: None,
             request_mac: None,
         }));
         Ok(())

@@ -11,12 +11,14 @@
 //! - [`gates`] says what stops a task from starting. A task is sent only when nothing does, and
 //!   waits only while something does: the same list, read in both directions.
 //! - [`rules`] says what a job's outcomes amount to: rounding, thresholds, verdicts.
+//! - [`starts`] says when a flow begins that waits for a moment or for another flow.
 //! - [`told`] compares what the conductor tells people with all that.
 //!
 //! A broken promise is a panic with what was seen.
 
 mod gates;
 pub(crate) mod rules;
+mod starts;
 mod told;
 mod trees;
 
@@ -38,6 +40,7 @@ use orchestra_model::{
     record::{FlowRecord, Impact, JobRecord, Op, PlayerRecord, Record, Recovered, TaskRecord},
     score::ScoreSpec,
     service::{Unready, UnwellUnit},
+    start::Start,
     status::Event,
     tree::{Parent, TreeShape},
 };
@@ -203,6 +206,9 @@ pub(crate) struct Flow {
     pub(crate) state: FlowState,
     pub(crate) cancelled: bool,
     pub(crate) paused: bool,
+    start: Start,
+    /// How the flow ended that it comes after.
+    predecessor: Option<FlowState>,
     pub(crate) slots: Vec<Vec<Job>>,
 }
 
@@ -668,12 +674,14 @@ impl Reference {
 
     fn put_flow(&mut self, record: &FlowRecord) {
         let (id, is_cancelled) = (record.id, record.cancelled_by.is_some());
+        self.check_predecessor(record);
         if let Some(flow) = self.flows.get_mut(&id) {
             assert!(!flow.state.is_final() || flow.state == record.state, "flow {id} had ended");
             assert!(!flow.cancelled || is_cancelled, "flow {id} was cancelled");
             flow.state = record.state;
             flow.cancelled = is_cancelled;
             flow.paused = record.paused_by.is_some();
+            flow.predecessor = record.predecessor;
             return;
         }
         let submitted = self.submitted.get(&record.request);
@@ -694,6 +702,8 @@ impl Reference {
             state: record.state,
             cancelled: is_cancelled,
             paused: record.paused_by.is_some(),
+            start: submitted.spec.start,
+            predecessor: record.predecessor,
             slots: slots.collect(),
         };
         self.flows.insert(id, flow);
@@ -724,6 +734,11 @@ impl Reference {
             self.count_change(record.id.flow, record.change);
         }
         let now = self.now;
+        // Once something of it has begun, a clock that is set back changes nothing of that.
+        let may_begin = self
+            .flows
+            .get(&record.id.flow)
+            .is_none_or(|flow| !flow.waits_to_begin() || self.may_begin(flow));
         // The records of a submission come before its flow's.
         let Some(job) = self.job_mut(record.id) else { return };
         let (was, is) = (job.state, record.state);
@@ -748,6 +763,7 @@ impl Reference {
         }
         if was == JobState::Pending && is != JobState::Pending && !is.is_final() {
             let flow = &self.flows[&record.id.flow];
+            assert!(may_begin, "{} begins before its flow may", record.id);
             for earlier in flow.jobs().filter(|job| job.id.slot < record.id.slot) {
                 assert_eq!(
                     earlier.state,

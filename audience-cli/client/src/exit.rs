@@ -204,6 +204,7 @@ mod tests {
             cancel_reason: None,
             paused_by: None,
             retry_of: None,
+            start: None,
             stalled: Vec::new(),
             stale_store: false,
             slots: jobs.into_iter().map(|job| vec![job]).collect(),

@@ -2,6 +2,7 @@
 //!
 //! ```yaml
 //! name: deploy-42                # optional
+//! after: 41                      # optional, as at: when it begins
 //! slots:                         # in order; the next begins when all jobs of this one are ok
 //!   - jobs:                      # side by side
 //!       - score: install-package # required
@@ -25,8 +26,10 @@ use orchestra_model::{
     limits,
     names::FlowName,
     params::Params,
+    start::Start,
 };
 
+use super::start::StartFlags;
 use crate::error::Failure;
 
 pub(crate) use job::{Overrides, Secret};
@@ -60,6 +63,7 @@ type Parsed = (FlowSpec, Vec<(u32, u32, Params)>);
 fn flow(tree: &Node, overrides: &Overrides, problems: &mut Problems) -> Option<Parsed> {
     let mut fields = Fields::of(tree, "", problems)?;
     let name = fields.parsed::<FlowName>("name", problems);
+    let start = StartFlags::read(&mut fields, problems).over(Start::default());
     let slots = match fields.list("slots", problems) {
         Some(slots) => slots,
         None => {
@@ -94,6 +98,7 @@ fn flow(tree: &Node, overrides: &Overrides, problems: &mut Problems) -> Option<P
     }
     let mut spec = FlowSpec {
         name: overrides.name.clone().or(name),
+        start: overrides.start.over(start),
         slots: slots.iter().map(|_| SlotSpec { jobs: Vec::new() }).collect(),
     };
     let mut params = Vec::new();

@@ -17,7 +17,8 @@ use orchestra_model::{
 use self::tree::TreeFlags;
 use crate::words::number;
 
-/// What was asked for; what was not has its default.
+/// What was asked for; what was not has its default. The rarest are hidden in `--help`, which would
+/// fill more than a screen: `orc help limits` tells all of them.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct JobLimits {
     /// At most so many at once, as a sliding window
@@ -42,7 +43,7 @@ pub(crate) struct JobLimits {
     #[arg(long, value_name = "WORD", conflicts_with = "flow", value_parser = stragglers)]
     pub stragglers: Option<Stragglers>,
     /// Call a task lost when its player is away so long
-    #[arg(long, value_name = "DURATION", conflicts_with = "flow")]
+    #[arg(long, hide_short_help = true, value_name = "DURATION", conflicts_with = "flow")]
     pub lost_after: Option<Millis>,
     /// So many extra attempts after a failure [default: 0]
     #[arg(long, value_name = "N", conflicts_with = "flow", value_parser = number(0..=u32::MAX))]
@@ -57,10 +58,10 @@ pub(crate) struct JobLimits {
     #[arg(long, value_name = "DURATION", conflicts_with = "flow")]
     pub bake: Option<Millis>,
     /// Success out of reach: finish what runs (default), or cancel it
-    #[arg(long, value_name = "WORD", conflicts_with = "flow", value_parser = on_doomed)]
+    #[arg(long, hide_short_help = true, value_name = "WORD", conflicts_with = "flow", value_parser = on_doomed)]
     pub on_doomed: Option<OnDoomed>,
     /// Hosts before ours failed: wait (the default), or continue
-    #[arg(long, value_name = "WORD", conflicts_with = "flow", value_parser = sequence_on_failure)]
+    #[arg(long, hide_short_help = true, value_name = "WORD", conflicts_with = "flow", value_parser = sequence_on_failure)]
     pub sequence_on_failure: Option<SequenceOnFailure>,
     /// Take no cells of deployments, and wait for no sequence
     #[arg(long, conflicts_with = "flow")]

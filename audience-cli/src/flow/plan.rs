@@ -35,7 +35,7 @@ impl Verb for Plan {
     fn run(mut self, program: &mut Program) -> Result<Exit, Failure> {
         let mut stdin = io::stdin().lock();
         let mut inputs = Inputs::new(&mut stdin);
-        self.what.pick(&mut inputs, program)?;
+        self.what.settle(&mut inputs, program)?;
         let wanted = self.what.wanted(&mut inputs)?;
         drop(stdin);
         show(&wanted, self.digest, program)

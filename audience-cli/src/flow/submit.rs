@@ -89,7 +89,7 @@ impl Verb for Submit {
         let order = {
             let mut stdin = io::stdin().lock();
             let mut inputs = Inputs::new(&mut stdin);
-            self.what.pick(&mut inputs, program)?;
+            self.what.settle(&mut inputs, program)?;
             self.validate(&mut inputs)?
         };
         match &order.task {

@@ -12,11 +12,13 @@ use orchestra_model::{
     limits,
     names::{FlowName, JobName, ParamKey, ScoreName},
     params::Params,
+    start::Start,
 };
 
 use super::{
     file::{self, FLOW_FILE_BYTES, Overrides, Secret},
     limits::JobLimits,
+    start::StartFlags,
 };
 use crate::{
     error::Failure,
@@ -29,7 +31,8 @@ use crate::{
 
 /// What the values of these arguments are, for the end of a help text.
 pub(super) const VALUES: &str = "\
-HOSTS: fe[1-6],db[01-10/2] with , ! & ^, @GROUP, @KEY=VALUE, @all; it and VALUE: @file:PATH, -";
+HOSTS: fe[1-6],db[01-10/2] with , ! & ^, @GROUP, @KEY=VALUE, @all; it and VALUE: @file:PATH, -
+More limits of a job, and each in full: orc help limits";
 
 /// A score over hosts, or a flow from a file.
 #[derive(Debug, Default, clap::Args)]
@@ -52,11 +55,13 @@ pub(crate) struct What {
     exclude: Vec<String>,
     /// Only on so many of these hosts, picked by chance
     // Help has no line left; that of -x names it.
-    #[arg(long, value_name = "N", conflicts_with = "flow", hide = true,
+    #[arg(long, value_name = "N", conflicts_with = "flow", hide_short_help = true,
           value_parser = number(1..=usize::MAX))]
     pick: Option<usize>,
     #[command(flatten)]
     limits: JobLimits,
+    #[command(flatten)]
+    start: StartFlags,
     /// Name the flow [default: the score, or what the file says]
     #[arg(long)]
     name: Option<FlowName>,
@@ -88,12 +93,19 @@ impl What {
         self.pick.is_some()
     }
 
-    /// Picks hosts by chance if that is asked for, and says which. From then on it names those.
-    pub(super) fn pick(
+    /// Finds out what the words leave to chance or to the conductor: which hosts are picked, which
+    /// flow is `last`. From then on it names those.
+    pub(super) fn settle(
         &mut self,
         inputs: &mut Inputs<'_>,
         program: &mut Program,
     ) -> Result<(), Failure> {
+        self.start.find_last(program)?;
+        self.pick(inputs, program)
+    }
+
+    /// Picks hosts by chance if that is asked for, and says which.
+    fn pick(&mut self, inputs: &mut Inputs<'_>, program: &mut Program) -> Result<(), Failure> {
         let Some(count) = self.pick.take() else { return Ok(()) };
         let (scope, expression) = self.targets(inputs)?;
         let picked = picked(&resolve(&expression, program)?, count)?.to_string();
@@ -144,7 +156,8 @@ impl What {
         let flow_name = self.name.or_else(|| FlowName::new(score.as_str()).ok());
         let job = JobSpec::new(name, score.clone(), targets);
         let job = JobSpec { scope, ..self.limits.over(job) };
-        let spec = FlowSpec { name: flow_name, slots: vec![SlotSpec { jobs: vec![job] }] };
+        let start = self.start.over(Start::default());
+        let spec = FlowSpec { name: flow_name, start, slots: vec![SlotSpec { jobs: vec![job] }] };
         spec.check().map_err(|error| Failure::usage("checking the limits").because(error))?;
         let params = if params.is_empty() { Vec::new() } else { vec![(1, 1, params)] };
         Ok(FlowToSubmit { spec, params })
@@ -190,7 +203,8 @@ impl What {
             let what = format!("the flow file {}", path.display());
             (inputs.file(path, "the flow", FLOW_FILE_BYTES)?, what)
         };
-        let overrides = Overrides { name: self.name, ..settings(&self.set, inputs)? };
+        let overrides =
+            Overrides { name: self.name, start: self.start, ..settings(&self.set, inputs)? };
         let format = Format::of_path(path).unwrap_or_else(|| Format::sniff(&text));
         file::read(&text, format, &what, &overrides)
     }

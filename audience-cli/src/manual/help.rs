@@ -1,9 +1,9 @@
 //! `orc help`: what is not of one verb, and the help of verbs.
 
-use clap::{Command, CommandFactory as _};
+use clap::{Args as _, Command, CommandFactory as _};
 
 use super::{short::named, wrapped};
-use crate::{console::print, error::Failure, orc::OrcArgs};
+use crate::{console::print, error::Failure, flow::limits::JobLimits, orc::OrcArgs};
 
 /// The manual's page that has the table of exit codes, for people who read it there.
 const OPERATING: &str = include_str!("../../../docs/operating.md");
@@ -13,6 +13,7 @@ Topics, by orc help TOPIC:
   exit-codes   what the number says that a program ends with
   host-sets    how hosts are named: fe[1-6],@web!fe3
   json         what programs read: --json, --jsonl
+  limits       how many at once, how many must succeed, when to give up
 ";
 
 const HOST_SETS: &str = "\
@@ -63,7 +64,7 @@ is 1. docs/schema.json is the JSON Schema of all of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orc help exit-codes\n  orc help service apply")]
 pub(crate) struct Help {
-    /// exit-codes, host-sets or json; or a verb: cancel, service apply
+    /// exit-codes, host-sets, json or limits; or a verb: cancel, service apply
     #[arg(value_name = "TOPIC")]
     topic: Vec<String>,
 }
@@ -84,6 +85,7 @@ fn about(topic: &[String]) -> Result<String, Failure> {
         ["exit-codes"] => exit_codes(),
         ["host-sets"] => HOST_SETS.to_owned(),
         ["json"] => JSON.to_owned(),
+        ["limits"] => limits(),
         _ => {
             let verb = named(&orc, topic.iter().cloned());
             let named = ["orc"].into_iter().chain(words).collect::<Vec<_>>().join(" ");
@@ -98,6 +100,36 @@ fn about(topic: &[String]) -> Result<String, Failure> {
 
 fn whole(mut command: Command) -> String {
     command.render_help().to_string()
+}
+
+/// Columns for a flag with its value, and for what it says.
+const FLAG: usize = 28;
+const SAYS: usize = 50;
+
+/// Returns what each limit of a job says: the flags of `submitjob`, which are fields of flow files as
+/// well.
+fn limits() -> String {
+    let mut text = "\
+Limits of a job: flags of submitjob and orc plan and, with _ for -, fields of a job in a
+flow file. N% is of its hosts; what must succeed is rounded up, what may fail down.
+
+"
+    .to_owned();
+    let command = JobLimits::augment_args(Command::new("limits"));
+    for flag in command.get_arguments() {
+        let value: Vec<&str> =
+            flag.get_value_names().into_iter().flatten().map(|name| name.as_str()).collect();
+        let is_switch = !flag.get_action().takes_values();
+        let value = if is_switch { String::new() } else { format!(" {}", value.join(" ")) };
+        let flag_and_value = format!("--{}{value}", flag.get_long().unwrap_or_default());
+        let says = flag.get_help().map(ToString::to_string).unwrap_or_default();
+        let mut lines = wrapped(&says, 0, SAYS).into_iter();
+        let first = lines.next().unwrap_or_default();
+        text.push_str(&format!("  {flag_and_value:<FLAG$} {first}\n"));
+        lines.for_each(|line| text.push_str(&format!("  {:<FLAG$} {line}\n", "")));
+    }
+    text.push_str("\ndocs/flows.md says what each means where they meet.\n");
+    text
 }
 
 /// Columns for what a code means, beside code and kind.
@@ -146,7 +178,14 @@ mod tests {
 
     #[test]
     fn topics_fit_a_screen() {
-        for topic in [&[][..], &["exit-codes"], &["host-sets"], &["json"], &["service", "apply"]] {
+        for topic in [
+            &[][..],
+            &["exit-codes"],
+            &["host-sets"],
+            &["json"],
+            &["limits"],
+            &["service", "apply"],
+        ] {
             let text = told(topic).unwrap();
             let (lines, widest) = (text.lines().count(), text.lines().map(str::len).max());
             assert!((8..=60).contains(&lines), "{lines} lines:\n{text}");

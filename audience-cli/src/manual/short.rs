@@ -43,7 +43,9 @@ pub(crate) fn help(mut command: Command) -> String {
     }
     lines.push(String::new());
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
-    lines.push(format!("{name} --help has all of it, and orc help host-sets, exit-codes, json."));
+    lines.push(format!(
+        "{name} --help has all of it, and orc help host-sets, exit-codes, json, limits."
+    ));
     let mut text = lines.join("\n");
     text.push('\n');
     text

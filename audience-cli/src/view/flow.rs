@@ -14,6 +14,7 @@ use std::{fmt::Write as _, io};
 use orchestra_model::{
     advice::Advice,
     flow::Scope,
+    start::{After, Awaited, NeededEnd},
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus},
     time::Timestamp,
@@ -64,6 +65,9 @@ pub(crate) fn flow(
         write!(out, ", runs what flow {of} left")?;
     }
     writeln!(out)?;
+    if let Some(awaited) = &flow.start {
+        writeln!(out, "  {}", begins(awaited, summary.state))?;
+    }
     for line in why(flow, style) {
         writeln!(out, "  {line}")?;
     }
@@ -81,6 +85,25 @@ pub(crate) fn flow(
         }
     }
     Ok(())
+}
+
+/// What a flow waits for before it begins, or waited for: `begins after flow 41 and at 22:00`.
+fn begins(awaited: &Awaited, state: FlowState) -> String {
+    let Awaited { start, ended } = awaited;
+    let after = start.after.map(|After { flow, end }| {
+        let needed = if end == NeededEnd::Ok { "is ok" } else { "has ended" };
+        match ended {
+            Some(state) if end.is_met_by(*state) => {
+                format!("after flow {flow}, which ended {state}")
+            }
+            Some(state) => format!("only after flow {flow} {needed}, which ended {state}"),
+            None => format!("once flow {flow} {needed}"),
+        }
+    });
+    let at = start.at.map(|at| format!("not before {}", when_about(at)));
+    let what: Vec<String> = after.into_iter().chain(at).collect();
+    let begins = if state == FlowState::Pending { "begins" } else { "was to begin" };
+    format!("{begins} {}", what.join(", "))
 }
 
 /// Returns why a flow is stalled, and what helps. The conductor's reasons say what would mend each.
@@ -142,6 +165,7 @@ fn job(out: &mut dyn io::Write, job: &JobStatus, style: Style) -> io::Result<()>
 /// What tasks wait for, after their number: `3 for room in a cell`.
 pub(crate) fn in_words(reason: WaitReason) -> &'static str {
     match reason {
+        WaitReason::Start => "for their flow to begin",
         WaitReason::Slot => "for their slot",
         WaitReason::Window => "for room in the window",
         WaitReason::Quorum => "for a quorum of players",

@@ -89,6 +89,7 @@ pub(crate) fn running() -> FlowStatus {
         cancel_reason: None,
         paused_by: None,
         retry_of: None,
+        start: None,
         stalled: Vec::new(),
         stale_store: false,
         slots: vec![vec![pkg1, pkg2], vec![web]],

@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use jiff::{
-    civil::DateTime,
+    civil::{DateTime, Time},
     tz::{Offset, TimeZone},
 };
 use orchestra_client::ServiceState;
@@ -241,6 +241,37 @@ fn read_moment_in(zone: &TimeZone, text: &str) -> Result<u64, String> {
     u64::try_from(moment.as_millisecond()).map_err(|_| "it is before 1970".to_owned())
 }
 
+/// Reads a moment to come: as [`read_moment`] does, or a time of day like `22:00`, which is the next
+/// such time of this machine's zone.
+pub(crate) fn read_coming_moment(now: Timestamp, text: &str) -> Result<Timestamp, String> {
+    read_coming_moment_in(&TimeZone::system(), now, text)
+}
+
+fn read_coming_moment_in(zone: &TimeZone, now: Timestamp, text: &str) -> Result<Timestamp, String> {
+    let next = |time: Time| {
+        let now = jiff::Timestamp::from_millisecond(i64::try_from(now.0).ok()?).ok()?;
+        let here = now.to_zoned(zone.clone());
+        let today = here.date().to_datetime(time).to_zoned(zone.clone()).ok()?;
+        let coming = match today > here {
+            true => today,
+            false => here.date().tomorrow().ok()?.to_datetime(time).to_zoned(zone.clone()).ok()?,
+        };
+        u64::try_from(coming.timestamp().as_millisecond()).ok().map(Timestamp)
+    };
+    // `2026-11-21` would be a time of day of some kind as well.
+    let is_time = text.len() <= "22:00:00".len() && text.contains(':');
+    let time: Option<Time> = text.parse().ok().filter(|_| is_time);
+    match time {
+        Some(time) => next(time).ok_or_else(|| format!("there is no {text} to come")),
+        None => match read_moment_in(zone, text) {
+            Ok(moment) => Ok(Timestamp(moment)),
+            Err(_) => {
+                Err("expected a time like 22:00 or 2026-11-21T08:00, or a length like 2h".into())
+            }
+        },
+    }
+}
+
 /// How long ago something was, for people: its two largest units, and days alone from a week on.
 pub(crate) fn ago(now: Timestamp, moment: Timestamp) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
@@ -302,6 +333,22 @@ mod tests {
         // A place tells its offset also while that is nothing.
         let greenwich = TimeZone::posix("GMT0BST,M3.5.0/1,M10.5.0").unwrap();
         assert_eq!(when_in(&greenwich, summer), "2025-07-01T11:00:00+01:00");
+    }
+
+    #[test]
+    fn a_time_of_day_is_the_next_such_time_of_this_zone() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let at = |text: &str| read_moment_in(&zone, text).map(Timestamp).unwrap();
+        let now = at("2025-11-21T09:00:00");
+        let coming = |text: &str| read_coming_moment_in(&zone, now, text);
+        assert_eq!(coming("22:00"), Ok(at("2025-11-21T22:00:00")));
+        assert_eq!(coming("09:00:01"), Ok(at("2025-11-21T09:00:01")));
+        assert_eq!(coming("09:00"), Ok(at("2025-11-22T09:00:00")));
+        assert_eq!(coming("2025-11-23T07:30"), Ok(at("2025-11-23T07:30:00")));
+        assert_eq!(coming("2025-11-23"), Ok(at("2025-11-23")));
+        for bad in ["", "22", "25:00", "soon"] {
+            assert!(coming(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

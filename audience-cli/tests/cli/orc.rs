@@ -461,7 +461,7 @@ fn help_and_version_are_answers() {
         "Cancel flows\n\nUsage: orc cancel [OPTIONS] [ID]...\n\n  \
            orc cancel last --reason 'wrong version'\n  \
            orc cancel --by alice --score restart-apache\n\n\
-         orc cancel --help has all of it, and orc help host-sets, exit-codes, json.\n",
+         orc cancel --help has all of it, and orc help host-sets, exit-codes, json, limits.\n",
         "",
     );
     let long = ran(&mut bare("orc", &["help", "cancel"], home.path()));

@@ -43,6 +43,7 @@ fn planned() -> Planned {
     };
     Planned {
         forecast: Forecast {
+            begins: Some("begins when flow 41, which is running, has ended ok".to_owned()),
             waves: vec![
                 vec![(job("be"), hosts("be1")), (job("web"), hosts("fe9"))],
                 vec![(job("web"), hosts("fe[1-3]"))],
@@ -79,6 +80,7 @@ fn planned() -> Planned {
 }
 
 const TEXT: &str = "\
+begins when flow 41, which is running, has ended ok
 wave 1: be be1 (1); web fe9 (1)
 wave 2: web fe[1-3] (3)
 web tree:

@@ -5,7 +5,9 @@ use std::process::Stdio;
 use orchestra_model::{
     delivery::Outcome,
     ids::FlowId,
+    start::{After, Awaited, NeededEnd, Start},
     state::{FlowState, JobState, TaskState},
+    time::Timestamp,
 };
 use serde_json::json;
 
@@ -29,6 +31,38 @@ fn a_flow_is_summarised_with_its_failures_folded() {
     for id in ["42", "last", "42.1", "42.1.1", "42/pkg1"] {
         fake.run(&format!("getstatus {id}")).is(2, SUMMARY, "");
     }
+}
+
+#[test]
+fn what_a_flow_waits_for_before_it_begins_is_told() {
+    let told = |state, ended| {
+        let mut flow = flow(state, JobState::Pending, &[(TaskState::Waiting, 3)]);
+        let after = Some(After { flow: FlowId(41), end: NeededEnd::Ok });
+        let at = Some(Timestamp(2_110_867_200_000));
+        flow.start = Some(Awaited { start: Start { at, after }, ended });
+        flow
+    };
+    let at = "not before 2036-11-21T08:00:00Z";
+    for (ended, begins) in [
+        (None, "begins once flow 41 is ok, "),
+        (Some(FlowState::Ok), "begins after flow 41, which ended ok, "),
+    ] {
+        let fake = Fake::with(told(FlowState::Pending, ended), Vec::new());
+        let ran = fake.run("getstatus 42");
+        let line = format!("  {begins}{at}\n");
+        assert!(ran.code == 7 && ran.stdout.contains(&line), "{line}: {ran:?}");
+    }
+    let mut failed = told(FlowState::Failed, Some(FlowState::Cancelled));
+    failed.summary.ended_at = Some(failed.summary.submitted_at);
+    let fake = Fake::with(failed, Vec::new());
+    let ran = fake.run("getstatus 42");
+    let line = format!("was to begin only after flow 41 is ok, which ended cancelled, {at}");
+    assert!(ran.stdout.contains(&line), "{ran:?}");
+    let answer = fake.run("getstatus 42 --json").json();
+    let expected = json!({
+        "at": "2036-11-21T08:00:00Z", "after": 41, "needs": "ok", "ended": "cancelled",
+    });
+    assert_eq!(answer["flow"]["start"], expected);
 }
 
 #[test]

@@ -1,13 +1,24 @@
 //! `submitjob`.
 
-use std::fs;
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use orchestra_model::{flow::FlowSpec, quantity::Quantity};
+use orchestra_model::{
+    FlowId, Millis, Timestamp,
+    flow::FlowSpec,
+    quantity::Quantity,
+    start::{After, NeededEnd, Start},
+};
 use orchestra_proto::v1;
 use prost::Message as _;
 use tonic::Status;
 
-use crate::fake::{Fake, bare, ran, unknown_hosts};
+use crate::{
+    fake::{Fake, bare, ran, unknown_hosts},
+    values::running,
+};
 
 #[test]
 fn the_id_is_alone_on_standard_output() {
@@ -43,6 +54,39 @@ fn hosts_are_picked_by_chance_and_named() {
     let id = "0".repeat(32);
     fake.run(&format!("submitjob hello -w a,b --pick 1 --request-id {id}"))
         .fails(64, &["--pick picks other hosts each time", "hint: name the hosts"]);
+}
+
+#[test]
+fn a_flow_begins_when_it_is_told_to() {
+    let fake = Fake::with(running(), Vec::new());
+    let start = |command: &str| {
+        fake.run(command).is(0, "42\n", "");
+        let tables = fake.tables();
+        let spec = v1::FlowSpec::decode(&tables.submitted.last().unwrap().spec[..]).unwrap();
+        FlowSpec::try_from(&spec).unwrap().start
+    };
+    let after = |flow, end| Some(After { flow: FlowId(flow), end });
+    assert!(start("submitjob hello -w db1").is_now());
+    let told = start("submitjob hello -w db1 --at 2036-11-21T08:00:00Z --after 41");
+    let at = Some(Timestamp(2_110_867_200_000));
+    assert_eq!(told, Start { at, after: after(41, NeededEnd::Ok) });
+    // `last` is asked for, and has a number from then on.
+    let told = start("submitjob hello -w db1 --after last:ended");
+    assert_eq!(told, Start { at: None, after: after(42, NeededEnd::Ended) });
+    let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let at = start("submitjob hello -w db1 --at 2h").at.unwrap();
+    assert!(u128::from(at.0) >= before + u128::from(Millis::minutes(120).0), "{at:?}");
+    let file = fake.home().join("flow.yaml");
+    let text = "at: \"2036-11-21T08:00:00Z\"\nafter: 41:ended\nslots: [{jobs: [{score: hello, targets: db1}]}]";
+    fs::write(&file, text).unwrap();
+    let told = start(&format!("submitjob --flow {}", file.display()));
+    assert_eq!((told.at.is_some(), told.after), (true, after(41, NeededEnd::Ended)));
+    let told = start(&format!("submitjob --flow {} --after 7", file.display()));
+    assert_eq!((told.at.is_some(), told.after), (true, after(7, NeededEnd::Ok)));
+    fs::write(&file, text.replace("41:ended", "last")).unwrap();
+    fake.run(&format!("submitjob --flow {}", file.display())).fails(64, &["by its number"]);
+    fake.run("submitjob hello -w db1 --at soon").fails(64, &["expected a time like 22:00"]);
+    fake.run("submitjob hello -w db1 --after 41:failed").fails(64, &["expected a flow like 42"]);
 }
 
 #[test]

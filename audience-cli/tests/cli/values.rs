@@ -38,6 +38,7 @@ pub(crate) fn flow(state: FlowState, job: JobState, counts: &[(TaskState, u32)])
         cancel_reason: None,
         paused_by: None,
         retry_of: None,
+        start: None,
         stalled: Vec::new(),
         stale_store: false,
         slots: vec![vec![JobStatus {

@@ -73,8 +73,8 @@ fn player(host: &orchestra_model::HostName, flows: u32) -> PlayerRecord {
     }
 }
 
-fn request(flow: FlowId) -> (Asker, RequestId, FlowId) {
-    (Asker::from_word("alice").unwrap(), request_of(flow), flow)
+fn request(flow: FlowId) -> (Asker, RequestId, FlowId, FlowState) {
+    (Asker::from_word("alice").unwrap(), request_of(flow), flow, FlowState::Running)
 }
 
 fn request_of(flow: FlowId) -> RequestId {
@@ -138,9 +138,10 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
             cancel_reason: None,
             paused_by: None,
             retry_of: None,
+            predecessor: None,
             request_mac: None,
         },
-        spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![spec] }] },
+        spec: FlowSpec::new(vec![SlotSpec { jobs: vec![spec] }]),
         jobs: vec![RecoveredJob {
             record,
             tasks: tasks.collect(),

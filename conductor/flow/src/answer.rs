@@ -5,10 +5,11 @@
 use std::{fmt, marker::PhantomData};
 
 use orchestra_model::{
-    FlowId, FlowState, HostSet, JobName, ServiceName,
+    FlowId, FlowState, HostSet, JobName, Millis, ServiceName,
     advice::{Advice, Remedy},
     deployment::HostConflict,
     flow::InvalidFlow,
+    limits,
     thresholds::AboveHosts,
 };
 
@@ -208,6 +209,10 @@ pub enum Rejection {
     },
     /// The flow is being cancelled, so that nothing new of it will start.
     Cancelling(FlowId),
+    /// The flow comes after this one, of which nothing is known.
+    NothingToComeAfter(FlowId),
+    /// The flow is not to begin before a moment that is too far away.
+    BeginsTooLate,
     /// None of the tasks that were named can have a further attempt.
     NothingToRetry(FlowId),
     /// None of the jobs that were named has a canary that holds others back.
@@ -270,6 +275,13 @@ impl fmt::Display for Rejection {
                 write_conflicts(f, conflicts)
             }
             Self::Cancelling(flow) => write!(f, "flow {flow} is being cancelled"),
+            Self::NothingToComeAfter(flow) => {
+                write!(f, "it is to begin after flow {flow}, and there is no such flow")
+            }
+            Self::BeginsTooLate => {
+                let most = Millis(limits::DURATION_MS);
+                write!(f, "it is to begin more than {most} from now")
+            }
             Self::NothingToRetry(flow) => {
                 write!(
                     f,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use orchestra_model::{
-    Asker, FlowId, HostName, JobId, Timestamp,
+    Asker, FlowId, FlowState, HostName, JobId, Timestamp,
     delivery::{JobPart, RequestId, StoreId, Term},
     record::{Drain, Op, Record, Recovered},
     status::Event,
@@ -16,7 +16,7 @@ use crate::{
     input::Input,
     tables::{
         deadlines::Deadlines, flows::Flows, job::Job, leftover::Leftover, roster::Roster,
-        task::TaskRef,
+        starts::Starts, task::TaskRef,
     },
 };
 
@@ -68,9 +68,10 @@ pub struct Engine {
     /// The flow of every submission that the store knows: a submission that is sent again is
     /// answered with its flow of the first time.
     pub(crate) requests: BTreeMap<(Asker, RequestId), FlowId>,
-    /// Flows that have ended and are still in the store, each with the submission that it came
-    /// from.
-    pub(crate) ended: BTreeMap<FlowId, (Asker, RequestId)>,
+    /// Flows that have ended and are still in the store.
+    pub(crate) ended: BTreeMap<FlowId, Ended>,
+    /// Flows that wait for the end of another one before they begin.
+    pub(crate) starts: Starts,
     /// Entries of players' queues whose tasks do not wait there any more; a sweep drops them.
     pub(crate) leftovers: VecDeque<Leftover>,
     /// Jobs that wait for enough players to be there.
@@ -83,6 +84,15 @@ pub struct Engine {
     pub(crate) effects: VecDeque<Effect>,
     /// Why nothing is sent: what a player knows that this store does not.
     pub(crate) stale: Option<String>,
+}
+
+/// What is remembered of a flow that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// The submission that it came from.
+    pub(crate) submission: (Asker, RequestId),
+    /// How it ended.
+    pub(crate) state: FlowState,
 }
 
 /// Most tasks that one call looks at. Then the engine returns, so that its owner can hand over what
@@ -147,6 +157,7 @@ impl Engine {
             self.recount_servers();
             self.skip_orphans();
             self.evaluate_changed();
+            self.look_at_starts();
             if let Some(player) = self.roster.pop_woken() {
                 self.wake(player);
                 continue;
@@ -174,6 +185,7 @@ impl Engine {
     pub fn has_work(&self) -> bool {
         ((self.flows.has_runnable() || self.roster.ledger().has_opened()) && self.stale.is_none())
             || !self.leftovers.is_empty()
+            || self.starts.has_due()
             || self.deadlines.next().is_some_and(|at| at <= self.now)
     }
 

@@ -1,7 +1,7 @@
 //! What follows from an input. Each file is the part of the engine for one kind of event:
 //!
 //! - players: `attach`, `report`, `quarantine`, `players_file`, `units`;
-//! - flows: `submit`, `steer`, `cancel`, `rollout`, `sequence`, `ending`, `stall`;
+//! - flows: `submit`, `start`, `steer`, `cancel`, `rollout`, `sequence`, `ending`, `stall`;
 //! - starting tasks: `dispatch`, `sweep`, `deadline`;
 //! - who serves whom in a tree: `tree`;
 //! - cells: `holds`, `deployments`;
@@ -23,6 +23,7 @@ mod report;
 mod rollout;
 mod sequence;
 mod stall;
+mod start;
 mod steer;
 mod submit;
 mod sweep;

@@ -15,6 +15,7 @@ pub(crate) mod quarantine;
 pub(crate) mod queues;
 pub(crate) mod roster;
 pub(crate) mod sequence;
+pub(crate) mod starts;
 pub(crate) mod task;
 pub(crate) mod tasks;
 pub(crate) mod tree;

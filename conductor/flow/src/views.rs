@@ -6,6 +6,7 @@ mod cells;
 mod explain;
 mod holders;
 pub(crate) mod plan;
+mod start;
 mod status;
 mod tree;
 mod units;

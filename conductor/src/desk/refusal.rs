@@ -20,13 +20,16 @@ pub(crate) fn rejected(rejection: &Rejection) -> Declined {
         Rejection::Invalid(_)
         | Rejection::AboveHosts(..)
         | Rejection::RootIsTarget(..)
+        | Rejection::BeginsTooLate
         | Rejection::Instances { .. } => Declined::new(Ground::Invalid, message),
         Rejection::NoHosts(_) => Declined::new(Ground::NoHosts, message),
         Rejection::UnknownHosts(..) => Declined::new(Ground::UnknownHosts, message),
         Rejection::TooManyTasks { .. } | Rejection::NoMoreFlows => {
             Declined::new(Ground::TooMuch, message)
         }
-        Rejection::UnknownFlow(_) => Declined::new(Ground::Unknown, message),
+        Rejection::UnknownFlow(_) | Rejection::NothingToComeAfter(_) => {
+            Declined::new(Ground::Unknown, message)
+        }
         Rejection::UnknownPlayers(_) => Declined::new(Ground::UnknownHosts, message),
         Rejection::TooManyRemoved { .. }
         | Rejection::Conflicts { .. }

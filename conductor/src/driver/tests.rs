@@ -144,7 +144,7 @@ impl Bench {
             audience: Asker::from_word("alice").unwrap(),
             by_keeper: false,
             targets: vec![vec![HostSet::parse(targets, &NoGroups).unwrap()]],
-            spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] },
+            spec: FlowSpec::new(vec![SlotSpec { jobs: vec![job] }]),
             spec_bytes: Arc::from(&b"spec"[..]),
             trees: BTreeMap::new(),
             params: BTreeMap::new(),

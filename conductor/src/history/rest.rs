@@ -128,7 +128,7 @@ impl Rest {
         let old = spec(reader, flow)?;
         let mut records = reader.jobs(flow)?.into_iter();
         let mut rest = Rest {
-            spec: FlowSpec { name: old.name, slots: Vec::new() },
+            spec: FlowSpec { name: old.name, ..FlowSpec::new(Vec::new()) },
             targets: Vec::new(),
             trees: BTreeMap::new(),
             params: BTreeMap::new(),

@@ -368,7 +368,7 @@ mod tests {
     }
 
     fn survey_of(inventory: &Inventory, job: JobSpec, targets: &str, params: Params) -> Survey {
-        let spec = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] };
+        let spec = FlowSpec::new(vec![SlotSpec { jobs: vec![job] }]);
         inventory.survey(&spec, &[vec![hosts(targets)]], &BTreeMap::from([((1, 1), params)]))
     }
 
@@ -493,7 +493,7 @@ mod tests {
         let fleet = fleet(&[]);
         let jobs: Vec<JobSpec> = (0..WARNINGS + 7).map(|_| job(Scope::All)).collect();
         let targets = vec![hosts("fe1"); jobs.len()];
-        let spec = FlowSpec { name: None, slots: vec![SlotSpec { jobs }] };
+        let spec = FlowSpec::new(vec![SlotSpec { jobs }]);
         let warnings = fleet.survey(&spec, &[targets], &BTreeMap::new()).warnings();
         assert_eq!(warnings.len(), WARNINGS + 1);
         assert_eq!(warnings.last().unwrap(), "and 7 more warnings");

@@ -152,6 +152,7 @@ fn flow() -> FlowRecord {
         cancel_reason: None,
         paused_by: None,
         retry_of: None,
+        predecessor: None,
         request_mac: None,
     }
 }

@@ -160,6 +160,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         cancel_reason: Some("wrong version".into()),
         paused_by: Some(Asker::from_word("carol").unwrap()),
         retry_of: Some(FlowId(41)),
+        predecessor: Some(FlowState::Failed),
         request_mac: Some(Mac([9; 16])),
         ..flow_record(42)
     };
@@ -369,9 +370,9 @@ fn requests_find_their_flow(place: &dyn Place) {
     assert_eq!(reader.newest_of(&bob).unwrap(), Some(FlowId(2)));
     assert_eq!(reader.newest_of(&Asker::from_word("carol").unwrap()).unwrap(), None);
     let expected = [
-        (alice.clone(), request(1), FlowId(1)),
-        (bob, request(2), FlowId(2)),
-        (alice, request(3), FlowId(3)),
+        (alice.clone(), request(1), FlowId(1), flow_record(1).state),
+        (bob, request(2), FlowId(2), flow_record(2).state),
+        (alice, request(3), FlowId(3), flow_record(3).state),
     ];
     assert_eq!(reader.requests().unwrap(), expected);
 }

@@ -37,7 +37,7 @@ mod write_ahead;
 use std::sync::Arc;
 
 use orchestra_model::{
-    Asker, FlowId, HostName, JobId, Params, Timestamp,
+    Asker, FlowId, FlowState, HostName, JobId, Params, Timestamp,
     audit::AuditRecord,
     delivery::{ProofKeyId, RequestId, StoreId, Term},
     record::{
@@ -195,8 +195,8 @@ pub trait Reader: Send {
     /// The flow that an audience submitted with a request id; the oldest, were there several.
     fn request(&self, audience: &Asker, request: RequestId) -> Result<Option<FlowId>, ReadError>;
 
-    /// Who submitted which flow with which request id, oldest first.
-    fn requests(&self) -> Result<Vec<(Asker, RequestId, FlowId)>, ReadError>;
+    /// Who submitted which flow with which request id, and where it is, oldest first.
+    fn requests(&self) -> Result<Vec<(Asker, RequestId, FlowId, FlowState)>, ReadError>;
 
     /// The bytes of a flow's spec as they came, all pieces joined; `None` where there are none.
     fn spec(&self, flow: FlowId) -> Result<Option<Vec<u8>>, ReadError>;

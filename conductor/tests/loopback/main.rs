@@ -32,6 +32,7 @@ mod rollout;
 mod service_files;
 mod services;
 mod sessions;
+mod starts;
 mod stopping;
 mod submit;
 mod trees;

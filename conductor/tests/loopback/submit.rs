@@ -89,7 +89,11 @@ async fn what_is_not_well_formed_is_refused_with_a_reason() {
         |spec: v1::FlowSpec| v1::SubmitRequest { spec: spec.encode_to_vec().into(), ..good() };
     let named = |name: &str, score: &str| {
         let job = v1::JobSpec { name: name.to_owned(), score: score.to_owned(), ..job("db1") };
-        spec(v1::FlowSpec { name: String::new(), slots: vec![v1::SlotSpec { jobs: vec![job] }] })
+        spec(v1::FlowSpec {
+            name: String::new(),
+            start: None,
+            slots: vec![v1::SlotSpec { jobs: vec![job] }],
+        })
     };
     let twice = || {
         let once = with_params(good(), (1, 1), "a", "b");

@@ -10,6 +10,7 @@ use crate::{
     names::{FlowName, JobName, ScoreName},
     quantity::Quantity,
     service::UnitJob,
+    start::Start,
     time::Millis,
     tree::TreeSpec,
 };
@@ -19,6 +20,8 @@ use crate::{
 pub struct FlowSpec {
     /// For people.
     pub name: Option<FlowName>,
+    /// What it waits for before its first slot begins.
+    pub start: Start,
     /// At least one, at most [`limits::SLOTS`].
     pub slots: Vec<SlotSpec>,
 }
@@ -192,6 +195,11 @@ impl fmt::Display for InvalidFlow {
 }
 
 impl FlowSpec {
+    /// A flow without a name that begins at once.
+    pub fn new(slots: Vec<SlotSpec>) -> Self {
+        Self { name: None, start: Start::default(), slots }
+    }
+
     /// Checks what no single field can: counts, unique names, limits that contradict themselves.
     pub fn check(&self) -> Result<(), InvalidFlow> {
         let jobs: usize = self.slots.iter().map(|slot| slot.jobs.len()).sum();
@@ -297,9 +305,8 @@ mod tests {
 
     #[test]
     fn a_flow_has_slots_jobs_and_unique_names() {
-        let flow = |slots: Vec<Vec<JobSpec>>| FlowSpec {
-            name: None,
-            slots: slots.into_iter().map(|jobs| SlotSpec { jobs }).collect(),
+        let flow = |slots: Vec<Vec<JobSpec>>| {
+            FlowSpec::new(slots.into_iter().map(|jobs| SlotSpec { jobs }).collect())
         };
         assert_eq!(flow(vec![vec![job("a")], vec![job("b")]]).check(), Ok(()));
         assert_eq!(flow(vec![]).check(), Err(InvalidFlow::Empty(None)));
@@ -325,9 +332,8 @@ mod tests {
             instances: Arc::default(),
         });
         let of_units = JobSpec { unit: Some(unit), ..job("a") };
-        let problem = |job: JobSpec| {
-            FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] }.check().err()
-        };
+        let problem =
+            |job: JobSpec| FlowSpec::new(vec![SlotSpec { jobs: vec![job] }]).check().err();
         assert_eq!(problem(of_units.clone()), None);
         for (wrong, word) in [
             (JobSpec { scope: Scope::One, ..of_units.clone() }, "all of its hosts"),
@@ -342,9 +348,8 @@ mod tests {
     #[test]
     fn a_tree_is_of_many_hosts() {
         let tree = Some(Arc::new(TreeSpec::default()));
-        let problem = |job: JobSpec| {
-            FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] }.check().err()
-        };
+        let problem =
+            |job: JobSpec| FlowSpec::new(vec![SlotSpec { jobs: vec![job] }]).check().err();
         assert_eq!(problem(JobSpec { tree: tree.clone(), ..job("a") }), None);
         let one = problem(JobSpec { tree, scope: Scope::One, ..job("a") });
         assert!(one.unwrap().to_string().contains("tree"));
@@ -356,9 +361,8 @@ mod tests {
     #[test]
     fn a_one_of_job_has_no_thresholds_to_choose() {
         let one = JobSpec { scope: Scope::One, ..job("a") };
-        let problem = |job: JobSpec| {
-            FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] }.check().err()
-        };
+        let problem =
+            |job: JobSpec| FlowSpec::new(vec![SlotSpec { jobs: vec![job] }]).check().err();
         for fine in [None, Some(Quantity::ALL), Some(Quantity::Count(1))] {
             assert_eq!(problem(JobSpec { success: fine, ..one.clone() }), None, "{fine:?}");
         }

@@ -82,6 +82,8 @@ pub struct Serving {
 /// What a submission would do, if every task succeeded at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forecast {
+    /// What the flow would wait for before it begins, for people; `None` where it begins at once.
+    pub begins: Option<String>,
     /// Which hosts would act together, job by job.
     pub waves: Vec<Vec<(JobName, HostSet)>>,
     /// What would never start, and what it would wait for.

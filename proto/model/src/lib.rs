@@ -33,6 +33,7 @@ pub mod relay;
 pub mod score;
 pub mod service;
 pub mod size;
+pub mod start;
 pub mod state;
 pub mod status;
 pub mod thresholds;

@@ -189,6 +189,8 @@ pub struct FlowRecord {
     pub paused_by: Option<Asker>,
     /// The ended flow whose unfinished tasks it runs again.
     pub retry_of: Option<FlowId>,
+    /// How the flow ended that this one begins after; `None` where that one lives, or there is none.
+    pub predecessor: Option<FlowState>,
     /// Over the spec and the parameters that came with the request: the same request id with others
     /// is refused. `None` where the release that stored it made none.
     pub request_mac: Option<Mac>,

@@ -112,6 +112,8 @@ impl TaskState {
 kebab_enum!(
     /// Why a task waits: the first gate that stops it.
     WaitReason {
+        /// Its flow has not begun: it waits for a moment, or for the end of another flow.
+        Start = "start",
         /// Its slot has not begun.
         Slot = "slot",
         /// The job's `parallel` window is full.
@@ -198,7 +200,7 @@ impl JobState {
 kebab_enum!(
     /// Where a flow is.
     FlowState {
-        /// Stored; no slot has begun.
+        /// Stored; no slot has begun, because it waits for a moment or for the end of another flow.
         Pending = "pending",
         /// A slot has begun.
         Running = "running",

@@ -83,7 +83,9 @@ impl Reference {
         };
         let before = flow.jobs().filter(|earlier| earlier.id.slot < id.slot);
         let begun = before.into_iter().all(|earlier| earlier.state == JobState::Ok);
-        close(WaitReason::Slot, !begun || job.state == JobState::Pending);
+        let is_to_begin = flow.waits_to_begin() && job.id.slot == 1;
+        close(WaitReason::Start, is_to_begin);
+        close(WaitReason::Slot, !begun || (job.state == JobState::Pending && !is_to_begin));
         close(WaitReason::Paused, flow.paused);
         close(WaitReason::Doomed, flow.cancelled || job.state.is_final() || job.is_doomed());
         close(WaitReason::Window, job.in_flight() >= rules::window(job.spec.parallel, job.total()));

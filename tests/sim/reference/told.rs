@@ -82,6 +82,7 @@ impl Reference {
         }
         let stalled = self.is_stalled(flow.present());
         let expected = match (flow.cancelled, stalled, doomed, flow.paused) {
+            _ if flow.waits_to_begin() => Some(self.check_waiting(id, flow)),
             (true, ..) => Some(FlowState::Cancelling),
             (_, _, false, true) => Some(FlowState::Paused),
             (_, _, true, true) => Some(FlowState::Doomed),
@@ -152,6 +153,13 @@ impl Reference {
         })
     }
 
+    /// Whether a flow waits for another one that lives.
+    pub(crate) fn waits_to_begin(&self, id: FlowId) -> bool {
+        let (flow, alive) = (&self.flows[&id], |id| self.flows.get(&id).map(|flow| flow.state));
+        let other = flow.start.after.and_then(|after| alive(after.flow));
+        flow.waits_to_begin() && other.is_some_and(|state| !state.is_final())
+    }
+
     /// Whether changes of the flow wait for each other in a circle of sequences. What would is refused
     /// when it is submitted; a player that tells a score anew as a change may close a circle later, and
     /// then a person mends the score, or cancels.
@@ -190,6 +198,7 @@ fn check_verdict(flow: &Flow, job: &Job) {
     assert!(states.iter().all(|state| state.is_final()), "{} ended: {states:?}", job.id);
     let earlier = flow.jobs().filter(|other| other.id.slot < job.id.slot);
     let came = earlier.into_iter().all(|other| other.state == JobState::Ok);
+    let came = came && !flow.never_begins();
     let by_outcomes = rules::verdict(&job.spec, &states);
     let fits = match job.state {
         JobState::Cancelled => flow.cancelled,

@@ -138,7 +138,7 @@ pub(crate) fn flow(
         slots.push(SlotSpec { jobs });
         targets.push(sets);
     }
-    (FlowSpec { name: None, slots }, targets)
+    (FlowSpec::new(slots), targets)
 }
 
 /// Now and then a tree.

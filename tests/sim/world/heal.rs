@@ -45,7 +45,7 @@ impl World {
         }
         for flow in self.alive() {
             assert!(
-                self.reference.waits_for_a_retry(flow),
+                self.reference.waits_for_a_retry(flow) || self.reference.waits_to_begin(flow),
                 "flow {flow} hangs, and no person can help: {:#?}",
                 self.conductor().engine.flow_status(flow)
             );

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_flow::{Answer, Input, Rejection, ReplyId, ReplyTo, Submission, answer};
 use orchestra_model::{
-    Asker, FlowId, HostName, HostSet, Params, Quantity, TaskState,
+    Asker, FlowId, HostName, HostSet, Millis, Params, Quantity, TaskState,
     delivery::RequestId,
     flow::{FlowSpec, Scope, SlotSpec},
+    start::{After, NeededEnd, Start},
     thresholds::Excess,
 };
 
@@ -182,7 +183,8 @@ impl World {
         if alive.count() >= ALIVE || members.is_empty() {
             return;
         }
-        let (spec, targets) = fleet::flow(chance, &members, units::are_in(self.seed));
+        let (mut spec, targets) = fleet::flow(chance, &members, units::are_in(self.seed));
+        spec.start = self.some_start(chance);
         let has_params = chance.percent(30);
         let submitting = Submitting {
             request: RequestId(chance.next().to_le_bytes().repeat(2).try_into().unwrap()),
@@ -191,6 +193,22 @@ impl World {
         };
         self.submissions.push(submitting.clone());
         self.submit(&submitting);
+    }
+
+    /// Now and then a moment to wait for, or a flow, whether it lives or not.
+    fn some_start(&self, chance: &Chance) -> Start {
+        // By chances of its own, so that flows which begin at once are as they would be without others.
+        let mut chance = Chance::new(chance.clone().next() ^ 0x57a7);
+        let now = self.conductor().clock(self.now);
+        let at =
+            chance.maybe(8, |chance| now.after(Millis::seconds(chance.between(0, 300) as u64)));
+        let known: Vec<FlowId> = self.reference.flows.keys().copied().collect();
+        let after = chance.maybe(15, |chance| {
+            let flow = chance.pick(&known).copied()?;
+            let end = *chance.pick(NeededEnd::ALL)?;
+            Some(After { flow, end })
+        });
+        Start { at, after: after.flatten() }
     }
 
     fn submit(&mut self, submitting: &Submitting) {
@@ -281,11 +299,7 @@ impl World {
         }
         let submitting = Submitting {
             request: RequestId(chance.next().to_le_bytes().repeat(2).try_into().unwrap()),
-            submitted: Submitted {
-                spec: FlowSpec { name: None, slots },
-                targets,
-                has_params: false,
-            },
+            submitted: Submitted { spec: FlowSpec::new(slots), targets, has_params: false },
             retry_of: Some(id),
         };
         self.submissions.push(submitting.clone());

@@ -94,7 +94,9 @@ pub(super) fn input(input: &Input) -> String {
             let slot = |jobs: &Vec<JobSpec>| jobs.iter().map(job).collect::<Vec<_>>().join(" + ");
             let slots: Vec<String> =
                 submission.spec.slots.iter().map(|spec| slot(&spec.jobs)).collect();
-            format!("submit {}", slots.join(", then "))
+            let start = &submission.spec.start;
+            let start = if start.is_now() { String::new() } else { format!(" {start:?}") };
+            format!("submit{start} {}", slots.join(", then "))
         }
         Input::DeploymentsLoaded { deployments, .. } => self::deployments(deployments),
         input => format!("{input:?}"),

@@ -10,13 +10,15 @@ use orchestra_model::{
 };
 
 use super::names;
-use crate::flow::limits::JobLimits;
+use crate::flow::{limits::JobLimits, start::StartFlags};
 
 /// What the command line changes of a flow file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overrides {
     /// Replaces the flow's name.
     pub name: Option<FlowName>,
+    /// Replaces when it begins.
+    pub start: StartFlags,
     /// Parameters that every job gets, over the file's (`--set KEY=VALUE`).
     pub everywhere: BTreeMap<String, Secret>,
     /// Parameters that one job gets, over all others (`--set JOB/KEY=VALUE`).

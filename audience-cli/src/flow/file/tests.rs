@@ -326,6 +326,7 @@ fn the_command_line_wins_over_the_file() {
     };
     let mut overrides = Overrides {
         name: Some(FlowName::new("mine").unwrap()),
+        start: StartFlags::default(),
         everywhere: secret(&[("package", "all"), ("new", "1")]),
         of_job: [(JobName::new("pkg2").unwrap(), secret(&[("package", "two")]))].into(),
     };

@@ -6,6 +6,7 @@ use orchestra_model::{
     Asker,
     flow::Scope,
     names::FlowName,
+    start::{Awaited, NeededEnd},
     state::{FlowState, JobState, TaskState, Verdict, WaitReason},
     status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus},
 };
@@ -59,6 +60,7 @@ pub(crate) struct FlowHead<'a> {
     cancel_reason: Option<&'a str>,
     paused_by: Option<&'a str>,
     retry_of: Option<u64>,
+    start: Option<Begins>,
     stalled: Vec<String>,
     stale_store: bool,
 }
@@ -71,8 +73,30 @@ impl<'a> From<&'a FlowStatus> for FlowHead<'a> {
             cancel_reason: flow.cancel_reason.as_deref(),
             paused_by: flow.paused_by.as_ref().map(Asker::as_str),
             retry_of: flow.retry_of.map(|of| of.0),
+            start: flow.start.as_ref().map(Begins::from),
             stalled: flow.stalled.iter().map(ToString::to_string).collect(),
             stale_store: flow.stale_store,
+        }
+    }
+}
+
+/// What a flow waits for before it begins, or waited for.
+#[derive(Serialize)]
+struct Begins {
+    at: Option<String>,
+    after: Option<u64>,
+    needs: Option<NeededEnd>,
+    ended: Option<FlowState>,
+}
+
+impl From<&Awaited> for Begins {
+    fn from(awaited: &Awaited) -> Self {
+        let Awaited { start, ended } = *awaited;
+        Self {
+            at: start.at.map(when),
+            after: start.after.map(|after| after.flow.0),
+            needs: start.after.map(|after| after.end),
+            ended,
         }
     }
 }

@@ -61,7 +61,11 @@ fn write(
     spec: &FlowSpec,
     style: Style,
 ) -> io::Result<()> {
-    let Forecast { waves, stuck, awaited, absent, drained, free, serving } = &planned.forecast;
+    let Forecast { begins, waves, stuck, awaited, absent, drained, free, serving } =
+        &planned.forecast;
+    if let Some(begins) = begins {
+        writeln!(out, "{}", one_line(begins))?;
+    }
     for (index, wave) in waves.iter().enumerate() {
         let step = |(job, hosts): &(JobName, HostSet)| format!("{job} {}", hosts.counted());
         let steps: Vec<String> = wave.iter().map(step).collect();
@@ -153,6 +157,7 @@ fn scores(out: &mut dyn io::Write, survey: &ScoreSurvey, style: Style) -> io::Re
 
 #[derive(Serialize)]
 struct Plan<'a> {
+    begins: Option<&'a str>,
     waves: Vec<Vec<Step<'a>>>,
     stuck: Vec<Stuck<'a>>,
     awaited: Vec<OfHolder<'a>>,
@@ -169,9 +174,11 @@ struct Plan<'a> {
 
 impl<'a> From<&'a Planned> for Plan<'a> {
     fn from(planned: &'a Planned) -> Self {
-        let Forecast { waves, stuck, awaited, absent, drained, free, serving } = &planned.forecast;
+        let Forecast { begins, waves, stuck, awaited, absent, drained, free, serving } =
+            &planned.forecast;
         let steps = |wave: &'a Vec<(JobName, HostSet)>| wave.iter().map(Step::from).collect();
         Self {
+            begins: begins.as_deref(),
             waves: waves.iter().map(steps).collect(),
             stuck: stuck.iter().map(Stuck::from).collect(),
             awaited: awaited.iter().map(OfHolder::from).collect(),

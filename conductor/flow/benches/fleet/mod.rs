@@ -122,7 +122,7 @@ impl Fleet {
             audience: Asker::from_word("alice").unwrap(),
             by_keeper: false,
             targets: vec![vec![hosts; jobs.len()]],
-            spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs }] },
+            spec: FlowSpec::new(vec![SlotSpec { jobs }]),
             spec_bytes: [].into(),
             trees: BTreeMap::new(),
             params: BTreeMap::new(),

@@ -31,6 +31,9 @@ impl Engine {
             // restart derives the latter from the former.
             self.update_flow(id);
             self.close_all(id);
+            if self.flows.get(id).is_some_and(Flow::waits_to_begin) {
+                self.end_before_it_begins(id);
+            }
         }
         if abandon {
             self.abandon(id, by);

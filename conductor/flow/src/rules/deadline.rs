@@ -37,6 +37,7 @@ impl Engine {
                 Some(Deadline::AskBusyAgain(player)) => {
                     self.roster.change(player, Player::ask_again);
                 }
+                Some(Deadline::Begin(flow)) => self.look_at_start(flow),
                 Some(Deadline::Returned) => {
                     self.flows.note_all_changed(|_, _| true);
                     self.await_all_servers();

@@ -10,6 +10,7 @@ use orchestra_model::{
 
 use crate::{
     Effect, Engine,
+    engine::Ended,
     rules::{holds::Left, inconsistency::gone},
     tables::{
         deadlines::Deadline,
@@ -264,16 +265,23 @@ impl Engine {
                 flow.go_to_next_slot();
                 return self.begin_slot(id);
             }
-            let never = flow.jobs().filter(|job| job.state() == JobState::Pending);
-            let never: Vec<JobId> = never.map(Job::id).collect();
-            let (tasks, jobs) = match flow.cancelled_by() {
-                Some(_) => (TaskState::Cancelled, JobState::Cancelled),
-                None => (TaskState::Skipped, JobState::Skipped),
-            };
-            for job in never {
-                self.close_waiting(job, tasks);
-                self.shift_job(job, jobs);
-            }
+            return self.end_flow(id);
+        }
+        self.update_flow(id);
+    }
+
+    /// Ends a flow of which no job is open: what has not begun never will.
+    pub(crate) fn end_flow(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get(id) else { return gone() };
+        let never = flow.jobs().filter(|job| job.state() == JobState::Pending);
+        let never: Vec<JobId> = never.map(Job::id).collect();
+        let (tasks, jobs) = match flow.cancelled_by() {
+            Some(_) => (TaskState::Cancelled, JobState::Cancelled),
+            None => (TaskState::Skipped, JobState::Skipped),
+        };
+        for job in never {
+            self.close_waiting(job, tasks);
+            self.shift_job(job, jobs);
         }
         self.update_flow(id);
     }
@@ -297,13 +305,14 @@ impl Engine {
         if state.is_final()
             && let Some(flow) = self.flows.remove(id)
         {
-            self.ended.insert(id, flow.into_submission());
+            self.ended.insert(id, Ended { submission: flow.into_submission(), state });
+            self.starts.note_end(id);
         }
     }
 
     /// Removes an ended flow from the store, with everything about it.
     pub(crate) fn forget_flow(&mut self, id: FlowId) {
-        if let Some(submission) = self.ended.remove(&id) {
+        if let Some(Ended { submission, .. }) = self.ended.remove(&id) {
             self.requests.remove(&submission);
             self.effects.push_back(Effect::Persist(Op::PruneFlow(id)));
         }

@@ -78,7 +78,7 @@ mod tests {
             request: RequestId([1; 16]),
             audience: by.clone(),
             by_keeper: false,
-            spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![spec] }] },
+            spec: FlowSpec::new(vec![SlotSpec { jobs: vec![spec] }]),
             spec_bytes: Arc::from([]),
             targets: vec![vec![hosts.clone()]],
             trees: BTreeMap::new(),

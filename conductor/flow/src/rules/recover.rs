@@ -7,7 +7,7 @@ use std::{
 };
 
 use orchestra_model::{
-    Asker, Deployments, FlowId, HostSet, JobId, JobState, Params, Timestamp,
+    Asker, Deployments, FlowId, FlowState, HostSet, JobId, JobState, Params, Timestamp,
     delivery::{RequestId, StoreId, Term},
     flow::{FlowSpec, JobSpec, SlotSpec},
     record::{FlowRecord, HoldRecord, JobRecord, PlayerRecord, Record, Recovered, TaskRecord},
@@ -19,6 +19,7 @@ use crate::{
     Engine, Settings,
     answer::{self, ReplyTo},
     effect::CloseReason,
+    engine::Ended,
     ids::PlayerIx,
     tables::{
         deadlines::Deadlines,
@@ -27,6 +28,7 @@ use crate::{
         job::Job,
         player::Flying,
         roster::Roster,
+        starts::Starts,
         task::{Task, TaskRef},
     },
 };
@@ -44,8 +46,8 @@ pub struct Recovery {
     pub next_flow: FlowId,
     /// All players that were ever heard of.
     pub players: Vec<PlayerRecord>,
-    /// All submissions, of living and of ended flows.
-    pub requests: Vec<(Asker, RequestId, FlowId)>,
+    /// All submissions, of living and of ended flows, and where their flows are.
+    pub requests: Vec<(Asker, RequestId, FlowId, FlowState)>,
     /// Hosts that count as down.
     pub holds: Vec<HoldRecord>,
     /// The deployments in force.
@@ -91,11 +93,12 @@ impl Engine {
         for player in &recovery.players {
             roster.restore(player);
         }
-        let requests: BTreeMap<_, _> = recovery
-            .requests
-            .into_iter()
-            .map(|(audience, request, flow)| ((audience, request), flow))
-            .collect();
+        let (mut requests, mut ended) = (BTreeMap::new(), BTreeMap::new());
+        for (audience, request, flow, state) in recovery.requests {
+            let submission = (audience, request);
+            requests.insert(submission.clone(), flow);
+            ended.insert(flow, Ended { submission, state });
+        }
         let mut engine = Self {
             settings,
             store: recovery.store,
@@ -105,7 +108,8 @@ impl Engine {
             next_flow: recovery.next_flow,
             roster,
             flows: Flows::default(),
-            ended: requests.iter().map(|(submission, flow)| (*flow, submission.clone())).collect(),
+            ended,
+            starts: Starts::default(),
             requests,
             leftovers: VecDeque::new(),
             deadlines: Deadlines::default(),
@@ -138,8 +142,9 @@ impl Engine {
             let jobs = slot.jobs.into_iter().zip(jobs.by_ref());
             jobs.map(|(spec, job)| self.restore_job(spec, job, is_paused)).collect()
         };
-        let slots: Vec<Vec<Job>> = spec.slots.into_iter().map(&mut restore_slot).collect();
-        let flow = Flow::new(record, slots, changes);
+        let (start, slots) = (spec.start, spec.slots);
+        let slots: Vec<Vec<Job>> = slots.into_iter().map(&mut restore_slot).collect();
+        let flow = Flow::new(record, start, slots, changes);
         self.flows.insert(flow);
     }
 
@@ -263,6 +268,12 @@ impl Engine {
         let Some(flow) = self.flows.get(id) else {
             return self.inconsistent(id, "a flow is resumed that is not there");
         };
+        if flow.waits_to_begin() {
+            if flow.cancelled_by().is_some() {
+                self.close_all(id);
+            }
+            return self.look_at_start(id);
+        }
         let (present, cancelled) = (flow.present_slot(), flow.cancelled_by().is_some());
         let is_pending = |job: &Job| job.state() == JobState::Pending;
         let half_begun = present.iter().any(is_pending);

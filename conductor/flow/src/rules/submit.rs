@@ -37,7 +37,10 @@ impl Engine {
                     self.hand_over_holds(ended, flow);
                 }
                 self.answer(reply, answer::Submitted { flow, repeated: false });
-                self.begin_slot(flow);
+                match self.flows.get(flow).is_some_and(Flow::waits_to_begin) {
+                    true => self.look_at_start(flow),
+                    false => self.begin_slot(flow),
+                }
             }
             Err(rejection) => self.reject(reply, rejection),
         }
@@ -67,6 +70,7 @@ impl Engine {
         let players = self.resolve_all(&submission)?;
         check_units(&submission)?;
         let thresholds = resolve_limits(&submission)?;
+        self.check_start(&submission.spec.start)?;
         self.check_conflicts(&submission)?;
         self.check_trees(&submission)?;
 
@@ -126,9 +130,10 @@ impl Engine {
             cancel_reason: None,
             paused_by: None,
             retry_of,
+            predecessor: None,
             request_mac: mac,
         };
-        let flow = Flow::new(record, slots, 0);
+        let flow = Flow::new(record, spec.start, slots, 0);
         self.put(flow.record());
         self.flows.insert(flow);
         Ok(id)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orchestra_model::{JobId, Timestamp};
+use orchestra_model::{FlowId, JobId, Timestamp};
 
 use crate::{ids::PlayerIx, tables::task::TaskRef};
 
@@ -19,6 +19,8 @@ pub(crate) enum Deadline {
     Baked(JobId),
     /// A player that said it is busy may be sent an order again.
     AskBusyAgain(PlayerIx),
+    /// The moment has come before which a flow does not begin.
+    Begin(FlowId),
     /// Players have had time to come back after a start: those that have not count as absent.
     Returned,
 }
@@ -34,6 +36,10 @@ impl Deadlines {
 
     pub(crate) fn remove(&mut self, at: Timestamp, deadline: Deadline) {
         self.0.remove(&(at, deadline));
+    }
+
+    pub(crate) fn contains(&self, at: Timestamp, deadline: Deadline) -> bool {
+        self.0.contains(&(at, deadline))
     }
 
     pub(crate) fn next(&self) -> Option<Timestamp> {

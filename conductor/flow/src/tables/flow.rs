@@ -8,6 +8,7 @@ use orchestra_model::{
     names::FlowName,
     proof::Mac,
     record::{FlowRecord, Record},
+    start::{Awaited, Start},
     status::{Event, FlowSummary},
 };
 
@@ -29,6 +30,11 @@ pub(crate) struct Flow {
     paused_by: Option<Asker>,
     retry_of: Option<FlowId>,
     request_mac: Option<Mac>,
+    start: Start,
+    /// How the flow ended that it begins after.
+    predecessor: Option<FlowState>,
+    /// Whether it has not begun, because it waits for what `start` says.
+    waits_to_begin: bool,
     slots: Vec<Vec<Job>>,
     /// The present slot, which is the last that has begun; counted from 0.
     slot: usize,
@@ -79,7 +85,12 @@ impl Tally {
 impl Flow {
     /// A flow as its record says: a new one, or one as it was when the store was written. `changes`
     /// is how many of its changes were written.
-    pub(crate) fn new(record: FlowRecord, slots: Vec<Vec<Job>>, changes: u64) -> Self {
+    pub(crate) fn new(
+        record: FlowRecord,
+        start: Start,
+        slots: Vec<Vec<Job>>,
+        changes: u64,
+    ) -> Self {
         let has_begun = |slot: &Vec<Job>| slot.iter().any(|job| job.started_at().is_some());
         Self {
             id: record.id,
@@ -95,6 +106,9 @@ impl Flow {
             paused_by: record.paused_by,
             retry_of: record.retry_of,
             request_mac: record.request_mac,
+            start,
+            predecessor: record.predecessor,
+            waits_to_begin: !start.is_now() && !slots.iter().any(has_begun),
             slot: slots.iter().rposition(has_begun).unwrap_or(0),
             tally: Tally::of(slots.iter().flatten()),
             slots,
@@ -145,9 +159,29 @@ impl Flow {
         self.slot
     }
 
-    /// The jobs of the slot that has begun last.
+    /// The jobs of the slot that has begun last; none while the flow waits to begin.
     pub(crate) fn present_slot(&self) -> &[Job] {
-        &self.slots[self.slot]
+        if self.waits_to_begin { &[] } else { &self.slots[self.slot] }
+    }
+
+    /// Whether it has not begun, because it waits for a moment or for the end of another flow.
+    pub(crate) fn waits_to_begin(&self) -> bool {
+        self.waits_to_begin
+    }
+
+    /// What it waits for before it begins, or waited for.
+    pub(crate) fn awaited(&self) -> Awaited {
+        Awaited { start: self.start, ended: self.predecessor }
+    }
+
+    /// Notes how the flow ended that it begins after.
+    pub(crate) fn note_predecessor(&mut self, state: FlowState) {
+        self.predecessor = Some(state);
+    }
+
+    /// Notes that it waits to begin no more.
+    pub(crate) fn begin(&mut self) {
+        self.waits_to_begin = false;
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -263,9 +297,16 @@ impl Flow {
         was != stuck
     }
 
-    /// The flow's state once its first slot has begun. It is over when no job of its present slot
+    /// The flow's state. Once its first slot has begun, it is over when no job of its present slot
     /// is open.
     pub(crate) fn derived_state(&self) -> FlowState {
+        if self.waits_to_begin {
+            return match (self.cancelled_by.is_some(), self.paused_by.is_some()) {
+                (true, _) => FlowState::Cancelling,
+                (false, true) => FlowState::Paused,
+                (false, false) => FlowState::Pending,
+            };
+        }
         let Tally { open, doomed, failed, stuck } = self.tally;
         match (open == 0, self.cancelled_by.is_some()) {
             (true, true) => FlowState::Cancelled,
@@ -299,6 +340,7 @@ impl Flow {
             cancel_reason: self.cancel_reason.clone(),
             paused_by: self.paused_by.clone(),
             retry_of: self.retry_of,
+            predecessor: self.predecessor,
             request_mac: self.request_mac,
         })
     }

@@ -269,7 +269,9 @@ fn place(id: FlowId) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_model::{Asker, FlowState, Timestamp, delivery::RequestId, record::FlowRecord};
+    use orchestra_model::{
+        Asker, FlowState, Timestamp, delivery::RequestId, record::FlowRecord, start::Start,
+    };
 
     use super::*;
 
@@ -287,9 +289,10 @@ mod tests {
             cancel_reason: None,
             paused_by: None,
             retry_of: None,
+            predecessor: None,
             request_mac: None,
         };
-        Flow::new(record, Vec::new(), 0)
+        Flow::new(record, Start::default(), Vec::new(), 0)
     }
 
     fn ids(flows: &Flows) -> Vec<u64> {

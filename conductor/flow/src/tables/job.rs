@@ -19,7 +19,7 @@
 pub(crate) mod change;
 mod restore;
 mod tree;
-mod waits;
+pub(crate) mod waits;
 
 use std::{collections::BTreeSet, sync::Arc};
 

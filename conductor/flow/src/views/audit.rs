@@ -12,6 +12,7 @@ use crate::{
     Engine,
     ids::PlayerIx,
     tables::{
+        deadlines::Deadline,
         flow::{Flow, Tally},
         job::Job,
         player::{Counted, Next},
@@ -78,7 +79,32 @@ impl Engine {
                 ours.returning()
             );
         }
+        self.audit_starts()?;
         self.audit_cells()
+    }
+
+    /// Checks that each flow that has not begun will be looked at.
+    fn audit_starts(&self) -> Result<(), Violation> {
+        ensure!(!self.starts.has_due(), "flows whose wait is over have not been looked at");
+        let mut waiting = 0;
+        for flow in self.flows.iter().filter(|flow| flow.waits_to_begin()) {
+            let (id, awaited) = (flow.id(), flow.awaited());
+            match (awaited.start.after, self.begins_at(flow)) {
+                (_, Some(at)) => {
+                    let is_armed = self.deadlines.contains(at, Deadline::Begin(id));
+                    ensure!(is_armed, "flow {id} waits for a moment at which nobody looks");
+                }
+                (Some(after), None) => {
+                    waiting += 1;
+                    let (other, end) = (after.flow, after.end);
+                    let is_known = self.starts.awaits(id, other) && self.flows.contains(other);
+                    ensure!(is_known, "flow {id} waits in vain until {other} is {end}");
+                }
+                (None, None) => ensure!(false, "flow {id} waits for nothing"),
+            }
+        }
+        ensure!(self.starts.len() == waiting, "{waiting} flows wait, not {}", self.starts.len());
+        Ok(())
     }
 
     fn audit_flow(&self, flow: &Flow) -> Result<(), Violation> {
@@ -105,7 +131,8 @@ impl Engine {
         for (slot, jobs) in flow.slots().iter().enumerate() {
             for job in jobs {
                 ensure!(
-                    (slot > flow.slot()) == (job.state() == JobState::Pending),
+                    (slot > flow.slot() || flow.waits_to_begin())
+                        == (job.state() == JobState::Pending),
                     "job {} is {} though its flow is at slot {}",
                     job.id(),
                     job.state(),

@@ -57,7 +57,9 @@ impl Engine {
         for job in flow.jobs().filter(|job| one.is_none_or(|one| one == job.id())) {
             // All slots to come wait for the same thing, so they are left out, unless somebody asks
             // for a job.
-            if job.state() != JobState::Pending || one.is_some() || host.is_some() {
+            let is_to_begin = flow.waits_to_begin() && job.id().slot == 1;
+            let waits_for_slot = job.state() == JobState::Pending && !is_to_begin;
+            if !waits_for_slot || one.is_some() || host.is_some() {
                 told.extend(self.explain_job(job, host));
             }
         }
@@ -291,6 +293,7 @@ impl Engine {
 
     fn tell_reason(&self, job: &Job, reason: WaitReason, hosts: &HostSet) -> (Advice, bool) {
         let text = match reason {
+            WaitReason::Start => return (self.tell_start(job.id().flow), false),
             WaitReason::Slot => "its slot begins when every job of the one before is ok".to_owned(),
             WaitReason::Window => format!(
                 "{} of the job's window of {} are in flight",

@@ -28,6 +28,7 @@ use orchestra_model::{
     ledger::{Forecast, Holder},
     record::{HoldRecord, Recovered},
     score::Offers,
+    start::Awaited,
 };
 
 use crate::{
@@ -49,6 +50,10 @@ pub struct Overlay {
     origins: Vec<Target>,
     /// Hosts that hold cells, including hosts that the submission does not name.
     holders: Vec<Holder>,
+    /// What the flow waits for before it begins; `None` where it begins at once.
+    begins: Option<String>,
+    /// Why it cannot wait for that.
+    never_begins: Option<Rejection>,
 }
 
 /// A host that the submission names, and what its player offers.
@@ -63,7 +68,12 @@ struct Target {
 impl Engine {
     /// What a plan of this submission needs. Takes time in proportion to its hosts, and a short
     /// look at every player.
-    pub fn overlay(&self, submission: Submission) -> Overlay {
+    pub fn overlay(&self, mut submission: Submission) -> Overlay {
+        // The plan tells when the flow begins beside what it does then.
+        let start = std::mem::take(&mut submission.spec.start);
+        let never_begins = self.check_start(&start).err();
+        let awaited = Awaited { start, ended: None };
+        let begins = (!start.is_now()).then(|| self.tell_awaited(&awaited));
         let target = |host: &HostName| {
             let ix = self.roster.member(host)?;
             let player = &self.roster[ix];
@@ -92,6 +102,8 @@ impl Engine {
             targets,
             origins,
             submission,
+            begins,
+            never_begins,
         }
     }
 }
@@ -100,7 +112,10 @@ impl Overlay {
     /// Plays the flow to its end, or until only a person could help. Fails if the submission would
     /// be rejected.
     pub fn run(self) -> Result<Forecast, Rejection> {
-        let mut forecast = Forecast::default();
+        if let Some(rejection) = self.never_begins {
+            return Err(rejection);
+        }
+        let mut forecast = Forecast { begins: self.begins.clone(), ..Forecast::default() };
         let names = |is: fn(&Target) -> bool| {
             let those = self.targets.iter().filter(|target| is(target));
             HostSet::from_names(those.map(|target| target.host.clone()))

@@ -12,7 +12,7 @@ use crate::{
     ids::PlayerIx,
     tables::{
         flow::Flow,
-        job::Job,
+        job::{Job, waits::Held},
         task::{Parked, TaskRef},
     },
 };
@@ -29,6 +29,7 @@ impl Engine {
             cancel_reason: flow.cancel_reason().cloned(),
             paused_by: flow.paused_by().cloned(),
             retry_of: flow.retry_of(),
+            start: Some(flow.awaited()).filter(|awaited| !awaited.start.is_now()),
             stalled: self.why_stalled(flow),
             stale_store: self.stale.is_some(),
             slots: flow.slots().iter().map(slot).collect(),
@@ -95,7 +96,7 @@ impl Engine {
         /// A job with this many tasks is looked over in about a millisecond.
         const FEW: u32 = 10_000;
         if job.total() > FEW && !job.is_one_of() {
-            let mut reasons = job.waiting_reasons(self.stale.is_some());
+            let mut reasons = job.waiting_reasons(self.held(job));
             self.tell_quarantined_apart(job, &mut reasons);
             return reasons;
         }
@@ -104,6 +105,13 @@ impl Engine {
             *reasons.entry(self.reason(job, index)).or_default() += 1;
         }
         reasons
+    }
+
+    /// What holds a job back of which it knows nothing itself.
+    fn held(&self, job: &Job) -> Held {
+        let flow = self.flows.get(job.id().flow);
+        let has_not_begun = flow.is_some_and(Flow::waits_to_begin);
+        Held { by_start: has_not_begun && job.id().slot == 1, by_store: self.stale.is_some() }
     }
 
     /// Counts tasks of quarantined players as `quarantined` instead of as absent.
@@ -120,7 +128,7 @@ impl Engine {
 
     /// The first gate that stops a waiting task.
     pub(crate) fn reason(&self, job: &Job, index: u32) -> WaitReason {
-        if let Some(reason) = job.whole_reason(self.stale.is_some()) {
+        if let Some(reason) = job.whole_reason(self.held(job)) {
             return reason;
         }
         let parked = job.place_of(index);

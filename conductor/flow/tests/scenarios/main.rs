@@ -29,6 +29,7 @@ mod rosters;
 mod sequences;
 mod stale;
 mod stalls;
+mod starts;
 mod submission;
 mod trees;
 mod units;

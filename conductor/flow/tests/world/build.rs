@@ -226,5 +226,5 @@ pub fn named_deployment(
 }
 
 pub fn flow(slots: impl IntoIterator<Item = Vec<JobSpec>>) -> FlowSpec {
-    FlowSpec { name: None, slots: slots.into_iter().map(|jobs| SlotSpec { jobs }).collect() }
+    FlowSpec::new(slots.into_iter().map(|jobs| SlotSpec { jobs }).collect())
 }

@@ -120,7 +120,8 @@ impl Disk {
 
     /// An engine as it was when the store was written.
     pub fn rebuild(&self, settings: Settings) -> Engine {
-        let request = |flow: &FlowRecord| (flow.audience.clone(), flow.request, flow.id);
+        let request =
+            |flow: &FlowRecord| (flow.audience.clone(), flow.request, flow.id, flow.state);
         let mut engine = Engine::recover(
             settings,
             Recovery {

@@ -32,6 +32,12 @@ impl World {
         self.ask(cancel(flow, true))
     }
 
+    /// Cancels without looking at the answer, which waits for what is to be written.
+    pub fn cancel_quietly(&mut self, flow: FlowId) {
+        self.input(cancel(flow, false));
+        self.work();
+    }
+
     /// Pauses without looking at the answer, which waits for what is to be written.
     pub fn pause_quietly(&mut self, flow: FlowId) {
         self.input(Input::PauseRequested { reply: ReplyTo::new(REPLY), flow, by: audience() });

@@ -158,7 +158,7 @@ impl Services {
             by_keeper: false,
             spec: FlowSpec {
                 name: FlowName::new(&format!("{name}-strangers")).ok(),
-                slots: vec![SlotSpec { jobs: vec![job] }],
+                ..FlowSpec::new(vec![SlotSpec { jobs: vec![job] }])
             },
             targets: vec![vec![hosts]],
             params: Default::default(),

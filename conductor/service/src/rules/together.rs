@@ -166,7 +166,7 @@ impl UnitFlow {
             all.push(SlotSpec { jobs: specs });
             targets.push(hosts);
         }
-        let spec = FlowSpec { name: FlowName::new(&name).ok(), slots: all };
+        let spec = FlowSpec { name: FlowName::new(&name).ok(), ..FlowSpec::new(all) };
         Some(Self { services, audience, by_keeper, spec, targets, params })
     }
 }

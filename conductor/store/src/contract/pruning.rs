@@ -93,7 +93,7 @@ const SMALL_PIECES: usize = 17;
 fn assert_gone(reader: &dyn Reader, flow: u64) {
     let id = FlowId(flow);
     assert_eq!(reader.flow(id).unwrap(), None);
-    assert!(reader.requests().unwrap().iter().all(|(.., flow)| *flow != id));
+    assert!(reader.requests().unwrap().iter().all(|(.., flow, _)| *flow != id));
     assert_eq!(reader.spec(id).unwrap(), None);
     assert_eq!(reader.jobs(id).unwrap(), []);
     for id in [job(flow, 1, 1), job(flow, 2, 1)] {

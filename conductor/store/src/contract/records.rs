@@ -32,6 +32,7 @@ pub fn flow_record(id: u64) -> FlowRecord {
         cancel_reason: None,
         paused_by: None,
         retry_of: None,
+        predecessor: None,
         request_mac: None,
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use orchestra_model::{
-    Asker, FlowId, HostName, JobId, Params, ServiceName, Timestamp,
+    Asker, FlowId, FlowState, HostName, JobId, Params, ServiceName, Timestamp,
     audit::AuditRecord,
     delivery::RequestId,
     record::{
@@ -261,9 +261,9 @@ impl Reader for Arc<Tables> {
         Ok(found.map(|flow| flow.id))
     }
 
-    fn requests(&self) -> Result<Vec<(Asker, RequestId, FlowId)>, ReadError> {
+    fn requests(&self) -> Result<Vec<(Asker, RequestId, FlowId, FlowState)>, ReadError> {
         let flows = self.flows.values();
-        Ok(flows.map(|flow| (flow.audience.clone(), flow.request, flow.id)).collect())
+        Ok(flows.map(|flow| (flow.audience.clone(), flow.request, flow.id, flow.state)).collect())
     }
 
     fn spec(&self, flow: FlowId) -> Result<Option<Vec<u8>>, ReadError> {

@@ -122,6 +122,8 @@ pub(super) struct FlowBody {
     by_keeper: bool,
     #[prost(string, optional, tag = "15")]
     cancel_reason: Option<String>,
+    #[prost(string, optional, tag = "60")]
+    predecessor: Option<String>,
 }
 
 impl From<&FlowRecord> for FlowBody {
@@ -139,6 +141,7 @@ impl From<&FlowRecord> for FlowBody {
             request_mac: record.request_mac.map(|mac| mac.0.to_vec()),
             by_keeper: record.by_keeper,
             cancel_reason: record.cancel_reason.as_ref().map(ToString::to_string),
+            predecessor: record.predecessor.map(|state| state.as_str().to_owned()),
         }
     }
 }
@@ -158,6 +161,9 @@ impl FlowBody {
             cancel_reason: self.cancel_reason.map(Into::into),
             paused_by: self.paused_by.as_deref().map(Asker::from_word).transpose()?,
             retry_of: self.retry_of.map(FlowId),
+            predecessor: (self.predecessor.as_deref())
+                .map(|state| word(state, FlowState::from_word))
+                .transpose()?,
             request_mac: (self.request_mac.as_deref())
                 .map(|mac| id(mac, Mac::from_slice))
                 .transpose()?,

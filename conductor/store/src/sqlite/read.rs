@@ -8,7 +8,7 @@ use std::{
 };
 
 use orchestra_model::{
-    Asker, FlowId, HostName, JobId, Params, Timestamp,
+    Asker, FlowId, FlowState, HostName, JobId, Params, Timestamp,
     audit::AuditRecord,
     delivery::{RequestId, Term},
     record::{
@@ -421,9 +421,9 @@ impl Reader for SqliteReader {
         })
     }
 
-    fn requests(&self) -> Result<Vec<(Asker, RequestId, FlowId)>, ReadError> {
+    fn requests(&self) -> Result<Vec<(Asker, RequestId, FlowId, FlowState)>, ReadError> {
         self.all("flows", "SELECT id, body FROM flows ORDER BY id", [], |row| {
-            flow_from(row).map(|flow| (flow.audience, flow.request, flow.id))
+            flow_from(row).map(|flow| (flow.audience, flow.request, flow.id, flow.state))
         })
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn request(jobs: impl IntoIterator<Item = v1::JobSpec>) -> v1::Submit
     let slots = (1..).zip(jobs).map(|(number, job)| v1::SlotSpec {
         jobs: vec![v1::JobSpec { name: format!("job-{number}"), ..job }],
     });
-    let spec = v1::FlowSpec { name: String::new(), slots: slots.collect() };
+    let spec = v1::FlowSpec { name: String::new(), start: None, slots: slots.collect() };
     v1::SubmitRequest {
         request_id: request_id(),
         spec: spec.encode_to_vec().into(),
@@ -58,7 +58,7 @@ pub(crate) fn request_in_one_slot(
 ) -> v1::SubmitRequest {
     let jobs = (1..).zip(jobs).map(|(n, job)| v1::JobSpec { name: format!("job-{n}"), ..job });
     let slots = vec![v1::SlotSpec { jobs: jobs.collect() }];
-    let spec = v1::FlowSpec { name: String::new(), slots };
+    let spec = v1::FlowSpec { name: String::new(), start: None, slots };
     v1::SubmitRequest {
         request_id: request_id(),
         spec: spec.encode_to_vec().into(),

@@ -6,16 +6,25 @@ use orchestra_model::{JobState, WaitReason, status::CanaryStatus};
 
 use super::{Canary, Job};
 
+/// What holds a job back of which it knows nothing itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// Its flow has not begun, and it is of the first slot.
+    pub(crate) by_start: bool,
+    /// The store may be an old copy.
+    pub(crate) by_store: bool,
+}
+
 impl Job {
     /// Why its waiting tasks wait, counted without a look at each: tasks parked on attached players
     /// are counted as busy, whatever their finer reason.
-    pub(crate) fn waiting_reasons(&self, stale: bool) -> BTreeMap<WaitReason, u32> {
+    pub(crate) fn waiting_reasons(&self, held: Held) -> BTreeMap<WaitReason, u32> {
         let mut reasons = BTreeMap::new();
         let waiting = self.waiting();
         if waiting == 0 {
             return reasons;
         }
-        if let Some(reason) = self.whole_reason(stale) {
+        if let Some(reason) = self.whole_reason(held) {
             reasons.insert(reason, waiting);
             return reasons;
         }
@@ -38,11 +47,12 @@ impl Job {
     }
 
     /// The one reason why all of its waiting tasks wait, if there is one.
-    pub(crate) fn whole_reason(&self, stale: bool) -> Option<WaitReason> {
+    pub(crate) fn whole_reason(&self, held: Held) -> Option<WaitReason> {
         match self.state {
+            JobState::Pending if held.by_start => Some(WaitReason::Start),
             JobState::Pending => Some(WaitReason::Slot),
             JobState::Doomed => Some(WaitReason::Doomed),
-            _ if stale => Some(WaitReason::StaleStore),
+            _ if held.by_store => Some(WaitReason::StaleStore),
             _ if self.paused => Some(WaitReason::Paused),
             _ if self.quorum.needed > 0 => Some(WaitReason::Quorum),
             _ => None,
