@@ -161,7 +161,7 @@ fn tell_fleet(error: &InvalidFleet, check: &mut Check) {
             }
         }
         InvalidFleet::Players(..) => {
-            check.mend("a line is HOSTS [KEY=VALUE]..., as `fe[1-6] app=web`")
+            check.mend("a line is HOSTS [KEY=VALUE]..., as `fe[1-6] app=web`");
         }
         InvalidFleet::Groups(..) => {
             check.mend("a line is NAME = \"HOSTS\"; hosts stand in players first");

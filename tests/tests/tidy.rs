@@ -72,7 +72,7 @@ const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
 /// The folders of what runs in a daemon, and the files there that may name standard error: three hand it
 /// on to a process, one is the log.
-const DAEMONS: [&str; 13] = [
+const DAEMONS: [&str; 14] = [
     "certs/src/",
     "conductor/flow/src/",
     "conductor/policy/src/",

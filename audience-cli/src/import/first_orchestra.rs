@@ -199,7 +199,7 @@ fn command(line: &str, notes: &mut Vec<String>) -> Result<String, String> {
         return Err("the players are missing".to_owned());
     }
     let rest: Vec<String> = words.collect();
-    if rest.len() % 2 != 0 {
+    if !rest.len().is_multiple_of(2) {
         return Err(format!("after the ! {} has no value", rest.last().map_or("", |key| key)));
     }
     let pairs = rest.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()));

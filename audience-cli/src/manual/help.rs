@@ -117,8 +117,8 @@ flow file. N% is of its hosts; what must succeed is rounded up, what may fail do
     .to_owned();
     let command = JobLimits::augment_args(Command::new("limits"));
     for flag in command.get_arguments() {
-        let value: Vec<&str> =
-            flag.get_value_names().into_iter().flatten().map(|name| name.as_str()).collect();
+        let names = flag.get_value_names().into_iter().flatten();
+        let value: Vec<&str> = names.map(clap::builder::Str::as_str).collect();
         let is_switch = !flag.get_action().takes_values();
         let value = if is_switch { String::new() } else { format!(" {}", value.join(" ")) };
         let flag_and_value = format!("--{}{value}", flag.get_long().unwrap_or_default());

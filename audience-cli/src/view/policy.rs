@@ -59,7 +59,7 @@ fn rights(words: &[String]) -> String {
         }
     }
     told.extend(words.iter().map(String::as_str).filter(|word| left.contains(word)));
-    one_line(&told.join(", ")).to_string()
+    one_line(&told.join(", "))
 }
 
 #[derive(Serialize)]
@@ -198,7 +198,7 @@ impl Listing for Differences {
     /// `alice loses submit deploy-* on w[3-4]`.
     fn text(&self, found: &PolicyDifference, out: &mut dyn Page, _: Style) -> io::Result<()> {
         let who = one_line(found.who.as_deref().unwrap_or("everybody else"));
-        let mut what = one_line(&found.right).to_string();
+        let mut what = one_line(&found.right);
         if !found.what.is_empty() {
             what = format!("{what} {}", one_line(&found.what));
         }

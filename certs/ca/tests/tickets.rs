@@ -1,5 +1,7 @@
 //! Tickets for relays: signed by a conductor, judged by a relay.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::time::SystemTime;

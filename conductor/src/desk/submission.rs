@@ -190,6 +190,11 @@ impl Desk {
         &self,
         submission: Box<Submission>,
     ) -> Result<(Box<Submission>, Survey), Declined> {
+        if let (Asker::Audience(by), Some(after)) =
+            (&submission.audience, &submission.spec.start.after)
+        {
+            self.check_sees_flow(by, after.flow).await?;
+        }
         let (inventory, policy) = (self.inventory.clone(), self.policy());
         off_the_runtime(move || {
             check_submission(&policy, &submission)?;

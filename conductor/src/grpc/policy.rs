@@ -88,20 +88,21 @@ pub(super) fn right(answer: &RightAnswer) -> v1::CheckRightResponse {
 }
 
 pub(super) fn difference_pages(found: Vec<Difference>) -> Encoded<v1::PolicyDifferencePage> {
-    let pages = cut(found.iter().map(difference)).into_iter();
+    let pages = cut(found.into_iter().map(difference)).into_iter();
     Ok(pages.map(|differences| v1::PolicyDifferencePage { differences }).collect())
 }
 
-fn difference(found: &Difference) -> v1::PolicyDifference {
+fn difference(found: Difference) -> v1::PolicyDifference {
+    let Difference { who, right, what, is_of_others: of_others, lost, gained } = found;
     v1::PolicyDifference {
-        who: match &found.who {
+        who: match who {
             Subject::Named(name) => name.to_string(),
             Subject::Others => String::new(),
         },
-        right: found.right.to_string(),
-        what: found.what.clone(),
-        of_others: found.is_of_others,
-        lost: Some(reach(&found.lost)),
-        gained: Some(reach(&found.gained)),
+        right: right.to_string(),
+        what,
+        of_others,
+        lost: Some(reach(&lost)),
+        gained: Some(reach(&gained)),
     }
 }

@@ -1,3 +1,5 @@
+use orchestra_model::names::AppName;
+
 use super::*;
 
 /// What pogo's own tests read.
@@ -48,7 +50,7 @@ fn a_namespace_becomes_a_deployment_named_as_its_file() {
     let again = orchestra_document::deployment::parse(&written, Format::Yaml, &NoGroups).unwrap();
     assert_eq!((again.len(), again[0].name.as_str()), (1, "example"), "{written}");
     assert_eq!(again, read.deployments);
-    let cells: Vec<&str> = again[0].apps.keys().map(|app| app.as_str()).collect();
+    let cells: Vec<&str> = again[0].apps.keys().map(AppName::as_str).collect();
     assert_eq!(cells, ["backend", "frontend", "tail"]);
     assert!(written.contains("frontend: 25%") && written.contains("backend: 1"), "{written}");
     let starts = ["plugins: nothing is loaded", "limits: there", "a host that failed: there"];

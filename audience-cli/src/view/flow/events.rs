@@ -14,7 +14,7 @@ use crate::view::{absence, json::SCHEMA, task::id};
 /// What was heard as a line of `--jsonl`: `{"schema":1,"event":"job",…}`.
 pub(crate) fn line(heard: &Watched) -> impl Serialize {
     let event = match heard {
-        Watched::Status(status) => JsonEvent::Status { flow: WholeFlow::new(status) },
+        Watched::Status(status) => JsonEvent::Status { flow: Box::new(WholeFlow::new(status)) },
         Watched::Event(Event::Flow { flow, state }) => {
             JsonEvent::Flow { flow: flow.0, state: *state }
         }
@@ -59,7 +59,7 @@ struct Line<'a> {
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum JsonEvent<'a> {
     Status {
-        flow: WholeFlow<'a>,
+        flow: Box<WholeFlow<'a>>,
     },
     Flow {
         flow: u64,
