@@ -69,6 +69,17 @@ fn a_conductor_goes_on_with_the_flows_of_its_store() {
 }
 
 #[test]
+fn services_cost_no_more_than_a_few_times_what_tasks_do() {
+    let documents = check(&["services"]);
+    let median = |what: &str| documents[0][what]["median"].as_f64().expect("a number");
+    // About as long as the tasks; by a write for each instance, or a look at all, ten times.
+    for what in ["ready_s", "placed_s"] {
+        let ratio = median(what) / median("tasks_s");
+        assert!(ratio < 10.0, "{what} is {ratio} times that of tasks");
+    }
+}
+
+#[test]
 fn everybody_who_waited_is_told_everything() {
     check(&["waiters"]);
 }

@@ -136,7 +136,8 @@ pub(crate) enum Scenario {
     Waiters,
     /// One player in a hundred reads nothing, one vanishes without closing
     Slow,
-    /// Ten services on every player, from apply until all are ready; beside it, as many tasks
+    /// Ten services on every player, named and chosen, from apply until all are ready; beside it, as many
+    /// tasks. Then a restart over them, and a player that is lost
     Services,
     /// One real player runs real processes; beside it, spawning alone
     Exec,

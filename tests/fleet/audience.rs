@@ -14,7 +14,7 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, SlotSpec},
     limits,
     names::{JobName, ScoreName},
-    service::{ServiceSpec, UpdateRule},
+    service::{AbsenceRule, Labels, Layout, PlaceRule, ServiceSpec, Spread, UpdateRule},
     state::NOT_OK,
 };
 use orchestra_proto::{
@@ -141,12 +141,20 @@ impl Audience {
         targets: &str,
         hosts: usize,
     ) -> Result<Submitted> {
+        self.apply_spec(service(name, targets)?, hosts).await
+    }
+
+    /// Applies a service of so many instances, for each of which the conductor chooses a player, and
+    /// another one as soon as that is lost.
+    pub(crate) async fn place(&mut self, name: &str, count: usize) -> Result<Submitted> {
+        let layout = Layout::Count(u32::try_from(count).unwrap_or(u32::MAX));
+        let place = Some(PlaceRule { layout, require: Labels::new(), spread: Spread::Zone });
+        let absent = AbsenceRule { replace_after: Some(Millis(0)) };
+        self.apply_spec(ServiceSpec { place, absent, ..service(name, "")? }, count).await
+    }
+
+    async fn apply_spec(&mut self, spec: ServiceSpec, hosts: usize) -> Result<Submitted> {
         const WHAT: &str = "applying a service";
-        let (name, score) =
-            (ServiceName::new(name).during(WHAT)?, ScoreName::new(LOOKS).during(WHAT)?);
-        let update =
-            UpdateRule { parallel: Quantity::ALL, healthy_for: Millis(0), ..UpdateRule::default() };
-        let spec = ServiceSpec { update, ..ServiceSpec::new(name, score, targets) };
         let specs = vec![encode_service(&spec).into()];
         let request = v1::ApplyServicesRequest { specs, take_over: false };
         let at = Instant::now();
@@ -155,15 +163,29 @@ impl Audience {
         Ok(Submitted { id: FlowId(flow), at, jobs: 1, hosts })
     }
 
-    /// How many instances of a service are told to be ready.
-    pub(crate) async fn ready(&mut self, name: &str) -> Result<usize> {
+    /// The hosts on which instances of a service are told to be ready by players that are attached.
+    pub(crate) async fn ready(&mut self, name: &str) -> Result<Vec<String>> {
         const WHAT: &str = "asking for a service";
         let request = v1::ListServicesRequest { name: name.to_owned() };
         let mut pages = self.0.list_services(request).await.during(WHAT)?.into_inner();
         let page = pages.message().await.during(WHAT)?.unwrap_or_default();
-        let instances = page.services.iter().flat_map(|service| &service.instances);
-        let states = instances.filter_map(|instance| instance.report.as_ref());
-        Ok(states.filter(|report| report.state == "ready").count())
+        let instances = page.services.into_iter().flat_map(|service| service.instances);
+        let is_ready = |instance: &v1::InstanceStatus| {
+            instance.attached && instance.report.as_ref().is_some_and(|it| it.state == "ready")
+        };
+        Ok(instances.filter(is_ready).map(|instance| instance.host).collect())
+    }
+
+    /// How many instances all services have.
+    pub(crate) async fn instances(&mut self) -> Result<usize> {
+        const WHAT: &str = "asking for all services";
+        let request = v1::ListServicesRequest::default();
+        let mut pages = self.0.list_services(request).await.during(WHAT)?.into_inner();
+        let mut instances = 0;
+        while let Some(page) = pages.message().await.during(WHAT)? {
+            instances += page.services.iter().map(|it| it.instances.len()).sum::<usize>();
+        }
+        Ok(instances)
     }
 
     /// Asks for the conductor's status; returns how many flows are alive.
@@ -344,6 +366,15 @@ impl Audience {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// A service that is ready at once, with nothing in its way.
+fn service(name: &str, targets: &str) -> Result<ServiceSpec> {
+    const WHAT: &str = "making a service";
+    let (name, score) = (ServiceName::new(name).during(WHAT)?, ScoreName::new(LOOKS).during(WHAT)?);
+    let update =
+        UpdateRule { parallel: Quantity::ALL, healthy_for: Millis(0), ..UpdateRule::default() };
+    Ok(ServiceSpec { update, ..ServiceSpec::new(name, score, targets) })
 }
 
 fn flow_ref(id: FlowId) -> v1::FlowRef {

@@ -221,6 +221,11 @@ impl Crowd {
         cut_off.iter().filter_map(|place| self.players.get(*place)).for_each(|p| p.cut_off.stop());
     }
 
+    /// Ends a player, by its place, as a host that loses its power and whose peers are told so.
+    pub(crate) fn lose(&self, place: usize) {
+        self.players.get(place).iter().for_each(|player| player.task.abort());
+    }
+
     /// Lets everybody go on.
     pub(crate) fn heal(&self) {
         for player in &self.players {

@@ -11,6 +11,7 @@ mod flows;
 mod health;
 mod leases;
 mod links;
+mod misfits;
 mod moving;
 mod panic;
 mod placing;

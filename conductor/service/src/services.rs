@@ -193,9 +193,10 @@ impl Services {
             && at <= self.now
         {
             // What is due is done by this, or waits for something else.
-            self.recheck_succeeding(&name);
+            self.recheck_all_successors(&name);
             self.note_absences(&name);
             self.replace_overdue(&name);
+            self.move_misfits(&name);
             self.advance(&name);
         }
     }
@@ -206,6 +207,7 @@ impl Services {
         let trial = service.next_trial().into_iter();
         let due = trial.chain(service.next_absence(self.now)).chain(service.ages.next(self.now));
         let due = due.chain(service.next_lease_end(self.now));
+        let due = due.chain(service.next_misfit(self.now));
         let wake = due.filter(|at| *at > self.now).min();
         let before = std::mem::replace(&mut service.wake, wake);
         if before == wake {

@@ -4,6 +4,7 @@ mod absence;
 mod ages;
 mod bucket;
 mod in_order;
+mod placements;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +25,7 @@ use orchestra_model::{
 pub(crate) use absence::{Absences, Away};
 pub(crate) use ages::Ages;
 pub(crate) use bucket::Bucket;
+pub(crate) use placements::Placements;
 
 /// One service.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ pub(crate) struct Service {
     /// The kept versions. The wanted one is always among them, unless the service was removed.
     pub(crate) versions: BTreeMap<ServiceVersion, KeptVersion>,
     /// Its instances, by host.
-    pub(crate) placements: BTreeMap<HostName, Placed>,
+    pub(crate) placements: Placements,
     /// Hosts that are not as wanted and can be brought there.
     pub(crate) wrong: BTreeSet<HostName>,
     /// Hosts whose unit is to get a new run because it is unhealthy.
@@ -55,6 +57,14 @@ pub(crate) struct Service {
     pub(crate) wake: Option<Timestamp>,
     /// Hosts that were given up: a flow did not bring them to what is wanted.
     pub(crate) given_up: BTreeSet<HostName>,
+    /// When any of them was, last.
+    pub(crate) given_up_at: Timestamp,
+    /// Its hosts whose instances may be failing.
+    pub(crate) failing: BTreeSet<HostName>,
+    /// Hosts that were left because its instances failed there.
+    pub(crate) unfit: BTreeSet<HostName>,
+    /// When instances left hosts for that, in the last hour.
+    pub(crate) misfit_moves: Vec<Timestamp>,
     /// Hosts of the living flow that have not attached anew since it was made, each with the run
     /// that its unit had then. Those that it does not bring to what is wanted are given up. This is
     /// not known after a start of the conductor; then another flow finds out.
@@ -119,6 +129,21 @@ pub(crate) struct Placed {
     pub(crate) begun: Option<Timestamp>,
     /// When it turned unhealthy, if that was the last thing that was told of its health.
     pub(crate) unhealthy_since: Option<Timestamp>,
+    /// How many restarts its player told last.
+    pub(crate) restarts_told: u32,
+    /// Since when its runs end, and none was up for long.
+    pub(crate) failing: Option<Failing>,
+}
+
+/// That runs of an instance end again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failing {
+    /// Since the end of the first of them was told.
+    pub(crate) since: Timestamp,
+    /// How many restarts there were before that.
+    pub(crate) restarts: u32,
+    /// Since when the present one is up, if that was told last.
+    pub(crate) up: Option<Timestamp>,
 }
 
 /// Tasks of a flow that did not end well.
@@ -139,6 +164,8 @@ pub(crate) struct Engaged {
     pub(crate) bucket: Bucket,
     /// Since when fewer players are away than would engage it, if they are.
     pub(crate) clear_since: Option<Timestamp>,
+    /// Since when it is engaged, as far as a conductor was there to see it.
+    pub(crate) since: Timestamp,
 }
 
 /// What is known of a player that is attached.
@@ -163,6 +190,8 @@ impl Placed {
             is_ordered: false,
             begun: None,
             unhealthy_since: None,
+            restarts_told: 0,
+            failing: None,
         }
     }
 }
@@ -172,7 +201,7 @@ impl Service {
         Self {
             record,
             versions: BTreeMap::new(),
-            placements: BTreeMap::new(),
+            placements: Placements::default(),
             wrong: BTreeSet::new(),
             to_heal: BTreeSet::new(),
             unhealthy: BTreeMap::new(),
@@ -184,6 +213,10 @@ impl Service {
             retry_at: None,
             wake: None,
             given_up: BTreeSet::new(),
+            given_up_at: Timestamp(0),
+            failing: BTreeSet::new(),
+            unfit: BTreeSet::new(),
+            misfit_moves: Vec::new(),
             ordered: BTreeMap::new(),
             open: BTreeSet::new(),
             relief: Relief::default(),
@@ -295,7 +328,7 @@ impl Service {
     }
 
     fn taken_ordinals(&self) -> BTreeSet<Ordinal> {
-        self.placements.values().map(|placed| placed.instance.ordinal).collect()
+        self.placements.ordinals().collect()
     }
 
     /// Returns the ordinals that no instance has, lowest first.

@@ -148,7 +148,7 @@ impl Services {
             return Err("a suspicion of which nothing follows".to_owned());
         }
         let next = service.next_absence(self.now).into_iter().chain(service.ages.next(self.now));
-        let next = next.filter(|at| *at > self.now).min();
+        let next = next.chain(service.next_misfit(self.now)).filter(|at| *at > self.now).min();
         if next.is_some_and(|next| service.wake.is_none_or(|at| at > next)) {
             return Err(
                 "nobody looks when an instance is to be replaced, or a run is old".to_owned()
@@ -175,7 +175,8 @@ impl Services {
         let is_removed = record.goal == Goal::Removed;
         require(!is_removed || record.file.is_none(), "it was removed, and has a file")?;
         let mut ordinals = std::collections::BTreeSet::new();
-        for (host, placed) in &service.placements {
+        service.placements.audit()?;
+        for (host, placed) in service.placements.iter() {
             require(
                 placed.instance.placement <= record.last_placement,
                 "a placement was never issued",

@@ -44,7 +44,7 @@ impl Wave {
         };
         let bake_ms = update.bake.map(|Millis(ms)| ms);
         let waves = [
-            wave("not-ready", first, first),
+            wave("not-ready", first, update.parallel.window_of(first.max(1))),
             wave("surge", extra, update.parallel.window_of(extra.max(1))),
             Wave { bake_ms, ..wave("canary", canary, at_once) },
             wave("others", others - canary, at_once),
@@ -64,6 +64,7 @@ impl Wave {
                 _ => ", then ",
             };
             text += &match *wave {
+                "not-ready" if at_once < count => format!("{count} not ready, {at_once} at once"),
                 "not-ready" => format!("{count} not ready"),
                 "surge" => format!("{count} more"),
                 "canary" => {

@@ -42,7 +42,7 @@ pub fn choose<'a>(
     ordinals: impl IntoIterator<Item = Ordinal>,
 ) -> Chosen {
     let mut chosen = Chosen::default();
-    let mut field = Field::new(ground, wish, standing);
+    let mut field = Field::new(ground, wish, standing, []);
     let mut ordinals = ordinals.into_iter();
     for (zone, count) in wish.layout.parts() {
         let wanted = count.saturating_sub(field.standing(zone));
@@ -61,15 +61,16 @@ pub fn choose<'a>(
 }
 
 /// Chooses a player for an instance that is to leave another one, in this zone or in the best one.
-/// `standing` are the hosts of all others.
+/// `standing` are the hosts of all others, and `but` hosts that are not to be chosen.
 pub fn choose_another<'a>(
     ground: &'a Ground,
     wish: &'a Wish,
     standing: impl IntoIterator<Item = &'a HostName>,
+    but: impl IntoIterator<Item = &'a HostName>,
     zone: Option<&LabelValue>,
     ordinal: Ordinal,
 ) -> Option<&'a HostName> {
-    let plot = Field::new(ground, wish, standing).next(zone, ordinal)?;
+    let plot = Field::new(ground, wish, standing, but).next(zone, ordinal)?;
     ground.plots.get(plot).map(|plot| &plot.host)
 }
 
@@ -116,7 +117,7 @@ struct Field<'a> {
     /// spread over them.
     zones: Vec<u32>,
     lanes: Vec<Lane<'a>>,
-    /// A bit of each player: whether it has an instance.
+    /// A bit of each player: whether it has an instance, or is left out.
     has_one: Vec<u64>,
 }
 
@@ -135,6 +136,7 @@ impl<'a> Field<'a> {
         ground: &'a Ground,
         wish: &'a Wish,
         standing: impl IntoIterator<Item = &'a HostName>,
+        but: impl IntoIterator<Item = &'a HostName>,
     ) -> Self {
         let zones = if wish.is_by_zone() { ground.zones.len() } else { 1 };
         let mut field = Field {
@@ -150,6 +152,7 @@ impl<'a> Field<'a> {
             let zone = ground.plots.get(ix).map_or(0, |plot| field.zone_ix(plot.zone));
             field.give(ix, zone);
         }
+        but.into_iter().filter_map(|host| ground.ix(host)).for_each(|ix| field.take_out(ix));
         field.find_lanes();
         field
     }
@@ -181,11 +184,16 @@ impl<'a> Field<'a> {
         if self.wish.is_by_zone() { zone as usize } else { 0 }
     }
 
-    /// Notes that a player of a zone has an instance.
-    fn give(&mut self, plot: usize, zone: usize) {
+    /// Leaves a player out of what can be chosen.
+    fn take_out(&mut self, plot: usize) {
         if let Some(bits) = self.has_one.get_mut(plot / 64) {
             *bits |= 1 << (plot % 64);
         }
+    }
+
+    /// Notes that a player of a zone has an instance.
+    fn give(&mut self, plot: usize, zone: usize) {
+        self.take_out(plot);
         if let Some(instances) = self.zones.get_mut(zone) {
             *instances += 1;
         }

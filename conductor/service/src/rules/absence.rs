@@ -281,7 +281,7 @@ impl Service {
     }
 
     /// Notes what the keeper decided about instances.
-    fn note_repair(&mut self, at: Timestamp, note: String) {
+    pub(super) fn note_repair(&mut self, at: Timestamp, note: String) {
         self.note(ServiceEvent {
             at,
             cause: Cause::Repair,

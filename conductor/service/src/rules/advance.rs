@@ -225,7 +225,12 @@ impl Service {
         ];
         // They are as careful as an update, without a canary: the others wait for all of them.
         let surge = is_careful.then_some(Cause::Revert);
-        let first = [self.job("sick", sick, wanted, None), self.job("surge", extra, wanted, surge)];
+        let mut sick = self.job("sick", sick, wanted, None);
+        if let (true, Some(sick), Some(spec)) = (is_careful, &mut sick, self.spec()) {
+            // Their failures stop nobody, but they are as many at once as the others.
+            sick.spec.parallel = spec.update.parallel;
+        }
+        let first = [sick, self.job("surge", extra, wanted, surge)];
         let service =
             FlowService { name: self.record.name.clone(), cause, version: self.record.version };
         Part {

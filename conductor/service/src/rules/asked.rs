@@ -93,7 +93,7 @@ impl Services {
                 let service = self.existing(&service)?;
                 let is_news =
                     service.record.paused_by.take().is_some() || !service.given_up.is_empty();
-                service.given_up.clear();
+                service.try_all_again();
                 service.trouble = None;
                 is_news
             }
@@ -316,7 +316,7 @@ impl Services {
         hosts: Option<HostSet>,
     ) -> Result<bool, Rejection> {
         let service = self.running(name, hosts.as_ref())?;
-        service.given_up.clear();
+        service.try_all_again();
         let change = Change::new(Cause::Restart, by.clone());
         service.record.pending = Some(Change { hosts, ..change });
         Ok(true)
@@ -368,7 +368,7 @@ impl Services {
         let is_news =
             service.record.goal != goal || !service.given_up.is_empty() || paused_by.is_some();
         service.record.goal = goal;
-        service.given_up.clear();
+        service.try_all_again();
         service.trouble = None;
         if is_news {
             service.record.pending = Some(Change::new(cause, by.clone()));
@@ -442,7 +442,7 @@ impl Service {
     /// Wants a change, unless a greater one is wanted already, which brings it about as well.
     pub(super) fn want_change(&mut self, change: Change) {
         self.record.pending.get_or_insert(change);
-        self.given_up.clear();
+        self.try_all_again();
         self.trouble = None;
     }
 
@@ -467,7 +467,7 @@ impl Service {
         }
         self.record.version = version;
         self.record.pending = Some(change);
-        self.given_up.clear();
+        self.try_all_again();
         self.trouble = None;
     }
 }

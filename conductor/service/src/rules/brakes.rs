@@ -9,10 +9,14 @@
 //! Players that come back together do so within a while. So a brake ends only when few have been
 //! away for that long, or nobody is: else the last ones would be replaced as they arrive.
 //!
+//! The brake of a zone holds for half an hour: by then the zone is gone for good, and what was on it goes
+//! elsewhere as usual. That of the fleet holds until players are back or a person releases it, because
+//! there is no other side to go to.
+//!
 //! Who was never there is not away: a players file may name hosts that are still to be installed.
 
 use orchestra_model::{
-    Asker, HostName, ServiceName, Timestamp,
+    Asker, HostName, Millis, ServiceName, Timestamp,
     names::LabelValue,
     record::{Op, Record},
     service::{AbsenceBrake, BrakeScope, Brakes, FleetZones, ReplacingWait, ZoneStatus},
@@ -31,18 +35,26 @@ use crate::{
 const BURST: u64 = 3;
 /// How many of a zone of which many players are away.
 const BURST_OF_ZONE: u64 = 1;
+/// For how long the brake of a zone holds. By then the zone is gone for good, or whoever knows better has
+/// had time to say so.
+const ZONE_PATIENCE: Millis = Millis::minutes(30);
 
 impl Services {
     /// Takes the brakes that were engaged before a start, and the players that were ever there. Comes
     /// before [`Services::resume`].
     pub fn remember(&mut self, brakes: Brakes, met: impl IntoIterator<Item = HostName>) {
-        self.brakes = brakes.0.into_iter().map(|(scope, it)| (scope, Engaged::new(it))).collect();
+        let now = self.now;
+        let engaged = brakes.0.into_iter().map(|(scope, it)| (scope, Engaged::new(it, now)));
+        self.brakes = engaged.collect();
         self.ground.meet(met);
     }
 
     /// Has the bucket of each service empty from now on: while there was no conductor none did. Those
     /// of zones are empty by the time that something may be replaced.
     pub(crate) fn resume_buckets(&mut self) {
+        // Time without a conductor does not count.
+        let now = self.now;
+        self.brakes.values_mut().for_each(|engaged| engaged.since = now);
         for service in self.services.values_mut() {
             service.bucket = Bucket::holding(service.record.spent, self.now);
         }
@@ -79,7 +91,12 @@ impl Services {
                 (Some(engaged), is_due) => {
                     let since = engaged.clear_since.unwrap_or(now);
                     engaged.clear_since = (!is_due).then_some(since);
-                    continue;
+                    if engaged.lapses(&scope).is_none_or(|at| at > now) {
+                        continue;
+                    }
+                    engaged.brake.released_by = Some(Asker::Keeper);
+                    has_ended = true;
+                    self.effects.push_back(Effect::Unbraked(scope, Some(Asker::Keeper)));
                 }
                 (None, false) => continue,
             }
@@ -96,13 +113,14 @@ impl Services {
     /// Returns when a brake ends, if no more players go away.
     pub(crate) fn next_brake_end(&self) -> Option<Timestamp> {
         let ends = self.brakes.values().filter_map(|it| Some(it.clear_since?.after(COME_BACK)));
-        ends.filter(|_| self.is_settled()).min()
+        let lapse = self.brakes.iter().filter_map(|(scope, it)| it.lapses(scope));
+        ends.chain(lapse).filter(|_| self.is_settled()).min()
     }
 
     fn engage(&mut self, scope: BrakeScope, absent: u32, of: u32) {
         let brake = AbsenceBrake { at: self.now, absent, of, released_by: None };
         self.effects.push_back(Effect::Braked(scope.clone(), brake.clone()));
-        self.brakes.insert(scope, Engaged::new(brake));
+        self.brakes.insert(scope, Engaged::new(brake, self.now));
     }
 
     /// Releases a brake for a person. It is engaged again only after so many players were back that it
@@ -225,8 +243,15 @@ impl Services {
 }
 
 impl Engaged {
-    fn new(brake: AbsenceBrake) -> Self {
-        Self { brake, bucket: Bucket::default(), clear_since: None }
+    fn new(brake: AbsenceBrake, now: Timestamp) -> Self {
+        Self { brake, bucket: Bucket::default(), clear_since: None, since: now }
+    }
+
+    /// When it holds nothing back any more, although as many are away, if it is engaged. That of the whole
+    /// fleet has no such moment.
+    fn lapses(&self, scope: &BrakeScope) -> Option<Timestamp> {
+        let is_zone = matches!(scope, BrakeScope::Zone(_));
+        (is_zone && self.brake.is_engaged()).then(|| self.since.after(ZONE_PATIENCE))
     }
 
     /// Whether it ends now: nobody is away any more, or few have been for long enough.

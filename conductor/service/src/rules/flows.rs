@@ -2,7 +2,7 @@
 //! of them.
 
 use orchestra_model::{
-    Asker, FlowId, FlowState, HostName, ServiceName, TaskState,
+    Asker, FlowId, FlowState, HostName, ServiceName, TaskState, Timestamp,
     record::{Op, Record},
     service::{Cause, Change, EVENTS, LivingChange, RunNumber, ServiceEvent, ServiceVersion},
 };
@@ -62,11 +62,13 @@ impl Services {
         for name in names {
             // The flow may not mean units that are unhealthy.
             self.relieve(name);
+            self.set_wake(name);
         }
     }
 
     /// Takes, for one of its services, the outcome of the submission of a flow.
     fn change_submitted(&mut self, name: &ServiceName, flow: &Result<FlowId, String>) {
+        let now = self.now;
         let Some(service) = self.services.get_mut(name) else { return };
         let pending = service.record.pending.take();
         match flow {
@@ -89,8 +91,9 @@ impl Services {
                 // These hosts are tried again when somebody asks for something, or the fleet
                 // changes.
                 service.open.clear();
-                service.given_up.extend(std::mem::take(&mut service.ordered).into_keys());
-                service.given_up.extend(service.wrong.iter().cloned());
+                let ordered = std::mem::take(&mut service.ordered).into_keys();
+                let left: Vec<HostName> = ordered.chain(service.wrong.iter().cloned()).collect();
+                service.give_up(left, now);
                 service.trouble = Some(why.clone());
                 service.was_surged = service.record.surged.take().is_some();
                 self.leave_surplus(name);
@@ -135,7 +138,7 @@ impl Services {
         if state == TaskState::Ok {
             self.take_trial(name, host);
         }
-        self.recheck_succeeding(name);
+        self.recheck_successors(name, self.ordinal_on(name, host));
         if was_healing {
             self.advance(name);
         } else {
@@ -171,7 +174,9 @@ impl Services {
             brought.push((name.clone(), version));
         }
         self.revert_failed(&failed, &brought);
+        let mut ended = Vec::new();
         for name in &names {
+            ended.push(self.services.get(name).map(Service::leaving_ordinals).unwrap_or_default());
             self.put_service(name);
             self.leave_surplus(name);
             if moved.contains(name) {
@@ -184,8 +189,9 @@ impl Services {
                 self.recheck_linked(name, &host);
             }
         }
-        for name in &names {
-            self.recheck_succeeding(name);
+        for (name, ended) in names.iter().zip(ended) {
+            self.recheck_successors(name, ended);
+            self.move_misfits(name);
             self.advance(name);
             self.follow_links(name);
         }
@@ -219,7 +225,7 @@ impl Services {
             };
             let left: Vec<HostName> =
                 ordered.into_iter().filter(is_as_before).map(|(host, _)| host).collect();
-            service.given_up.extend(left);
+            service.give_up(left, now);
         }
         let is_whole = state == FlowState::Ok && failures == Failures::default();
         let brings_version = matches!(living.cause, Cause::Update | Cause::Revert);
@@ -342,6 +348,14 @@ impl Service {
             true => self.open = open,
             false => self.relief.open = open,
         }
+    }
+
+    /// Leaves hosts as they are until their players attach anew, or somebody asks for something.
+    fn give_up(&mut self, hosts: Vec<HostName>, now: Timestamp) {
+        if !hosts.is_empty() {
+            self.given_up_at = now;
+        }
+        self.given_up.extend(hosts);
     }
 
     pub(super) fn note(&mut self, event: ServiceEvent) {

@@ -97,10 +97,6 @@ impl Services {
         if service.at_most_one().is_none() || service.record.layout.is_none() {
             return None;
         }
-        let ordinal = service.placements.get(host)?.instance.ordinal;
-        let has_it = |(other, placed): &(&HostName, &Placed)| {
-            *other != host && placed.instance.ordinal == ordinal
-        };
         // An order may be on its way to a player that is there, even if its flow was abandoned. A player
         // that is away tells what became of one when it is back.
         let is_ordered = |other: &HostName| {
@@ -112,18 +108,28 @@ impl Services {
         let may_be_alive = |other: &&HostName| {
             is_ordered(other) || self.replaceable(name, other) != Replaceable::Now
         };
-        let others = service.placements.iter().filter(has_it).map(|(other, _)| other);
-        others.into_iter().find(may_be_alive)
+        service.placements.others_of(host).find(may_be_alive)
     }
 
-    /// Rechecks hosts of a service that may wait for the end of their instances on other players.
-    pub(crate) fn recheck_succeeding(&mut self, name: &ServiceName) {
-        let Some(service) = self.services.get(name) else { return };
-        if service.at_most_one().is_none() || service.record.layout.is_none() {
+    /// Rechecks hosts of a service that may wait for the end of these instances on other players.
+    pub(crate) fn recheck_successors(
+        &mut self,
+        name: &ServiceName,
+        ordinals: impl IntoIterator<Item = Ordinal>,
+    ) {
+        let Some(service) = self.services.get(name).filter(|it| it.begins_after_its_end()) else {
             return;
-        }
-        let hosts: Vec<HostName> = service.record.hosts.iter().cloned().collect();
+        };
+        let hosts = ordinals.into_iter().flat_map(|it| service.placements.hosts_of(it));
+        let hosts: Vec<HostName> =
+            hosts.filter(|host| service.is_wanted_on(host)).cloned().collect();
         hosts.iter().for_each(|host| self.recheck(name, host));
+    }
+
+    /// Rechecks all hosts of a service that may wait for the end of their instances on other players.
+    pub(crate) fn recheck_all_successors(&mut self, name: &ServiceName) {
+        let leaving = self.services.get(name).map(Service::leaving_ordinals).unwrap_or_default();
+        self.recheck_successors(name, leaving);
     }
 
     /// Takes the word of a person that an instance is not alive and will not be again.
@@ -136,8 +142,7 @@ impl Services {
         if service.at_most_one().is_none() {
             return Err(Rejection::MayBeTwice(name.clone()));
         }
-        let of_it = service.placements.iter().filter(|(_, it)| it.instance.ordinal == ordinal);
-        let hosts: Vec<HostName> = of_it.map(|(host, _)| host.clone()).collect();
+        let hosts: Vec<HostName> = service.placements.hosts_of(ordinal).cloned().collect();
         // One that moves is on two players, of which one may be away.
         let away = hosts.iter().find(|host| !self.present.contains_key(*host));
         let Some(host) = away.or(hosts.first()).cloned() else {
@@ -163,11 +168,26 @@ impl Service {
 
     /// Returns when the next lease is over for whose end another player waits.
     pub(crate) fn next_lease_end(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.at_most_one().is_none() || self.record.layout.is_none() {
-            return None;
-        }
-        let leaving = self.placements.iter().filter(|(host, _)| !self.is_wanted_on(host));
-        leaving.filter_map(|(_, placed)| placed.leased).filter(|at| *at > now).min()
+        let leases = self.leaving().filter_map(|(_, placed)| placed.leased);
+        leases.filter(|at| *at > now).min()
+    }
+
+    /// Whether an instance that moves begins only once its end elsewhere is certain.
+    pub(crate) fn begins_after_its_end(&self) -> bool {
+        self.at_most_one().is_some() && self.record.layout.is_some()
+    }
+
+    /// Returns the instances that may have to end before others of the same number begin.
+    fn leaving(&self) -> impl Iterator<Item = (&HostName, &Placed)> {
+        // Each host where it is wanted has an instance, so only further ones can be in the way.
+        let is_any = self.begins_after_its_end() && self.placements.len() > self.record.hosts.len();
+        let all = is_any.then(|| self.placements.iter()).into_iter().flatten();
+        all.filter(|(host, _)| !self.is_wanted_on(host))
+    }
+
+    /// Returns the numbers of instances that may have to end before others of the same number begin.
+    pub(super) fn leaving_ordinals(&self) -> Vec<Ordinal> {
+        self.leaving().map(|(_, placed)| placed.instance.ordinal).collect()
     }
 
     /// Whether what may run of an instance runs under a lease: its player has told a version with

@@ -30,6 +30,8 @@ impl Services {
         let mut retry_at = None;
         let overdue = self.overdue(name);
         let drained = self.drained_hosts(name).into_iter().filter(|host| !overdue.contains(host));
+        let misfits = self.misfits(name);
+        let drained = drained.chain(misfits.iter().cloned());
         let leaving = drained.map(|host| (host, false)).collect::<Vec<_>>();
         for (host, is_overdue) in overdue.into_iter().map(|host| (host, true)).chain(leaving) {
             if is_overdue && let Some((_, until)) = self.held_back(name, &host) {
@@ -60,6 +62,8 @@ impl Services {
             if is_overdue {
                 self.count_replacement(name, &host);
                 replaced.push((host, to));
+            } else if misfits.contains(&host) {
+                self.note_misfit(name, &host, &to);
             }
         }
         if let Some(service) = self.services.get_mut(name) {
@@ -102,7 +106,8 @@ impl Services {
         let ordinal = service.placements.get(from)?.instance.ordinal;
         let zone = self.zone_to_stay_in(&wish, from);
         let others = service.record.hosts.iter().filter(|host| *host != from);
-        choose_another(&self.ground, &wish, others, zone, ordinal).cloned()
+        let unfit = service.unfit_hosts();
+        choose_another(&self.ground, &wish, others, unfit.iter(), zone, ordinal).cloned()
     }
 
     /// Returns the zone in which an instance has to stay that leaves a host; `None`: whichever.
@@ -156,24 +161,14 @@ impl Service {
         if self.record.layout.is_none() || self.goal() != Goal::Running || self.is_wanted_on(host) {
             return None;
         }
-        let ordinal = self.placements.get(host)?.instance.ordinal;
-        let has_it = |other: &&HostName| {
-            self.placements.get(*other).is_some_and(|placed| placed.instance.ordinal == ordinal)
-        };
-        self.record.hosts.iter().find(has_it)
+        self.placements.others_of(host).find(|other| self.is_wanted_on(other))
     }
 
     /// Returns hosts where the service is not wanted and that have the same instance as this host.
     fn leaving_for(&self, host: &HostName) -> Vec<HostName> {
-        let is_moving =
-            self.record.layout.is_some() && self.placements.len() > self.record.hosts.len();
-        let Some(placed) = self.placements.get(host).filter(|_| is_moving) else {
+        if self.record.layout.is_none() {
             return Vec::new();
-        };
-        let is_leaving = |(other, one): &(&HostName, &crate::tables::Placed)| {
-            one.instance.ordinal == placed.instance.ordinal && !self.is_wanted_on(other)
-        };
-        let leaving = self.placements.iter().filter(is_leaving);
-        leaving.map(|(other, _)| other.clone()).filter(|other| other != host).collect()
+        }
+        self.placements.others_of(host).filter(|other| !self.is_wanted_on(other)).cloned().collect()
     }
 }

@@ -196,7 +196,7 @@ impl Spreading<'_> {
             Layout::Zones(zones) => zones.contains_key(*own),
             Layout::Count(_) => false,
         });
-        let to = choose_another(&self.ground, self.wish, others, zone.or(named), ordinal)?;
+        let to = choose_another(&self.ground, self.wish, others, [], zone.or(named), ordinal)?;
         Some(Move { ordinal, from: from.clone(), to: to.clone() })
     }
 

@@ -41,11 +41,14 @@ impl Services {
         }
         let wanted: Vec<ServiceName> = self.names_on(host);
         self.away.remove(host);
+        // Where an instance is not any more, those that waited for its end may begin.
+        let ordinals: Vec<_> = wanted.iter().map(|name| self.ordinal_on(name, host)).collect();
         for name in &wanted {
             if let Some(service) = self.services.get_mut(name) {
                 service.given_up.remove(host);
                 service.ordered.remove(host);
                 service.relief.ordered.remove(host);
+                service.unfit.remove(host);
             }
             self.displace_if_gone(name, host);
             self.place_anew_if_dead(name, host);
@@ -53,12 +56,12 @@ impl Services {
                 self.place_anew_if_gone(name, host);
             }
         }
-        for name in &wanted {
+        for (name, ordinal) in wanted.iter().zip(ordinals) {
             self.tell_drift(name, host);
             self.end_absence(name, host);
             self.recheck(name, host);
             self.recheck_leaving(name, host);
-            self.recheck_succeeding(name);
+            self.recheck_successors(name, ordinal);
         }
         self.tell_unwell(host);
         for name in &wanted {
@@ -86,7 +89,7 @@ impl Services {
         for name in &names {
             self.recheck(name, host);
             self.recheck_leaving(name, host);
-            self.recheck_succeeding(name);
+            self.recheck_successors(name, self.ordinal_on(name, host));
         }
         self.tell_unwell(host);
         for name in &names {
@@ -100,6 +103,7 @@ impl Services {
             return;
         }
         let name = report.service.clone();
+        let before = self.ordinal_on(&name, host);
         self.take_in(host, report, self.now);
         self.displace_if_gone(&name, host);
         self.place_anew_if_gone(&name, host);
@@ -107,10 +111,16 @@ impl Services {
         self.stay_if_ready(&name, host);
         self.recheck(&name, host);
         self.recheck_leaving(&name, host);
-        self.recheck_succeeding(&name);
+        let now = self.ordinal_on(&name, host);
+        self.recheck_successors(&name, before.into_iter().chain(now));
         self.tell_unwell(host);
         self.advance(&name);
         self.recheck_linked(&name, host);
+    }
+
+    /// Returns the number of the instance of a service on a host.
+    pub(super) fn ordinal_on(&self, name: &ServiceName, host: &HostName) -> Option<Ordinal> {
+        self.services.get(name)?.placements.ordinal_on(host)
     }
 
     /// Takes the report of a unit. If this store has not ordered the unit, it is a stranger, which
@@ -139,8 +149,10 @@ impl Services {
             true => service.instance_like(report.instance),
             false => report.instance,
         };
-        let new = Placed::new(instance, false);
-        let placed = service.placements.entry(host.clone()).or_insert(new);
+        if is_new {
+            service.placements.insert(host.clone(), Placed::new(instance, false));
+        }
+        let Some(placed) = service.placements.get_mut(host) else { return };
         placed.unhealthy_since = match report.state {
             UnitState::Unhealthy => placed.unhealthy_since.or(Some(at)),
             _ => None,
@@ -149,6 +161,7 @@ impl Services {
         placed.note_begun(&report, now);
         placed.is_ordered = false;
         placed.report = Some(report);
+        service.note_failing(host, now);
         if is_new || !was_told {
             let record = service.placement_record(host);
             self.note_host(host, &name);

@@ -1,9 +1,9 @@
 //! What holds replacements back, told as stories.
 
 use orchestra_model::{
-    HostSet,
+    Asker, HostSet,
     names::LabelValue,
-    service::{BrakeScope, Replacing, ReplacingWait},
+    service::{AbsenceBrake, BrakeScope, Replacing, ReplacingWait},
 };
 use orchestra_service::Rejection;
 
@@ -80,6 +80,31 @@ fn while_most_of_the_fleet_is_away_nothing_is_replaced() {
 }
 
 #[test]
+fn three_fifths_of_two_hundred_players_that_are_cut_off_for_ten_minutes_move_nothing() {
+    let zones = ["east", "north", "west", "south"].map(|zone| format!("zone={zone}"));
+    let hosts = ["db[1-50]", "db[51-100]", "db[101-150]", "db[151-200]"];
+    let lines: Vec<(&str, &str)> =
+        hosts.into_iter().zip(zones.iter().map(String::as_str)).collect();
+    let mut world = running(&lines, 100);
+    let (before, placements) = (world.status().record.hosts, world.disk_of_placements());
+    detach(&mut world, "db[1-120]");
+    world.pass(600_000);
+    assert_eq!(world.status().record.hosts, before, "nothing moves");
+    let away: Vec<_> = before.iter().filter(|host| !world.attached.contains(*host)).collect();
+    assert!(away.len() > 50, "{}", away.len());
+    let waits = Some(Replacing::Waits(ReplacingWait::FleetDisrupted));
+    assert!(
+        away.iter().all(|host| replacing(&world, host.as_str()) == waits),
+        "and it is told why"
+    );
+    world.attach("db[1-120]");
+    world.settle();
+    world.pass(600_000);
+    assert_eq!((world.status().record.hosts, world.status().ready()), (before, 100));
+    assert_eq!((world.disk_of_placements(), world.braked.len()), (placements, 0));
+}
+
+#[test]
 fn once_fewer_are_away_the_others_are_replaced_at_the_buckets_rate() {
     let mut world = isolated();
     world.pass(2 * AFTER);
@@ -148,6 +173,38 @@ fn while_most_of_a_zone_is_away_its_instances_are_replaced_one_by_one() {
     world.release(&east()).unwrap();
     world.pass(1);
     assert_eq!(left(&world), 0, "released, the service's own bucket has room again");
+}
+
+#[test]
+fn after_half_an_hour_a_zone_is_taken_for_gone_but_never_the_fleet() {
+    const HALF_AN_HOUR: u64 = 1_800_000;
+    let lines = [("db[1-4]", "zone=east disk=ssd"), ("db[5-12]", "zone=west")];
+    let mut world = running(&lines, 8);
+    detach(&mut world, "db[1-4]");
+    world.pass(HALF_AN_HOUR / 2);
+    // Time without a conductor does not count, nor what was before it.
+    world.restart();
+    world.load_players(&lines);
+    world.attach("db[5-12]");
+    world.pass(HALF_AN_HOUR - COME_BACK);
+    assert!(world.engine.zones().zones.iter().any(|it| it.brake.as_ref().is_some_and(engaged)));
+    world.pass(COME_BACK);
+    let zones = world.engine.zones();
+    let brake = zones.zones.into_iter().find_map(|zone| zone.brake).unwrap();
+    assert_eq!(brake.released_by, Some(Asker::Keeper));
+    // One that comes back for a moment does not engage it anew.
+    world.attach("db1");
+    world.detach("db1");
+    assert!(world.engine.zones().zones.iter().all(|it| !it.brake.as_ref().is_some_and(engaged)));
+    let mut world = isolated();
+    let before = left(&world);
+    world.pass(10 * HALF_AN_HOUR);
+    assert!(engaged(&world.engine.zones().brake.unwrap()));
+    assert_eq!(left(&world), before);
+}
+
+fn engaged(brake: &AbsenceBrake) -> bool {
+    brake.is_engaged()
 }
 
 #[test]

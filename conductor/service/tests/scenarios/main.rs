@@ -12,6 +12,7 @@ mod ground;
 mod health;
 mod leases;
 mod links;
+mod misfits;
 mod moving;
 mod obstacles;
 mod panic;
@@ -107,6 +108,8 @@ fn hosts_that_are_not_ready_are_updated_first_and_stop_nobody() {
     let flow = &world.flows[0].1;
     let names: Vec<&str> = flow.spec.slots.iter().map(|slot| slot.jobs[0].name.as_str()).collect();
     assert_eq!(names, ["sick", "update"]);
+    let sick = &flow.spec.slots[0].jobs[0];
+    assert_eq!(sick.parallel, Quantity::Count(1), "as many at once as the others");
     assert_eq!(flow.targets[0][0].to_string(), "db2");
     assert_eq!(world.settle(), [FlowState::Ok]);
     let ready: Vec<_> =

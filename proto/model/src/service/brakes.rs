@@ -5,7 +5,8 @@
 //!   more than 55 % of a zone's players are away, and at least 3 ─▶ its instances are replaced
 //!                                                                  one by one, 10 s apart
 //!   more than 55 % of all players are away, and at least 3 ──────▶ nothing is replaced
-//!   fewer are, or a person releases the brake ───────────────────▶ all goes on as usual
+//!   fewer are, or a person releases the brake,
+//!   or that of a zone has held for half an hour ─────────────────▶ all goes on as usual
 //! ```
 
 use std::{collections::BTreeMap, fmt};
