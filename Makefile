@@ -84,6 +84,7 @@ bench-engine:
 	$(CARGO) run --release --locked -p orchestra-flow --example memory
 	$(CARGO) run --release --locked -p orchestra-flow --example recover
 	$(CARGO) run --release --locked -p orchestra-service --example placement
+	$(CARGO) run --release --locked -p orchestra-service --example start
 
 # What the engine stands on: the store on this disk, host sets, messages. BENCH says which.
 bench-parts:

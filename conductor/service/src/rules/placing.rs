@@ -61,6 +61,10 @@ impl Services {
 
     /// Gives instances that wait to players that have more room than before.
     pub(crate) fn use_room(&mut self) {
+        if !self.is_settled() {
+            // Nothing is placed before that, and then all of it is looked at.
+            self.roomier.clear();
+        }
         while let Some(host) = self.roomier.pop_first() {
             let short: Vec<ServiceName> = self.short.iter().cloned().collect();
             for name in short {
