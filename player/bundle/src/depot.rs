@@ -40,6 +40,8 @@ const SEAL: &str = "seal";
 /// Who may read a depot: its owner, and the group that serves it.
 pub(crate) const DIRECTORY_MODE: u32 = 0o750;
 const FILE_MODE: u32 = 0o640;
+/// What is made in a directory with this bit is of the directory's group.
+const SETGID: u32 = 0o2000;
 
 /// A directory of bundles.
 #[derive(Clone, Debug)]
@@ -191,8 +193,12 @@ impl Depot {
 
     /// Puts what was written into a directory of this depot into its place.
     pub(crate) fn admit(&self, written: &Path, id: BundleId) -> Result<StoredBundle, DepotError> {
-        fs::set_permissions(written, Permissions::from_mode(DIRECTORY_MODE))
-            .map_err(DepotError::io("opening to others", written))?;
+        let opened = fs::metadata(written).and_then(|found| {
+            // Where a depot hands its group on, its bundles do as well.
+            let mode = DIRECTORY_MODE | found.permissions().mode() & SETGID;
+            fs::set_permissions(written, Permissions::from_mode(mode))
+        });
+        opened.map_err(DepotError::io("opening to others", written))?;
         sync_directory(written)?;
         let path = self.path.join(id.to_string());
         fs::rename(written, &path).map_err(DepotError::io("putting into its place", &path))?;

@@ -60,9 +60,13 @@ impl Depot {
         Ok(leaving)
     }
 
-    /// Notes that a bundle is used now, so that it stays.
+    /// Notes that a bundle is used now, so that it stays. What was published here stays anyway, and may
+    /// be somebody else's.
     pub fn note_use(&self, id: BundleId, now: SystemTime) -> Result<(), DepotError> {
         let path = self.path().join(id.to_string());
+        if !path.join(ARRIVAL).exists() {
+            return Ok(());
+        }
         let noted = fs::File::open(&path)
             .and_then(|directory| directory.set_times(FileTimes::new().set_modified(now)));
         noted.map_err(DepotError::io("noting the use of", path))

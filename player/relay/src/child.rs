@@ -35,6 +35,8 @@ const IDLE_FOR: Duration = Duration::from_secs(60);
 const WAITING_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether what is asked for has come, while somebody waits for it.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often it is looked whether a ticket is still good.
+const JUDGED_EVERY: Duration = Duration::from_secs(5);
 /// Most parts that a child may ask for at once.
 const ASKED: usize = 64;
 
@@ -92,6 +94,8 @@ struct Child<S> {
 struct Fetching {
     bundle: BundleId,
     ticket: SignedTicket,
+    /// When it was judged last.
+    judged: Instant,
     wanted: VecDeque<BundlePart>,
     /// When something was said last.
     said: Instant,
@@ -125,7 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Child<S> {
         self.write(RelayFrame::Opened, &[]).await?;
         let now = Instant::now();
         let wanted = VecDeque::new();
-        let fetching = Fetching { bundle, ticket, wanted, said: now, asked: now, sent: 0 };
+        let (judged, said, asked) = (now, now, now);
+        let fetching = Fetching { bundle, ticket, judged, wanted, said, asked, sent: 0 };
         self.answer(served, fetching).await
     }
 
@@ -152,6 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Child<S> {
         mut fetching: Fetching,
     ) -> Result<u64, ChildError> {
         loop {
+            self.judge_again(&mut fetching)?;
             let has_sent;
             (served, has_sent) = self.send_next(served, &mut fetching).await?;
             if has_sent {
@@ -174,13 +180,22 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Child<S> {
 
     fn wake(&self, fetching: &Fetching) -> Instant {
         match fetching.wanted.is_empty() {
-            true => fetching.asked + IDLE_FOR,
+            true => (fetching.asked + IDLE_FOR).min(fetching.judged + JUDGED_EVERY),
             false => Instant::now() + LOOK_EVERY,
         }
     }
 
+    /// Judges the ticket again, if that is due: its time may be over, or its conductor revoked.
+    fn judge_again(&self, fetching: &mut Fetching) -> Result<(), ChildError> {
+        let now = Instant::now();
+        if now >= fetching.judged + JUDGED_EVERY {
+            self.judge(&fetching.ticket)?;
+            fetching.judged = now;
+        }
+        Ok(())
+    }
+
     async fn look_at_the_time(&mut self, fetching: &mut Fetching) -> Result<(), ChildError> {
-        self.judge(&fetching.ticket)?;
         let now = Instant::now();
         if fetching.wanted.is_empty() && now >= fetching.asked + IDLE_FOR {
             let idle = format!("it asked for nothing for {} s", IDLE_FOR.as_secs());

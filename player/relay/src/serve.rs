@@ -10,8 +10,8 @@ use std::{
 
 use orchestra_bundle::Depot;
 use orchestra_certs::{
-    Acceptance, Credentials, Door, Incoming, Limits, LoadError, NewestLists, Peer, TicketJudge,
-    incoming,
+    Acceptance, Credentials, Door, Incoming, Limits, Lines, LoadError, NewestLists, Peer,
+    TicketJudge, incoming,
 };
 use orchestra_model::{HostName, chain};
 use tokio::{
@@ -89,6 +89,8 @@ pub struct Relay {
     address: SocketAddr,
     incoming: Incoming,
     shared: Arc<Shared>,
+    /// Of children that are not served any more.
+    told: Lines,
     reloader: Reloader,
 }
 
@@ -123,7 +125,10 @@ impl Relay {
         let incoming = incoming(listener, door.clone(), limits);
         tracing::info!(%address, %name, depot = %config.depot.display(), children, "relay started");
         let reloader = Reloader { config: config.clone(), newest, door, judge };
-        Ok(Self { address, incoming, shared: Arc::new(shared), reloader })
+        let told = Lines::new(|children| {
+            tracing::warn!(children, "further children were not served any more within a second");
+        });
+        Ok(Self { address, incoming, shared: Arc::new(shared), told, reloader })
     }
 
     /// Where it listens.
@@ -143,8 +148,8 @@ impl Relay {
                 next = self.incoming.next() => match next {
                     Some(Ok(stream)) => {
                         let peer = stream.peer().clone();
-                        let served = serve_peer(stream, peer, Arc::clone(&self.shared));
-                        children.spawn(served);
+                        let (shared, told) = (Arc::clone(&self.shared), self.told.clone());
+                        children.spawn(serve_peer(stream, peer, shared, told));
                     }
                     Some(Err(error)) => tracing::warn!(%error, "a connection failed"),
                     None => return,
@@ -155,7 +160,12 @@ impl Relay {
     }
 }
 
-async fn serve_peer(stream: orchestra_certs::TlsStream, peer: Peer, shared: Arc<Shared>) {
+async fn serve_peer(
+    stream: orchestra_certs::TlsStream,
+    peer: Peer,
+    shared: Arc<Shared>,
+    told: Lines,
+) {
     let Peer { identity, address, .. } = peer;
     let served = match HostName::new(identity.name()) {
         Ok(name) => child::serve(stream, identity.role(), name, shared).await,
@@ -166,7 +176,9 @@ async fn serve_peer(stream: orchestra_certs::TlsStream, peer: Peer, shared: Arc<
         Ok(bytes) => tracing::debug!(peer = %identity, %address, bytes, "a child left"),
         Err(why) => {
             let reason = chain(&why);
-            tracing::warn!(peer = %identity, %address, reason, "a child is not served any more");
+            told.write(|| {
+                tracing::warn!(peer = %identity, %address, reason, "a child is not served any more");
+            });
         }
     }
 }

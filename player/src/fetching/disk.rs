@@ -3,7 +3,7 @@
 
 use std::{io, path::Path, sync::mpsc as std_mpsc, thread, time::SystemTime};
 
-use orchestra_bundle::{ArrivalSynced, ArrivingBundle, DepotError, StoredBundle};
+use orchestra_bundle::{ArrivalSynced, ArrivingBundle, Depot, DepotError, StoredBundle};
 use orchestra_depot::{LinkNumber, WriteFailure};
 use orchestra_model::{ByteSize, bundle::BundlePart, chain};
 use tokio::sync::mpsc;
@@ -133,7 +133,11 @@ impl Disk {
     }
 
     fn settle(self) {
-        let done = match self.arriving.finish() {
+        let depot = Depot::at(&self.depot);
+        // From now on it is kept for as long as others are to be served.
+        let finish = self.arriving.finish();
+        let noted = finish.and_then(|it| depot.note_use(it.id, SystemTime::now()).map(|()| it));
+        let done = match noted {
             Ok(stored) => DiskDone::Settled(Box::new(stored)),
             Err(why) => DiskDone::Failed(failure(&self.depot, &why)),
         };
@@ -145,7 +149,9 @@ impl Disk {
 fn failure(depot: &Path, why: &DepotError) -> WriteFailure {
     let is_full = match why {
         DepotError::Io { source, .. } => {
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+            // Beyond its limit a file grows no more than on a full disk.
+            matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
         }
         _ => false,
     };
@@ -155,5 +161,29 @@ fn failure(depot: &Path, why: &DepotError) -> WriteFailure {
             WriteFailure::NoSpace { free }
         }
         _ => WriteFailure::Other(chain(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_what_is_free_and_all_else_in_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let failed = |kind: io::ErrorKind| {
+            let path = directory.path().join("content");
+            let why = DepotError::Io { attempt: "writing", path, source: kind.into() };
+            failure(directory.path(), &why)
+        };
+        for kind in
+            [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge]
+        {
+            assert!(matches!(failed(kind), WriteFailure::NoSpace { .. }), "{kind}");
+        }
+        let WriteFailure::Other(why) = failed(io::ErrorKind::PermissionDenied) else {
+            panic!("it is not full");
+        };
+        assert!(why.starts_with("writing ") && why.ends_with("permission denied"), "{why}");
     }
 }

@@ -91,7 +91,11 @@ async fn receive(seal: &Seal, place: &FetchPlace) -> Result<Received, NotFetched
         let id = seal.statement.id;
         let whole = depot.find(&orchestra_model::bundle::BundleReference::Id(id.to_string()));
         match whole {
-            Ok(stored) => return Ok(Received::Whole(stored)),
+            Ok(stored) => {
+                // It is about to be delivered, so it stays.
+                depot.note_use(id, SystemTime::now())?;
+                return Ok(Received::Whole(stored));
+            }
             Err(DepotError::Unknown { .. }) => {}
             Err(DepotError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             }

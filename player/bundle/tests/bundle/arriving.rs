@@ -3,8 +3,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    os::unix::fs::FileExt as _,
+    fs::{self, Permissions},
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
@@ -194,6 +195,25 @@ fn what_is_still_arriving_is_read_for_others_chunk_by_chunk() {
     arriving.finish().unwrap();
     served.look(later).unwrap();
     assert_eq!(state(&served, BundlePart::Chunk(1)), ServedPart::Here);
+}
+
+#[test]
+fn a_depot_hands_its_group_on_to_what_arrives() {
+    let (world, bundle, other) = five_chunks();
+    fs::create_dir(world.path("other")).unwrap();
+    fs::set_permissions(world.path("other"), Permissions::from_mode(0o2750)).unwrap();
+    let mut arriving = other.receive(&bundle.seal).unwrap();
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let incoming = world.path("other/incoming");
+    assert_eq!(mode(incoming.join(bundle.id.to_string())) & 0o2750, 0o2750);
+    take_manifest(&world.depot(), &mut arriving);
+    (0..5).for_each(|number| take(&world.depot(), &mut arriving, BundlePart::Chunk(number)));
+    sync(&mut arriving);
+    let arrived = arriving.finish().unwrap();
+    assert_eq!(mode(arrived.path().to_owned()), 0o2750);
+    for file in ["manifest", "content", "seal", "arrival"] {
+        assert_eq!(mode(arrived.path().join(file)), 0o640, "{file}");
+    }
 }
 
 #[test]

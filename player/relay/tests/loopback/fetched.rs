@@ -219,3 +219,59 @@ fn the_next_fetch_goes_on_from_what_has_arrived() {
         assert_eq!(ended.unwrap().id, bundle.id);
     });
 }
+
+#[test]
+fn a_wrong_manifest_is_named_and_the_right_one_fetched() {
+    let place = Place::new();
+    let bundle = place.publish(3 * CHUNK_BYTES as usize);
+    copy(&place.path("depot"), &place.path("forged"));
+    let manifest = place.path("forged").join(bundle.id.to_string()).join("manifest");
+    let mut bytes = fs::read(&manifest).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&manifest, bytes).unwrap();
+    run(async {
+        let bad = place.relay_with(&place.config_of("db2", "forged")).await;
+        let alone = begin(&place, "fe1", "own", &bundle, &[("db2", bad)]);
+        let (ended, told) = alone.end().await;
+        let Err(NotFetched::Failed(FetchFailure::NoSource(_))) = ended else { panic!("{ended:?}") };
+        assert_eq!(complaints(&told), [("db2".to_owned(), &SourceFault::WrongManifest)]);
+        let relays = [("db2", bad), (RELAY, place.relay().await)];
+        let (ended, _) = begin(&place, "fe1", "own", &bundle, &relays).end().await;
+        assert_unpacks(&place, &ended.unwrap());
+    });
+}
+
+#[test]
+fn who_accepts_and_says_nothing_is_passed_over_and_so_is_who_is_not_there() {
+    let place = Place::new();
+    let bundle = place.publish(3 * CHUNK_BYTES as usize);
+    run(async {
+        let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gone = {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap()
+        };
+        let relays =
+            [("db3", gone), ("db2", mute.local_addr().unwrap()), (RELAY, place.relay().await)];
+        let (ended, told) = begin(&place, "fe1", "own", &bundle, &relays).end().await;
+        assert_unpacks(&place, &ended.unwrap());
+        assert!(complaints(&told).is_empty(), "silence is no lie");
+    });
+}
+
+#[test]
+fn a_depot_without_room_says_so_with_the_figures() {
+    let place = Place::new();
+    let bundle = place.publish(3 * CHUNK_BYTES as usize);
+    run(async {
+        let relays = vec![(host(RELAY), place.relay().await.to_string())];
+        let sources = FetchSources { relays, ticket: place.sign(place.ticket(bundle.id)) };
+        let mut narrow = into(place.files(Role::Player, "fe1"), place.path("own"));
+        narrow.room.most = ByteSize(512 << 10);
+        let (ended, _) = begin_with(bundle.seal.clone(), sources, narrow).end().await;
+        let why = orchestra_model::chain(&ended.unwrap_err());
+        assert!(why.contains("are to come, 0B are in use"), "{why}");
+        assert!(why.ends_with("and the depot may have 512KiB (depot_max)"), "{why}");
+    });
+}
