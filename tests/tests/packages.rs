@@ -83,7 +83,7 @@ fn debs_have_programs_units_users_and_samples_that_are_not_live() {
     }
     let pages = fs::read_dir(root.join("usr/share/man/man1")).unwrap().count();
     assert!(pages > 30, "{pages} man pages");
-    for daemon in ["conductor", "player"] {
+    for daemon in ["conductor", "player", "relay"] {
         let page = root.join(format!("usr/share/man/man8/{daemon}.8.gz"));
         let page = text(Command::new("gzip").arg("-dc").arg(page));
         assert!(page.contains(".SH OPTIONS\n.TP\n.B \\-\\-config"), "{page}");
@@ -116,7 +116,7 @@ fn links_hold(pages: &Path) {
 /// What container files are made of, and that what they copy is what is built.
 #[test]
 fn container_files_have_known_instructions_and_copy_what_is_built() {
-    for daemon in ["conductor", "player"] {
+    for daemon in ["conductor", "player", "relay"] {
         let path = format!("packaging/container/{daemon}.Containerfile");
         let file = fs::read_to_string(repository().join(&path)).unwrap();
         let file = file.replace("\\\n", " ");

@@ -8,7 +8,7 @@ use orchestra_certs::{Credentials, LoadError, Role, x509};
 use orchestra_daemon::check::Check;
 use orchestra_model::chain;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, RelayConfigError};
 
 /// Checks the configuration in a file.
 pub fn check(file: &Path) -> Check {
@@ -18,8 +18,8 @@ pub fn check(file: &Path) -> Check {
         Err(error) => {
             check.wrong(chain(&error));
             check.mend(match error {
-                ConfigError::Read { .. } => "write it, or name another one with --config",
-                ConfigError::Invalid { .. } => {
+                RelayConfigError::Read { .. } => "write it, or name another one with --config",
+                RelayConfigError::Invalid { .. } => {
                     "give each key what it needs; the packaged sample says what each is for"
                 }
             });

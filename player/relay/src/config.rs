@@ -44,8 +44,8 @@ pub struct Config {
 
 impl Config {
     /// Reads and checks `file`. Relative paths in it start from the directory that holds it.
-    pub fn load(file: &Path) -> Result<Config, ConfigError> {
-        let failed = |source| ConfigError::Read { file: file.to_owned(), source };
+    pub fn load(file: &Path) -> Result<Config, RelayConfigError> {
+        let failed = |source| RelayConfigError::Read { file: file.to_owned(), source };
         let absolute = std::path::absolute(file).map_err(failed)?;
         let mut text = String::new();
         let opened = orchestra_certs::open_regular(&absolute).map_err(failed)?;
@@ -57,15 +57,15 @@ impl Config {
     }
 
     /// Checks `text` as if it were the content of `file`, an absolute path.
-    pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    pub fn parse(file: &Path, text: &str) -> Result<Config, RelayConfigError> {
         settings(text, |fields, problems| read(file, fields, problems))
-            .map_err(|problems| ConfigError::Invalid { file: file.to_owned(), problems })
+            .map_err(|problems| RelayConfigError::Invalid { file: file.to_owned(), problems })
     }
 }
 
 /// Why there is no [`Config`].
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum RelayConfigError {
     /// The file cannot be read.
     #[error("reading configuration {}", .file.display())]
     Read { file: PathBuf, source: io::Error },

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use orchestra_model::relay::{FrameHead, InvalidFrame, RelayFrame};
+use orchestra_model::relay::{FrameHead, InvalidFrameHead, RelayFrame};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::mpsc,
@@ -21,7 +21,7 @@ pub(crate) enum FrameError {
     #[error("the connection failed")]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Invalid(#[from] InvalidFrame),
+    Invalid(#[from] InvalidFrameHead),
     #[error("it did not take a frame within {} s", WRITTEN_WITHIN.as_secs())]
     Slow,
 }
@@ -62,7 +62,7 @@ async fn read<R: AsyncRead + Unpin>(reader: &mut R) -> Result<Frame, FrameError>
     // No child sends bodies but tickets, so nobody makes us claim memory for a chunk.
     let is_of_a_relay = matches!(frame, RelayFrame::Part(_) | RelayFrame::Refused);
     if is_of_a_relay {
-        return Err(InvalidFrame::Kind(head[0]).into());
+        return Err(InvalidFrameHead::Kind(head[0]).into());
     }
     let mut bytes = vec![0; body];
     reader.read_exact(&mut bytes).await?;

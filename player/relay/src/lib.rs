@@ -24,5 +24,5 @@ mod frames;
 mod rate;
 mod serve;
 
-pub use config::{Config, ConfigError};
-pub use serve::{Options, Relay, RelayError, serve};
+pub use config::{Config, RelayConfigError};
+pub use serve::{Relay, RelayError, RelayOptions, serve};

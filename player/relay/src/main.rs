@@ -11,8 +11,8 @@ use std::{
     process::ExitCode,
 };
 
-use orchestra_daemon::{limits, log, signals};
-use relay::{Options, check, config::DEFAULT_FILE, serve};
+use orchestra_daemon::{limits, log, manual, signals};
+use relay::{RelayOptions, check, config::DEFAULT_FILE, serve};
 
 const USAGE: &str = "\
 Serves the bundles of this host's depot to players that the conductor sends here.
@@ -25,6 +25,7 @@ Options:
       --lifeline FD   Stop when this descriptor reaches its end
       --check         Read the whole configuration and start nothing: each mistake is told with what
                       mends it. Exit code 0 if there is none, else 1
+      --man           Print this as a man page, for man(1)
   -h, --help          Print this
   -V, --version       Print the version
 
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
         Ok(Parsed::Run(options)) => options,
         Ok(Parsed::Check(config)) => return check::check(&config).print(),
         Ok(Parsed::Help) => return answer(USAGE),
+        Ok(Parsed::Man) => {
+            return answer(&manual::page("relay", env!("CARGO_PKG_VERSION"), USAGE));
+        }
         Ok(Parsed::Version) => {
             return answer(concat!("relay ", env!("CARGO_PKG_VERSION"), "\n"));
         }
@@ -75,15 +79,16 @@ fn answer(text: &str) -> ExitCode {
 
 #[derive(Debug)]
 enum Parsed {
-    Run(Options),
+    Run(RelayOptions),
     /// `--check` of this file.
     Check(PathBuf),
     Help,
+    Man,
     Version,
 }
 
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
-    let mut options = Options { config: PathBuf::from(DEFAULT_FILE), lifeline: None };
+    let mut options = RelayOptions { config: PathBuf::from(DEFAULT_FILE), lifeline: None };
     let mut is_check = false;
     while let Some(arg) = args.next() {
         // `--flag=VALUE` is the same as `--flag VALUE`.
@@ -96,6 +101,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
         match flag.as_str() {
             "-h" | "--help" => return Ok(Parsed::Help),
             "-V" | "--version" => return Ok(Parsed::Version),
+            "--man" => return Ok(Parsed::Man),
             "--config" => options.config = PathBuf::from(value()?),
             "--check" => is_check = true,
             "--lifeline" => options.lifeline = Some(lifeline(&value()?)?),
@@ -139,6 +145,7 @@ mod tests {
         assert_eq!(run(&["--config=a=b"]), PathBuf::from("a=b"));
         assert!(matches!(parse(&["--check", "--config", "a"]), Ok(Parsed::Check(_))));
         assert!(matches!(parse(&["-h"]), Ok(Parsed::Help)));
+        assert!(matches!(parse(&["--man"]), Ok(Parsed::Man)));
         assert!(matches!(parse(&["-V"]), Ok(Parsed::Version)));
     }
 

@@ -23,13 +23,13 @@ use tokio_stream::StreamExt as _;
 
 use crate::{
     child::{self, Shared},
-    config::{Config, ConfigError},
+    config::{Config, RelayConfigError},
     rate::Rate,
 };
 
 /// How a relay is started.
 #[derive(Debug)]
-pub struct Options {
+pub struct RelayOptions {
     /// The file of its configuration.
     pub config: PathBuf,
     /// The relay stops when this descriptor reaches its end.
@@ -40,7 +40,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] RelayConfigError),
     #[error("the relay's certificate")]
     Credentials(#[from] LoadError),
     #[error("listening on {0}")]
@@ -55,7 +55,7 @@ const BLOCKING_THREADS: usize = 16;
 const OTHERS: usize = 64;
 
 /// Runs a relay until it is told to stop. Blocks.
-pub fn serve(options: Options) -> Result<(), RelayError> {
+pub fn serve(options: RelayOptions) -> Result<(), RelayError> {
     let config = Config::load(&options.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(BLOCKING_THREADS)

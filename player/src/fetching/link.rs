@@ -8,7 +8,7 @@ use orchestra_model::{
     HostName,
     bundle::{BundlePart, BundleShape},
     chain,
-    relay::{FrameHead, InvalidFrame, RelayFrame},
+    relay::{FrameHead, InvalidFrameHead, RelayFrame},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -137,7 +137,7 @@ async fn listen<R: AsyncRead + Unpin>(
         reader.read_exact(&mut head).await?;
         let FrameHead { frame, body } = match FrameHead::decode(head) {
             Ok(head) => head,
-            Err(why @ (InvalidFrame::Kind(_) | InvalidFrame::Length { .. })) => {
+            Err(why @ (InvalidFrameHead::Kind(_) | InvalidFrameHead::Length { .. })) => {
                 return Ok(Heard::Breach(why.to_string()));
             }
         };

@@ -3,5 +3,5 @@
 mod frame;
 mod ticket;
 
-pub use frame::{FrameHead, InvalidFrame, RelayFrame};
+pub use frame::{FrameHead, InvalidFrameHead, RelayFrame};
 pub use ticket::{InvalidTicket, RelayTicket, SignedTicket, TICKET_LASTS, TicketFault};

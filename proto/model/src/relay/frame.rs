@@ -57,7 +57,7 @@ pub enum RelayFrame {
 
 /// Why bytes are no head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidFrame {
+pub enum InvalidFrameHead {
     #[error("it sent a frame of kind {0}, which there is not")]
     Kind(u8),
     #[error("it sent a frame of kind {kind} with {length} bytes, and there may be {most}")]
@@ -83,11 +83,11 @@ impl FrameHead {
     }
 
     /// Reads a head. What it says of the body is within bounds.
-    pub fn decode(bytes: [u8; Self::BYTES]) -> Result<Self, InvalidFrame> {
+    pub fn decode(bytes: [u8; Self::BYTES]) -> Result<Self, InvalidFrameHead> {
         let kind = bytes[0];
         let mut reader = ByteReader::new(&bytes[4..]);
         let (Some(number), Some(length)) = (reader.u32(), reader.u32()) else {
-            return Err(InvalidFrame::Kind(kind));
+            return Err(InvalidFrameHead::Kind(kind));
         };
         let frame = match kind {
             TICKET => RelayFrame::Ticket,
@@ -100,12 +100,12 @@ impl FrameHead {
             WAITING => RelayFrame::Waiting,
             PIECE => RelayFrame::Part(BundlePart::ManifestPiece(number)),
             CHUNK => RelayFrame::Part(BundlePart::Chunk(number)),
-            _ => return Err(InvalidFrame::Kind(kind)),
+            _ => return Err(InvalidFrameHead::Kind(kind)),
         };
         let most = most_of(kind);
         match usize::try_from(length) {
             Ok(body) if body <= most => Ok(Self { frame, body }),
-            _ => Err(InvalidFrame::Length { kind, length, most }),
+            _ => Err(InvalidFrameHead::Length { kind, length, most }),
         }
     }
 }
@@ -165,10 +165,10 @@ mod tests {
     fn what_claims_too_much_is_refused_before_anything_is_read() {
         let mut head = FrameHead::encode(RelayFrame::Part(BundlePart::Chunk(1)), 1 << 20);
         head[8..].copy_from_slice(&((1 << 20) + 1_u32).to_le_bytes());
-        assert!(matches!(FrameHead::decode(head), Err(InvalidFrame::Length { .. })));
+        assert!(matches!(FrameHead::decode(head), Err(InvalidFrameHead::Length { .. })));
         let mut head = FrameHead::encode(RelayFrame::Waiting, 0);
         head[8] = 1;
-        assert!(matches!(FrameHead::decode(head), Err(InvalidFrame::Length { most: 0, .. })));
-        assert_eq!(FrameHead::decode([0; 12]), Err(InvalidFrame::Kind(0)));
+        assert!(matches!(FrameHead::decode(head), Err(InvalidFrameHead::Length { most: 0, .. })));
+        assert_eq!(FrameHead::decode([0; 12]), Err(InvalidFrameHead::Kind(0)));
     }
 }
