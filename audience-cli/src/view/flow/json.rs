@@ -60,7 +60,7 @@ pub(crate) struct FlowHead<'a> {
     cancel_reason: Option<&'a str>,
     paused_by: Option<&'a str>,
     retry_of: Option<u64>,
-    start: Option<Begins>,
+    start: Option<Box<Begins>>,
     stalled: Vec<String>,
     stale_store: bool,
 }
@@ -73,7 +73,7 @@ impl<'a> From<&'a FlowStatus> for FlowHead<'a> {
             cancel_reason: flow.cancel_reason.as_deref(),
             paused_by: flow.paused_by.as_ref().map(Asker::as_str),
             retry_of: flow.retry_of.map(|of| of.0),
-            start: flow.start.as_ref().map(Begins::from),
+            start: flow.start.as_ref().map(|awaited| Box::new(awaited.into())),
             stalled: flow.stalled.iter().map(ToString::to_string).collect(),
             stale_store: flow.stale_store,
         }
