@@ -12,7 +12,7 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope},
     hostset::InvalidHostSet,
     record::{FlowRecord, JobRecord, TaskRecord},
-    start::Awaited,
+    start::StartStatus,
     status::{Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     thresholds::Thresholds,
     tree::TreeShape,
@@ -120,7 +120,7 @@ pub(crate) fn flow_status(
         paused_by: record.paused_by,
         retry_of: record.retry_of,
         start: (!spec.start.is_now())
-            .then_some(Awaited { start: spec.start, ended: record.predecessor }),
+            .then_some(StartStatus { start: spec.start, ended: record.predecessor }),
         stalled: Vec::new(),
         stale_store: false,
         slots,

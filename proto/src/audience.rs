@@ -7,7 +7,7 @@ use orchestra_model::{
     ids::{FlowId, JobId},
     names::{FlowName, HostName, JobName, ScoreName},
     record::Drain,
-    start::Awaited,
+    start::StartStatus,
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{
         Absence, AbsentTasks, CanaryStatus, ConductorStatus, Counts, Due, Event, FlowStatus,
@@ -115,13 +115,13 @@ impl TryFrom<v1::FlowStatus> for FlowStatus {
     }
 }
 
-fn awaited(awaited: &v1::Awaited) -> Result<Awaited, Invalid> {
+fn awaited(awaited: &v1::Awaited) -> Result<StartStatus, Invalid> {
     let ended = match &*awaited.ended {
         "" => None,
         word => Some(FlowState::from_word(word).in_field("Awaited.ended")?),
     };
     let start = awaited.start.as_ref().in_field("Awaited.start")?;
-    Ok(Awaited { start: start.try_into()?, ended })
+    Ok(StartStatus { start: start.try_into()?, ended })
 }
 
 fn counts_to_wire(counts: &Counts) -> std::collections::BTreeMap<String, u32> {

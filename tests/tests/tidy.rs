@@ -442,7 +442,13 @@ fn a_public_types_name_is_one_types() {
 fn pages_name_tests_that_are_there() {
     let all: String = sources().iter().map(|path| read(path)).collect();
     let mut wrong = Vec::new();
-    let pages = [("docs/promises.md", 10), ("docs/cerebro.md", 10), ("docs/roadrunner.md", 3)];
+    let pages = [
+        ("docs/promises.md", 10),
+        ("docs/cerebro.md", 10),
+        ("docs/roadrunner.md", 3),
+        ("docs/pogo.md", 3),
+        ("docs/first-orchestra.md", 3),
+    ];
     for (page, least) in pages {
         let text = read(&root().join(page));
         // Between two marks of code stands every second piece.

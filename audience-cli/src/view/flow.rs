@@ -14,7 +14,7 @@ use std::{fmt::Write as _, io};
 use orchestra_model::{
     advice::Advice,
     flow::Scope,
-    start::{After, Awaited, NeededEnd},
+    start::{After, NeededEnd, StartStatus},
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus},
     time::Timestamp,
@@ -88,8 +88,8 @@ pub(crate) fn flow(
 }
 
 /// What a flow waits for before it begins, or waited for: `begins after flow 41 and at 22:00`.
-fn begins(awaited: &Awaited, state: FlowState) -> String {
-    let Awaited { start, ended } = awaited;
+fn begins(awaited: &StartStatus, state: FlowState) -> String {
+    let StartStatus { start, ended } = awaited;
     let after = start.after.map(|After { flow, end }| {
         let needed = if end == NeededEnd::Ok { "is ok" } else { "has ended" };
         match ended {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use orchestra_model::{
     delivery::Outcome,
     ids::FlowId,
-    start::{After, Awaited, NeededEnd, Start},
+    start::{After, NeededEnd, Start, StartStatus},
     state::{FlowState, JobState, TaskState},
     time::Timestamp,
 };
@@ -39,7 +39,7 @@ fn what_a_flow_waits_for_before_it_begins_is_told() {
         let mut flow = flow(state, JobState::Pending, &[(TaskState::Waiting, 3)]);
         let after = Some(After { flow: FlowId(41), end: NeededEnd::Ok });
         let at = Some(Timestamp(2_110_867_200_000));
-        flow.start = Some(Awaited { start: Start { at, after }, ended });
+        flow.start = Some(StartStatus { start: Start { at, after }, ended });
         flow
     };
     let at = "not before 2036-11-21T08:00:00Z";

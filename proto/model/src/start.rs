@@ -65,7 +65,7 @@ impl fmt::Display for After {
 
 /// What a flow that does not begin at once waits for, or waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Awaited {
+pub struct StartStatus {
     pub start: Start,
     /// How the flow ended that has to end before it; `None` while that one lives, or where there is
     /// none.

@@ -11,7 +11,7 @@ use crate::{
     names::{FlowName, HostName, JobName, ScoreName},
     record::Drain,
     score::ScoreOffer,
-    start::Awaited,
+    start::StartStatus,
     state::{FlowState, JobState, TaskState, WaitReason},
     time::{Millis, Timestamp},
     tree::Parent,
@@ -133,7 +133,7 @@ pub struct FlowStatus {
     /// The ended flow whose unfinished tasks it runs again.
     pub retry_of: Option<FlowId>,
     /// What it waits for before it begins, or waited for; `None` where it began at once.
-    pub start: Option<Awaited>,
+    pub start: Option<StartStatus>,
     /// Why it is stalled: a sentence for each thing that only a person can end, a few of them.
     pub stalled: Vec<Advice>,
     /// Whether nothing is sent until an operator ran `orc conductor recover`.

@@ -6,7 +6,7 @@ use orchestra_model::{
     Asker,
     flow::Scope,
     names::FlowName,
-    start::{Awaited, NeededEnd},
+    start::{NeededEnd, StartStatus},
     state::{FlowState, JobState, TaskState, Verdict, WaitReason},
     status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus},
 };
@@ -89,9 +89,9 @@ struct Begins {
     ended: Option<FlowState>,
 }
 
-impl From<&Awaited> for Begins {
-    fn from(awaited: &Awaited) -> Self {
-        let Awaited { start, ended } = *awaited;
+impl From<&StartStatus> for Begins {
+    fn from(awaited: &StartStatus) -> Self {
+        let StartStatus { start, ended } = *awaited;
         Self {
             at: start.at.map(when),
             after: start.after.map(|after| after.flow.0),

@@ -13,7 +13,7 @@
 
 use orchestra_model::{
     FlowId, FlowState, Timestamp, limits,
-    start::{After, Awaited},
+    start::{After, StartStatus},
     time::Millis,
 };
 
@@ -54,7 +54,7 @@ impl Engine {
         let Some(flow) = self.flows.get(id).filter(|flow| flow.waits_to_begin()) else {
             return gone();
         };
-        let Awaited { start, ended } = flow.awaited();
+        let StartStatus { start, ended } = flow.awaited();
         if flow.cancelled_by().is_some() {
             return self.end_before_it_begins(id);
         }
@@ -92,7 +92,7 @@ impl Engine {
     /// Ends a flow of which nothing has begun: nothing of it ever will.
     pub(crate) fn end_before_it_begins(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return gone() };
-        let Awaited { start, .. } = flow.awaited();
+        let StartStatus { start, .. } = flow.awaited();
         if let Some(after) = start.after {
             self.starts.forget(id, after.flow);
         }
@@ -119,7 +119,7 @@ impl Engine {
 
     /// When a flow that has not begun does so by itself, if that is known.
     pub(crate) fn begins_at(&self, flow: &Flow) -> Option<Timestamp> {
-        let Awaited { start, ended } = flow.awaited();
+        let StartStatus { start, ended } = flow.awaited();
         start.at.filter(|_| start.after.is_none() || ended.is_some())
     }
 }

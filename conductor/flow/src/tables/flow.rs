@@ -8,7 +8,7 @@ use orchestra_model::{
     names::FlowName,
     proof::Mac,
     record::{FlowRecord, Record},
-    start::{Awaited, Start},
+    start::{Start, StartStatus},
     status::{Event, FlowSummary},
 };
 
@@ -170,8 +170,8 @@ impl Flow {
     }
 
     /// What it waits for before it begins, or waited for.
-    pub(crate) fn awaited(&self) -> Awaited {
-        Awaited { start: self.start, ended: self.predecessor }
+    pub(crate) fn awaited(&self) -> StartStatus {
+        StartStatus { start: self.start, ended: self.predecessor }
     }
 
     /// Notes how the flow ended that it begins after.

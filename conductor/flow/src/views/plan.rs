@@ -28,7 +28,7 @@ use orchestra_model::{
     ledger::{Forecast, Holder},
     record::{HoldRecord, Recovered},
     score::Offers,
-    start::Awaited,
+    start::StartStatus,
 };
 
 use crate::{
@@ -72,7 +72,7 @@ impl Engine {
         // The plan tells when the flow begins beside what it does then.
         let start = std::mem::take(&mut submission.spec.start);
         let never_begins = self.check_start(&start).err();
-        let awaited = Awaited { start, ended: None };
+        let awaited = StartStatus { start, ended: None };
         let begins = (!start.is_now()).then(|| self.tell_awaited(&awaited));
         let target = |host: &HostName| {
             let ix = self.roster.member(host)?;

@@ -3,7 +3,7 @@
 use orchestra_model::{
     FlowId, Millis,
     advice::{Advice, Remedy},
-    start::{Awaited, NeededEnd},
+    start::{NeededEnd, StartStatus},
 };
 
 use crate::Engine;
@@ -17,8 +17,8 @@ impl Engine {
     }
 
     /// What a flow waits for: `begins when flow 41, which is running, has ended ok, not before 2h`.
-    pub(super) fn tell_awaited(&self, awaited: &Awaited) -> String {
-        let Awaited { start, ended } = *awaited;
+    pub(super) fn tell_awaited(&self, awaited: &StartStatus) -> String {
+        let StartStatus { start, ended } = *awaited;
         let flow = start.after.filter(|_| ended.is_none()).map(|after| {
             let state = self.state_of(after.flow);
             let how = match (after.end, state) {
