@@ -122,20 +122,21 @@ fn an_ended_flow_is_retried_as_a_new_one_of_what_is_left() {
         let start = "echo \"start $ORC_TASK $ORC_PLAYER $ORC_ATTEMPT $$\"";
         format!("#!/bin/sh\n{start} >>\"$ORC_SCORE_DIR/../record\"\n{verdict}\n")
     };
-    fleet.score("deploy", &body("[ \"$ORC_PLAYER\" != p2 ]"), "");
+    let conf = "[params.version]\n[params.token]\nsensitive = true\n";
+    fleet.score("deploy", &body("[ \"$ORC_PLAYER\" != p2 ]"), conf);
     fleet.start_players();
     let job = |name: &str| {
-        let params = json!({"version": "7"});
+        let params = json!({"version": "7", "token": "t0"});
         json!({"name": name, "score": "deploy", "targets": "@all", "params": params})
     };
     let slots = json!([{"jobs": [job("first")]}, {"jobs": [job("second")]}]);
     let flow = fleet.submit_flow(&json!({"slots": slots}));
     fleet.wait_flow(flow).exits(2);
-    fleet.mend_score("deploy", &body("[ \"$ORC_version\" = 7 ]"));
+    fleet.mend_score("deploy", &body("[ \"$ORC_version $ORC_token\" = '7 t1' ]"));
     let id = flow.to_string();
-    // Values were erased when it ended.
-    fleet.orc(&["retry", &id]).complains("first").complains("version");
-    let retry = ["retry", &id, "--set", "first/version=7", "--set", "second/version=7"];
+    // What may be secret was erased when it ended.
+    fleet.orc(&["retry", &id]).complains("first/token").complains("second/token");
+    let retry = ["retry", &id, "--set", "first/token=t1", "--set", "second/token=t1"];
     let again = fleet.orc(&retry).exits(0).id();
     assert_ne!(again, flow);
     fleet.wait_flow(again).exits(0);

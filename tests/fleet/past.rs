@@ -218,6 +218,7 @@ impl<'a> Writer<'a> {
             untouched: TaskState::Waiting,
             counts: Counts::all_in(TaskState::Waiting, tasks),
             param_keys: Vec::new(),
+            kept_params: std::sync::Arc::default(),
             canary_ok_at: None,
             promoted_by: None,
             change: 0,

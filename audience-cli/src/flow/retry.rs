@@ -2,8 +2,8 @@
 //! standard error.
 //!
 //! A flow that has not ended goes on, with its parameters. For an ended flow a new one is made, and
-//! its parameters have to be given again: `--set` names jobs, and the request has slots and jobs by
-//! number.
+//! parameters that may be secret have to be given again: `--set` names jobs, and the request has slots
+//! and jobs by number.
 
 mod places;
 
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Of a flow that has not ended: its failed tasks get further attempts. Of one that has: a new flow
-runs what is unfinished; its parameters were erased, so --set gives them again.
+runs what is unfinished, with its parameters; those that may be secret were erased: --set gives them.
 
 Examples:
   orc retry 42 --job web -w 'fe[1-3]'

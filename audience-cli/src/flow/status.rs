@@ -77,8 +77,8 @@ pub(super) struct Written {
     /// What tasks wrote, gathered by identical text
     #[arg(short = 'b', long)]
     pub(super) gather: bool,
-    /// What tasks wrote, line by line: host: line, and host! line of standard error
-    #[arg(short = 'L', long, conflicts_with = "gather")]
+    /// What tasks wrote, line by line: host: line, and host! line of standard error; with -b gathered
+    #[arg(short = 'L', long)]
     pub(super) lines: bool,
     /// How what tasks wrote differs from what most of them wrote
     #[arg(long, conflicts_with_all = ["gather", "lines"])]
@@ -89,6 +89,7 @@ impl Written {
     /// How it is shown; `None` if it is not asked for.
     pub(super) fn shape(self) -> Option<Shape> {
         match (self.gather, self.lines, self.diff) {
+            (true, true, _) => Some(Shape::GatheredLines),
             (true, ..) => Some(Shape::Gathered),
             (_, true, _) => Some(Shape::Lines),
             (.., true) => Some(Shape::Differences),
@@ -106,6 +107,8 @@ pub(super) enum Shape {
     Tasks,
     /// Outputs, gathered.
     Gathered,
+    /// Outputs, gathered, line by line.
+    GatheredLines,
     /// Outputs, as differences from the most common.
     Differences,
     /// Outputs, line by line.

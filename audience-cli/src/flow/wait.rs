@@ -54,7 +54,7 @@ pub(crate) struct Waiting {
 struct AtEnd {
     #[arg(short = 'b', long, hide = true)]
     gather: bool,
-    #[arg(short = 'L', long, hide = true, conflicts_with = "gather")]
+    #[arg(short = 'L', long, hide = true)]
     lines: bool,
     #[arg(long, hide = true, conflicts_with_all = ["gather", "lines"])]
     diff: bool,

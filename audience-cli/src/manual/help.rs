@@ -24,6 +24,7 @@ A host set says which hosts. Quote it, for the shell knows most of these charact
   r[1-2]n[1-4].example    several ranges
   @web                    a group of groups.toml, or an app of a deployment
   @rack=r7                hosts with this label in the players file
+  @chassis[3-4]           several of them: @chassis3,@chassis4
   @all                    every host
   @file:PATH  -           a list from a file, or from standard input
 

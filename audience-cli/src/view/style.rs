@@ -130,6 +130,14 @@ impl Style {
         self.paint(text, RED)
     }
 
+    /// What begins and ends a tone, around text that cannot be given as one.
+    pub(crate) fn around(self, tone: Tone) -> (String, &'static str) {
+        match self.colour && tone != Tone::Plain {
+            true => (format!("\x1b[{}m", tone.colour()), "\x1b[0m"),
+            false => (String::new(), ""),
+        }
+    }
+
     fn paint<'a>(self, text: &'a str, colour: &'static str) -> Painted<'a> {
         Painted { text, colour: if self.colour { colour } else { "" } }
     }

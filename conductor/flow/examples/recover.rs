@@ -119,6 +119,7 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
         untouched: TaskState::Waiting,
         counts: Counts::all_in(TaskState::Waiting, total),
         param_keys: Vec::new(),
+        kept_params: std::sync::Arc::default(),
         canary_ok_at: None,
         promoted_by: None,
         change: 0,

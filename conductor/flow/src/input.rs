@@ -151,6 +151,8 @@ pub struct Submission {
     pub trees: BTreeMap<(u16, u16), TreeShape>,
     /// The parameters of each job that has any, by slot and job, both counted from 1.
     pub params: BTreeMap<(u16, u16), Params>,
+    /// Those of them that may be kept after the flow's end, likewise.
+    pub kept_params: BTreeMap<(u16, u16), Params>,
     /// The ended flow whose unfinished tasks this submission repeats. Hosts that this flow left
     /// down count as left down by the new one.
     pub retry_of: Option<FlowId>,

@@ -62,7 +62,7 @@ pub(crate) fn no_rest(why: &NoRest) -> Declined {
         NoRest::Unknown(_) => Declined::new(Ground::Unknown, message),
         NoRest::Alive(_) => Declined::new(Ground::Prevented, message),
         NoRest::Nothing(_) => Declined::new(Ground::Ended, message),
-        NoRest::Params(_) => Declined::new(Ground::Invalid, message),
+        NoRest::Params(_) | NoRest::TooMuch(_) => Declined::new(Ground::Invalid, message),
     }
 }
 

@@ -157,6 +157,7 @@ fn submission(
         spec,
         targets,
         params,
+        kept_params: BTreeMap::new(),
         retry_of: Some(flow),
         mac: None,
         // The limits were made for all hosts of the old flow.

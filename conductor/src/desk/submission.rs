@@ -177,6 +177,10 @@ impl Desk {
         }
         let mut warnings = limit_remarks(&submission);
         warnings.extend(survey.warnings());
+        let submission = Box::new(Submission {
+            kept_params: kept_params(&submission.spec, &survey),
+            ..*submission
+        });
         let submission = match &conditions.plan {
             None => submission,
             Some(digest) => self.as_planned(submission, survey, digest).await?,
@@ -240,11 +244,20 @@ fn read(
         targets,
         trees,
         params,
+        kept_params: BTreeMap::new(),
         retry_of: None,
         mac: None,
         excess: Excess::Refused,
     });
     Ok(ReadProposal { submission, remarks })
+}
+
+/// Returns the parameters that may be kept after the flow's end, by slot and job.
+fn kept_params(spec: &FlowSpec, survey: &Survey) -> BTreeMap<(u16, u16), Params> {
+    let slots = (1..).zip(&spec.slots);
+    let places = slots.flat_map(|(slot, of)| (1..).zip(&of.jobs).map(move |(job, _)| (slot, job)));
+    let kept = places.zip(survey.harmless()).filter(|(_, params)| !params.is_empty());
+    kept.map(|(place, params)| (place, params.clone())).collect()
 }
 
 /// Returns a text with the id of a held request, by which its submitter may ask again.

@@ -267,6 +267,7 @@ impl Driver {
             targets,
             trees: BTreeMap::new(),
             params,
+            kept_params: BTreeMap::new(),
             retry_of: None,
             mac: None,
             excess: Excess::Capped,

@@ -148,6 +148,7 @@ impl Bench {
             spec_bytes: Arc::from(&b"spec"[..]),
             trees: BTreeMap::new(),
             params: BTreeMap::new(),
+            kept_params: BTreeMap::new(),
             retry_of: None,
             mac: Some(Mac([request; 16])),
             excess: Excess::Refused,

@@ -14,6 +14,7 @@ use std::{
 use orchestra_model::{
     FlowId, HostSet, JobId, JobName, ParamKey, Params, Quantity, TaskState,
     flow::{FlowSpec, JobSpec, Scope, SlotSpec},
+    params::InvalidParams,
     record::JobRecord,
     thresholds::Thresholds,
     tree::{TreeShape, TreeSpec},
@@ -51,8 +52,10 @@ pub(crate) enum NoRest {
     Alive(FlowId),
     /// Every named task is ok, or its host is no player any more.
     Nothing(FlowId),
-    /// The parameters, which were erased when the old flow ended, are not given with the same keys.
+    /// The parameters that were not kept when the old flow ended are not given, or others are.
     Params(Vec<WrongKeys>),
+    /// What is given is too much beside the parameters that were kept.
+    TooMuch(#[source] InvalidParams),
 }
 
 /// A job whose parameters are not given with the same keys.
@@ -75,6 +78,7 @@ impl fmt::Display for NoRest {
                 write!(f, "flow {flow} has ended, and nothing is left to do of it")
             }
             Self::Params(jobs) => f.write_str(&tell_wrong(jobs)),
+            Self::TooMuch(_) => f.write_str("the parameters, with those that were kept"),
         }
     }
 }
@@ -93,7 +97,7 @@ fn tell_wrong(jobs: &[WrongKeys]) -> String {
     let missing: String = jobs.iter().map(set).collect();
     if !missing.is_empty() {
         told.push(format!(
-            "the flow's parameters were erased when it ended; give them again:{missing}"
+            "what may be secret was erased when the flow ended; give it again:{missing}"
         ));
     }
     told.join("; ")
@@ -150,6 +154,7 @@ impl Rest {
                     continue;
                 }
                 let params = given.remove(&(record.id.slot, record.id.job)).unwrap_or_default();
+                let params = params.beside(&record.kept_params).map_err(NoRest::TooMuch)?;
                 wrong.extend(wrong_keys(&record, &params));
                 let tasks = if spec.scope == Scope::One { 1 } else { hosts.len() };
                 rest.tasks += u32::try_from(tasks).unwrap_or(u32::MAX);

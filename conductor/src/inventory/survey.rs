@@ -8,7 +8,7 @@ use std::{
 
 use orchestra_flow::shown;
 use orchestra_model::{
-    HostName, HostSet, JobName, Params, ScoreName,
+    HostName, HostSet, JobName, ParamKey, Params, ScoreName,
     advice::{Advice, Remedy},
     flow::{FlowSpec, JobSpec, Scope},
     ledger::ScoreSurvey,
@@ -42,6 +42,8 @@ struct JobSurvey {
     unwilling: Vec<(HostSet, RefusedParams)>,
     /// Whether some target has the score and would take the parameters.
     accepted: bool,
+    /// The parameters that no known version of the score calls sensitive, if any is known.
+    harmless: Params,
 }
 
 /// Why a submission is not worth storing.
@@ -147,6 +149,10 @@ impl Inventory {
             missing: HostSet::from_names(job.missing),
             unheard: HostSet::from_names(unheard),
         };
+        let specs: Vec<&ScoreSpec> = job.verdicts.iter().map(|(spec, ..)| *spec).collect();
+        let may_show =
+            |key: &ParamKey| !specs.is_empty() && specs.iter().all(|spec| spec.may_show(key));
+        let harmless = params.only(may_show);
         let unwilling = job.verdicts.into_iter().filter_map(|(_, verdict, hosts)| {
             verdict.err().map(|problems| (HostSet::from_names(hosts), problems))
         });
@@ -159,6 +165,7 @@ impl Inventory {
             meant: job.meant,
             unwilling: unwilling.collect(),
             accepted: job.accepted,
+            harmless,
         }
     }
 }
@@ -242,6 +249,11 @@ impl Survey {
     /// Returns a sentence for each thing that the submitter should know.
     pub(crate) fn warnings(&self) -> Vec<String> {
         bounded(self.0.iter().flat_map(JobSurvey::warnings).collect())
+    }
+
+    /// Returns the parameters that may be kept, of each job in the order of the spec.
+    pub(crate) fn harmless(&self) -> impl Iterator<Item = &Params> {
+        self.0.iter().map(|job| &job.harmless)
     }
 
     /// Returns what was found, job by job.
@@ -401,6 +413,26 @@ mod tests {
         assert_eq!(survey.warnings(), [""; 0]);
         let scores = survey.into_scores();
         assert_eq!(scores[0].versions[&ScoreHash([1; 32])], hosts("fe[1-3]"));
+    }
+
+    #[test]
+    fn what_no_version_calls_sensitive_is_harmless() {
+        let params = || Params::from_pairs([("count", "3"), ("token", "true")]).unwrap();
+        let kept = |fleet: &Inventory, targets: &str| {
+            let survey = survey_of(fleet, job(Scope::All), targets, params());
+            let harmless: Vec<Params> = survey.harmless().cloned().collect();
+            harmless[0].iter().map(|(key, _)| key.to_string()).collect::<Vec<String>>()
+        };
+        let mut open = strict(2);
+        if let Ok(conf) = &mut open.spec {
+            conf.params = None;
+        }
+        let fleet = fleet(&[("fe[1-2]", &[strict(1)]), ("fe3", &[open]), ("fe4", &[])]);
+        assert_eq!(kept(&fleet, "fe[1-2]"), ["count"]);
+        assert_eq!(kept(&fleet, "fe[1-2,4-5]"), ["count"]);
+        // A score that declares nothing says of nothing that it is no secret.
+        assert_eq!(kept(&fleet, "fe[1-3]"), [""; 0]);
+        assert_eq!(kept(&fleet, "fe5"), [""; 0]);
     }
 
     #[test]

@@ -177,6 +177,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         canary_ok_at: Some(Timestamp(4)),
         promoted_by: Some(Asker::from_word("carol").unwrap()),
         change: u64::MAX,
+        kept_params: std::sync::Arc::new(params_record(id, "kept").params),
         thresholds: Some(Box::new(Thresholds {
             window: 50,
             needed: 80,

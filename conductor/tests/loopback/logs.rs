@@ -264,6 +264,64 @@ async fn many_attempts_are_followed_to_their_ends() {
     assert_eq!(soon("the end", after.message()).await.unwrap(), None);
 }
 
+/// The next readings that a player is asked for, by stream.
+async fn readings(session: &mut Session) -> Vec<v1::ReadLog> {
+    let mut asked = Vec::new();
+    while asked.len() < 2 {
+        let Kind::ReadLog(read) = session.command().await else { panic!("no reading") };
+        asked.push(read);
+    }
+    asked
+}
+
+#[tokio::test]
+async fn a_follower_that_stops_reading_slows_nobody() {
+    const CHUNK: usize = 16 << 10;
+    /// More than lies between conductor and reader: the windows of a connection have 2 MiB.
+    const ROUNDS: usize = 300;
+    let place = Place::new("db1\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let other = Audience::new(&place, &conductor.address).await;
+    let mut db1 = Player::new(&place, &conductor.address, "db1").await;
+    db1.snapshot.attempt_logs = true;
+    let mut session = db1.attach().await;
+    let flow = alice.submit([job("db1")]).await;
+    let order = session.order().await;
+    session.report(&started(&order));
+    let follow = async |who: &Audience| {
+        let mut client = who.client.clone();
+        let request = v1::FollowOutputRequest { flow: id(flow), ..Default::default() };
+        soon("an answer", client.follow_output(request)).await.unwrap().into_inner()
+    };
+    let _idle = follow(&other).await;
+    let idle = readings(&mut session).await.remove(0);
+    let mut parts = follow(&alice).await;
+    let lively = readings(&mut session).await.remove(0);
+    // The one that reads nothing is told as much as it may be told, in small pieces as they are paid for.
+    let (mut may, mut told) = (usize::try_from(idle.credit).unwrap(), 0);
+    for _ in 0..ROUNDS {
+        tell(&session, lively.reading, chunk(CHUNK));
+        while may >= CHUNK {
+            tell(&session, idle.reading, chunk(CHUNK));
+            (may, told) = (may - CHUNK, told + CHUNK);
+        }
+        let part = soon("a part", parts.message()).await.unwrap().unwrap();
+        assert!(matches!(part.part, Some(v1::output_part::Part::Written(_))), "{part:?}");
+        loop {
+            let Kind::LogCredit(paid) = session.command().await else { panic!("no credit") };
+            if paid.reading == lively.reading {
+                break;
+            }
+            may += usize::try_from(paid.bytes).unwrap();
+        }
+    }
+    assert!(told < ROUNDS * CHUNK, "what is not read is asked for: {told} bytes");
+    // Nor does it keep the flow from ending.
+    session.report(&ended(&order, &exited(0)));
+    assert_eq!(alice.verdict(flow).await, "ok");
+}
+
 #[tokio::test]
 async fn followers_of_a_name_are_bounded() {
     let place = Place::new("db[1-2]\n");

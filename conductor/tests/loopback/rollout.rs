@@ -1,6 +1,7 @@
 //! What operators do to flows and players: each is durable when it is answered, and logged.
 
-use orchestra_proto::v1;
+use orchestra_proto::v1::{self, command::Kind};
+use prost::Message as _;
 use tonic::Code;
 
 use crate::harness::{
@@ -198,14 +199,14 @@ async fn an_ended_flow_goes_on_as_a_new_one() {
     for (params, told) in [
         (
             vec![],
-            "the flow's parameters were erased when it ended; give them again: \
+            "what may be secret was erased when the flow ended; give it again: \
              --set job-2/package=VALUE",
         ),
         (params(2, &[("package", "x"), ("other", "y")]), "job job-2 had no parameters other"),
         (
             params(1, &[("package", "x")]),
-            "job job-1 had no parameters package; a retry has what it had; the flow's parameters \
-             were erased when it ended; give them again: --set job-2/package=VALUE",
+            "job job-1 had no parameters package; a retry has what it had; what may be secret was \
+             erased when the flow ended; give it again: --set job-2/package=VALUE",
         ),
         ([params(2, &[]), params(2, &[])].concat(), "parameters of job 2.1 are given twice"),
     ] {
@@ -243,6 +244,47 @@ async fn an_ended_flow_goes_on_as_a_new_one() {
     assert!(nothing.message().contains("nothing is left to do"), "{nothing:?}");
     assert_eq!(alice.retry(99).await.unwrap_err().code(), Code::NotFound);
     conductor.logged("ended flow retried").await;
+}
+
+#[tokio::test]
+async fn a_retry_remembers_what_its_score_does_not_call_sensitive() {
+    let (place, conductor, alice) = start("db1\n").await;
+    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let param = |key: &str, sensitive| v1::ParamSpec {
+        key: key.to_owned(),
+        r#type: "string".to_owned(),
+        sensitive,
+        ..v1::ParamSpec::default()
+    };
+    let offer = &mut player.snapshot.scores[0];
+    let Some(v1::score_offer::State::Spec(spec)) = &mut offer.state else { panic!("disabled") };
+    spec.params =
+        Some(v1::ParamSchema { params: vec![param("token", true), param("version", false)] });
+    let mut session = player.attach().await;
+    let mut asked = with_params(request([job("db1")]), (1, 1), "version", "7");
+    asked.params[0].values.insert("token".to_owned(), "hunter2".to_owned());
+    let flow = alice.try_submit(asked).await.unwrap().flow;
+    let order = session.order().await;
+    session.report(&ended(&order, &exited(1)));
+    session.acknowledged().await;
+    assert_eq!(alice.verdict(flow).await, "failed");
+
+    let refused = alice.try_retry(retry(flow)).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (
+            Code::InvalidArgument,
+            "what may be secret was erased when the flow ended; give it again: \
+             --set job-1/token=VALUE"
+        )
+    );
+    let again = v1::RetryRequest { params: params(1, &[("token", "new")]), ..retry(flow) };
+    let again = alice.try_retry(again).await.unwrap().flow;
+    let Kind::Job(part) = session.command().await else { panic!("no job part") };
+    let values = v1::JobBody::decode(part.body).unwrap().params;
+    let values: Vec<(&str, &str)> = values.iter().map(|(key, value)| (&**key, &**value)).collect();
+    assert_eq!(values, [("token", "new"), ("version", "7")]);
+    alice.cancel(again).await.unwrap();
 }
 
 #[tokio::test]

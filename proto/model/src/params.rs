@@ -85,6 +85,20 @@ impl Params {
         self.0.get(key).map(String::as_str)
     }
 
+    /// Those whose keys are meant.
+    #[must_use]
+    pub fn only(&self, is_meant: impl Fn(&ParamKey) -> bool) -> Params {
+        let meant = self.0.iter().filter(|(key, _)| is_meant(key));
+        Params(meant.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    /// These, and `others` of which these have no such key. Fails if they are too many, or too
+    /// large, together.
+    pub fn beside(&self, others: &Params) -> Result<Params, InvalidParams> {
+        let more = others.iter().filter(|(key, _)| self.get(key.as_str()).is_none());
+        Params::from_pairs(self.iter().chain(more).map(|(key, value)| (key.as_str(), value)))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -125,6 +139,16 @@ mod tests {
         params.zeroize();
         let left: Vec<_> = params.iter().map(|(key, value)| (key.as_str(), value)).collect();
         assert_eq!(left, [("host", ""), ("token", "")]);
+    }
+
+    #[test]
+    fn some_are_picked_and_put_beside_others() {
+        let all = Params::from_pairs([("host", "db1"), ("token", "hunter2")]).unwrap();
+        let some = all.only(|key| key.as_str() != "token");
+        assert_eq!(some, Params::from_pairs([("host", "db1")]).unwrap());
+        let given = Params::from_pairs([("token", "new"), ("host", "db2")]).unwrap();
+        assert_eq!(given.beside(&some), Ok(given.clone()));
+        assert_eq!(some.beside(&all), Ok(all));
     }
 
     #[test]

@@ -227,6 +227,9 @@ pub struct JobRecord {
     pub counts: Counts,
     /// The keys of its parameters, whose values are erased when the flow ends.
     pub param_keys: Vec<ParamKey>,
+    /// Those of its parameters that its score does not call sensitive: kept with the flow, for a
+    /// retry of it.
+    pub kept_params: Arc<Params>,
     /// When the last of its canary tasks was ok.
     pub canary_ok_at: Option<Timestamp>,
     /// Who promoted it: the other tasks wait for its canary no more.

@@ -237,6 +237,7 @@ impl World {
                     targets,
                     trees,
                     params,
+                    kept_params: BTreeMap::new(),
                     retry_of,
                     mac: None,
                     excess,

@@ -44,7 +44,8 @@ impl Asking<'_> {
             // An empty line would be an empty host set, which is a mistake wherever it is given.
             Shape::Hosts if hosts.is_empty() => Ok(()),
             Shape::Hosts => writeln!(screen.out, "{}", HostSet::from_names(hosts)),
-            Shape::Differences => gathered.write_differences(&mut screen.out),
+            Shape::Differences => gathered.write_differences(&mut screen.out, screen.style),
+            Shape::GatheredLines => gathered.write_lines(&mut screen.out),
             _ => gathered.write(&mut screen.out),
         };
         written.map_err(unwritten)
@@ -94,7 +95,9 @@ impl Asking<'_> {
     ) -> Result<(), Failure> {
         let written = match self.shape {
             Shape::Summary | Shape::Tasks => task::line(out, task, style),
-            Shape::Gathered | Shape::Differences => return gathered.add(task),
+            Shape::Gathered | Shape::GatheredLines | Shape::Differences => {
+                return gathered.add(task);
+            }
             Shape::Lines => written::lines(out, task),
             Shape::Responses => written::response(out, task),
             Shape::Hosts => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::view::Page;
+use crate::view::{Page, Style, style::Tone};
 
 /// Unchanged lines that are shown around a change.
 const CONTEXT: usize = 3;
@@ -19,7 +19,7 @@ enum Line<'a> {
 }
 
 /// Writes what leads from `old` to `new`: changed lines with those around them.
-pub(super) fn write(out: &mut dyn Page, old: &[u8], new: &[u8]) -> io::Result<()> {
+pub(super) fn write(out: &mut dyn Page, old: &[u8], new: &[u8], style: Style) -> io::Result<()> {
     let lines = compare(&split(old), &split(new));
     let changed = |line: &Line<'_>| !matches!(line, Line::Same(_));
     let mut shown_to = 0;
@@ -30,28 +30,29 @@ pub(super) fn write(out: &mut dyn Page, old: &[u8], new: &[u8]) -> io::Result<()
         }
         // Up to the change only: what follows is shown with the next change, or at the end.
         for line in lines.get(from..=at).unwrap_or_default() {
-            write_line(out, line)?;
+            write_line(out, line, style)?;
         }
         shown_to = at + 1;
         let next = lines.iter().skip(shown_to).position(changed);
         let after = next.unwrap_or(lines.len() - shown_to).min(CONTEXT);
         for line in lines.get(shown_to..shown_to + after).unwrap_or_default() {
-            write_line(out, line)?;
+            write_line(out, line, style)?;
         }
         shown_to += after;
     }
     Ok(())
 }
 
-fn write_line(out: &mut dyn Page, line: &Line<'_>) -> io::Result<()> {
-    let (sign, text) = match line {
-        Line::Same(text) => (b" ", text),
-        Line::Gone(text) => (b"-", text),
-        Line::New(text) => (b"+", text),
+fn write_line(out: &mut dyn Page, line: &Line<'_>, style: Style) -> io::Result<()> {
+    let (sign, text, tone) = match line {
+        Line::Same(text) => (" ", text, Tone::Plain),
+        Line::Gone(text) => ("-", text, Tone::Bad),
+        Line::New(text) => ("+", text, Tone::Good),
     };
-    out.write_all(sign)?;
+    let (begin, end) = style.around(tone);
+    write!(out, "{begin}{sign}")?;
     out.foreign(text)?;
-    out.write_all(b"\n")
+    writeln!(out, "{end}")
 }
 
 fn split(text: &[u8]) -> Vec<&[u8]> {
@@ -118,7 +119,7 @@ mod tests {
 
     fn diff(old: &str, new: &str) -> String {
         let mut out = Vec::new();
-        write(&mut out, old.as_bytes(), new.as_bytes()).unwrap();
+        write(&mut out, old.as_bytes(), new.as_bytes(), Style::default()).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -12,7 +12,10 @@ use orchestra_model::{
 };
 
 use super::{Ending, diff, end::ReadEnd};
-use crate::{error::Failure, view::Page};
+use crate::{
+    error::Failure,
+    view::{Page, Style},
+};
 
 /// Most bytes of different outputs that are kept while gathering.
 const GATHERED: usize = 256 << 20;
@@ -153,14 +156,27 @@ impl Gathered {
     }
 
     /// Writes, for each job, how the other outputs differ from the most common one.
-    pub(crate) fn write_differences(self, out: &mut dyn Page) -> io::Result<()> {
+    pub(crate) fn write_differences(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
         let groups = self.sorted();
         for groups in groups.chunk_by(|(a, _), (b, _)| a.job == b.job) {
             let Some(((common, most), others)) = groups.split_first() else { continue };
             writeln!(out, "--- {} {}", common.job, common.heading(most))?;
             for (alike, group) in others {
                 writeln!(out, "+++ {} {}", alike.job, alike.heading(group))?;
-                diff::write(out, &common.text, &alike.text)?;
+                diff::write(out, &common.text, &alike.text, style)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes each line of each output once, behind its hosts, folded: `db[1-2]: …`, and of standard
+    /// error `db[1-2]: ! …`.
+    pub(crate) fn write_lines(self, out: &mut dyn Page) -> io::Result<()> {
+        for (alike, group) in self.sorted() {
+            let hosts = HostSet::from_names(group.hosts).to_string();
+            for line in alike.text.split_inclusive(|byte| *byte == b'\n') {
+                write!(out, "{hosts}: ")?;
+                out.foreign(line)?;
             }
         }
         Ok(())
@@ -293,12 +309,36 @@ mod tests {
             gathered.add(&task(host, 1, text)).unwrap();
         }
         let mut out = Vec::new();
-        gathered.write_differences(&mut out).unwrap();
+        gathered.write_differences(&mut out, Style::default()).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "--- 42.1.1 db[2-3] (2)\n+++ 42.1.1 db1 (1)\n a\n-c\n+b\n\
              +++ 42.1.1 db4 (1)\n a\n-c\n"
         );
+    }
+
+    #[test]
+    fn gathered_lines_have_all_their_hosts() {
+        let mut gathered = Gathered::default();
+        for (host, text) in [("db1", "a\nb"), ("db2", "c"), ("db3", "a\nb\n")] {
+            gathered.add(&task(host, 1, text)).unwrap();
+        }
+        let mut out = Vec::new();
+        gathered.write_lines(&mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "db[1,3]: a\ndb[1,3]: b\ndb2: c\n");
+    }
+
+    #[test]
+    fn differences_are_coloured_where_colours_are_shown() {
+        let mut gathered = Gathered::default();
+        for (host, text) in [("db1", "a"), ("db2", "a"), ("db3", "b")] {
+            gathered.add(&task(host, 1, text)).unwrap();
+        }
+        let mut out = Vec::new();
+        let style = Style { colour: true, terminal: true };
+        gathered.write_differences(&mut out, style).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.ends_with("\x1b[31m-a\x1b[0m\n\x1b[32m+b\x1b[0m\n"), "{out:?}");
     }
 
     #[test]

@@ -126,6 +126,7 @@ impl Fleet {
             spec_bytes: [].into(),
             trees: BTreeMap::new(),
             params: BTreeMap::new(),
+            kept_params: BTreeMap::new(),
             retry_of: None,
             mac: None,
             excess: Excess::Refused,

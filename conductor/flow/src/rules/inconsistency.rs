@@ -83,6 +83,7 @@ mod tests {
             targets: vec![vec![hosts.clone()]],
             trees: BTreeMap::new(),
             params: BTreeMap::new(),
+            kept_params: BTreeMap::new(),
             retry_of: None,
             mac: None,
             excess: Excess::Refused,

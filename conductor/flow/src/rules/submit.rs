@@ -87,6 +87,7 @@ impl Engine {
             targets,
             mut trees,
             mut params,
+            mut kept_params,
             retry_of,
             mac,
             ..
@@ -111,7 +112,8 @@ impl Engine {
                     self.put(Record::Params(ParamsRecord { job, params: params.clone() }));
                 }
                 let job = Job::new(job, spec, params, players, shown(&folded), thresholds);
-                let job = job.with_tree(tree);
+                let kept = kept_params.remove(&(slot, job.id().job)).unwrap_or_default();
+                let job = job.with_tree(tree).with_kept_params(kept);
                 self.put(job.record());
                 jobs.push(job);
             }

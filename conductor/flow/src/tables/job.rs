@@ -51,6 +51,8 @@ pub(crate) struct Job {
     params: Params,
     /// The keys of its parameters. They are known also where the values are not at hand.
     param_keys: Vec<ParamKey>,
+    /// Those of its parameters that are kept after its flow's end.
+    kept_params: Arc<Params>,
     /// Its players, in host-set order.
     targets: Arc<[PlayerIx]>,
     /// Its folded host set, cut to the length that a list can show.
@@ -166,6 +168,7 @@ impl Job {
             id,
             param_keys: params.iter().map(|(key, _)| key.clone()).collect(),
             params,
+            kept_params: Arc::default(),
             targets,
             shown_targets,
             state: JobState::Pending,
@@ -199,6 +202,11 @@ impl Job {
             follow_ups: FollowUps::default(),
             spec,
         }
+    }
+
+    /// The job, of whose parameters these are kept after its flow's end.
+    pub(crate) fn with_kept_params(self, kept_params: Params) -> Self {
+        Self { kept_params: Arc::new(kept_params), ..self }
     }
 
     pub(crate) fn id(&self) -> JobId {
@@ -481,6 +489,7 @@ impl Job {
             promoted_by: self.canary.promoted_by.clone(),
             change: self.change,
             thresholds: Some(Box::new(self.thresholds)),
+            kept_params: Arc::clone(&self.kept_params),
         })
     }
 

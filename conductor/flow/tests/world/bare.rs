@@ -151,6 +151,7 @@ impl Bare {
             trees: shapes(&spec),
             params: BTreeMap::<(u16, u16), Params>::new(),
             spec_bytes: Arc::from([0_u8].as_slice()),
+            kept_params: BTreeMap::new(),
             retry_of: None,
             mac: None,
             excess: Excess::Refused,

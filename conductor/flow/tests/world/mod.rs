@@ -185,6 +185,7 @@ impl World {
             trees: shapes(&spec),
             params: BTreeMap::from([((1, 1), Params::from_pairs([("key", "value")]).unwrap())]),
             spec_bytes: self.disk.encode_spec(&spec),
+            kept_params: BTreeMap::new(),
             retry_of: None,
             mac: None,
             excess: Excess::Refused,

@@ -50,6 +50,7 @@ pub fn job_record(id: JobId) -> JobRecord {
         untouched: TaskState::Waiting,
         counts: Counts::all_in(TaskState::Waiting, 100),
         param_keys: vec![ParamKey::new("token").unwrap()],
+        kept_params: std::sync::Arc::default(),
         canary_ok_at: None,
         promoted_by: None,
         change: 0,

@@ -207,6 +207,8 @@ pub(super) struct JobBody {
     /// Jobs of the first release have none.
     #[prost(message, optional, tag = "13")]
     thresholds: Option<ThresholdsBody>,
+    #[prost(message, repeated, tag = "60")]
+    kept_params: Vec<PairBody>,
 }
 
 /// What a job's limits came to.
@@ -256,6 +258,7 @@ impl From<&JobRecord> for JobBody {
             promoted_by: record.promoted_by.as_ref().map(ToString::to_string),
             change: record.change,
             thresholds: record.thresholds.as_deref().map(ThresholdsBody::from),
+            kept_params: pairs(&record.kept_params),
         }
     }
 }
@@ -283,6 +286,7 @@ impl JobBody {
             promoted_by: self.promoted_by.as_deref().map(Asker::from_word).transpose()?,
             change: self.change,
             thresholds: self.thresholds.map(|kept| Box::new(kept.into())),
+            kept_params: Arc::new(params(self.kept_params)?),
         })
     }
 }
@@ -316,23 +320,30 @@ pub(super) struct PairBody {
     value: String,
 }
 
+fn pairs(params: &Params) -> Vec<PairBody> {
+    let pair = |(key, value): (&ParamKey, &str)| PairBody {
+        key: key.to_string(),
+        value: value.to_owned(),
+    };
+    params.iter().map(pair).collect()
+}
+
+fn params(pairs: Vec<PairBody>) -> Result<Params, Unreadable> {
+    Ok(Params::from_pairs(pairs.into_iter().map(|pair| (pair.key, pair.value)))?)
+}
+
 /// The page size of the database, which is SQLite's default.
 pub(super) const PAGE_BYTES: usize = 4_096;
 
 impl From<&ParamsRecord> for ParamsBody {
     fn from(record: &ParamsRecord) -> Self {
-        Self {
-            padding: vec![0; PAGE_BYTES],
-            pairs: (record.params.iter())
-                .map(|(key, value)| PairBody { key: key.to_string(), value: value.to_owned() })
-                .collect(),
-        }
+        Self { padding: vec![0; PAGE_BYTES], pairs: pairs(&record.params) }
     }
 }
 
 impl ParamsBody {
     pub(super) fn into_params(self) -> Result<Params, Unreadable> {
-        Ok(Params::from_pairs(self.pairs.into_iter().map(|pair| (pair.key, pair.value)))?)
+        params(self.pairs)
     }
 }
 

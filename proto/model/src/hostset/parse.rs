@@ -94,24 +94,42 @@ impl<'a> Evaluation<'a> {
             }
             Operand::Pattern(pieces, count) => {
                 self.make_room(count, shown)?;
-                expand(&pieces, &mut self.names, shown)?;
+                expand(&pieces, &mut |name| self.names.add(name, shown))?;
             }
             Operand::Word(word) => {
-                self.charge(LOOK_UP, shown)?;
-                let hosts = match look_up(word, self.groups, shown) {
-                    Err(
-                        InvalidHostSet::UnknownGroup { .. } | InvalidHostSet::UnknownLabel { .. },
-                    ) if self.unknown == Unknown::LeftOut => {
-                        self.told.words.insert(word.to_owned());
-                        HostSet::default()
-                    }
-                    looked_up => looked_up?,
-                };
+                let hosts = self.look_up(word, shown)?;
+                self.make_room(hosts.len(), shown)?;
+                self.hosts.extend(hosts);
+            }
+            Operand::Words(pieces) => {
+                // `&` and `^` take the hosts of all words as one operand, so they come together.
+                let mut hosts: Vec<HostName> = Vec::new();
+                expand(&pieces, &mut |word| {
+                    let more = self.look_up(word, shown)?;
+                    self.charge(more.len(), shown)?;
+                    hosts.extend(more);
+                    Ok(())
+                })?;
+                let hosts = HostSet::from_names(hosts);
                 self.make_room(hosts.len(), shown)?;
                 self.hosts.extend(hosts);
             }
         }
         Ok(())
+    }
+
+    /// The hosts of what follows an `@`.
+    fn look_up(&mut self, word: &str, shown: Shown<'_>) -> Result<HostSet, InvalidHostSet> {
+        self.charge(LOOK_UP, shown)?;
+        match look_up(word, self.groups, shown) {
+            Err(InvalidHostSet::UnknownGroup { .. } | InvalidHostSet::UnknownLabel { .. })
+                if self.unknown == Unknown::LeftOut =>
+            {
+                self.told.words.insert(word.to_owned());
+                Ok(HostSet::default())
+            }
+            looked_up => looked_up,
+        }
     }
 
     /// Accounts for `count` more operands, and works in those that are there when they get many.
@@ -202,33 +220,37 @@ fn look_up(word: &str, groups: &dyn Groups, shown: Shown<'_>) -> Result<HostSet,
     }
 }
 
-/// Adds every name that `pieces` stand for, the last range running fastest.
-fn expand(pieces: &[Piece<'_>], names: &mut Names, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
-    let mut name = String::new();
-    expand_from(pieces, &mut name, names, shown)
+/// Tells `each` every text that `pieces` stand for, the last range running fastest.
+fn expand<F>(pieces: &[Piece<'_>], each: &mut F) -> Result<(), InvalidHostSet>
+where
+    F: FnMut(&str) -> Result<(), InvalidHostSet>,
+{
+    expand_from(pieces, &mut String::new(), each)
 }
 
-/// Completes what is in `name` in every way. As deep as there are pieces: at most a name's length.
-fn expand_from(
+/// Completes what is in `text` in every way. As deep as there are pieces: at most a name's length.
+fn expand_from<F>(
     pieces: &[Piece<'_>],
-    name: &mut String,
-    names: &mut Names,
-    shown: Shown<'_>,
-) -> Result<(), InvalidHostSet> {
-    let length = name.len();
+    text: &mut String,
+    each: &mut F,
+) -> Result<(), InvalidHostSet>
+where
+    F: FnMut(&str) -> Result<(), InvalidHostSet>,
+{
+    let length = text.len();
     match pieces.split_first() {
-        None => names.add(name, shown)?,
-        Some((Piece::Text(text), rest)) => {
-            name.push_str(text);
-            expand_from(rest, name, names, shown)?;
-            name.truncate(length);
+        None => each(text)?,
+        Some((Piece::Text(part), rest)) => {
+            text.push_str(part);
+            expand_from(rest, text, each)?;
+            text.truncate(length);
         }
         Some((Piece::Ranges(ranges), rest)) => {
             for range in ranges {
                 for step in 0..range.len() {
-                    push_number(name, range.low + step * range.step, range.width);
-                    expand_from(rest, name, names, shown)?;
-                    name.truncate(length);
+                    push_number(text, range.low + step * range.step, range.width);
+                    expand_from(rest, text, each)?;
+                    text.truncate(length);
                 }
             }
         }

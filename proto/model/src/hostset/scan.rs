@@ -23,6 +23,8 @@ pub(super) enum Operand<'a> {
     Pattern(Vec<Piece<'a>>, usize),
     /// What follows an `@`.
     Word(&'a str),
+    /// What follows an `@` and has ranges: several words, whose hosts are one operand together.
+    Words(Vec<Piece<'a>>),
 }
 
 pub(super) enum Piece<'a> {
@@ -176,11 +178,8 @@ impl<'a> Scanner<'a> {
     /// Reads an operand from its first bracket, which comes after `text`.
     fn pattern(&mut self, text: &'a str) -> Result<Operand<'a>, InvalidHostSet> {
         let start = self.at - text.len();
-        if text.starts_with('@') {
-            let problem = "a group or label is named in full, without ranges: @rack1,@rack2";
-            return Err(self.wrong(start, problem));
-        }
-        let mut pieces = vec![Piece::Text(text)];
+        let word = text.strip_prefix('@');
+        let mut pieces = vec![Piece::Text(word.unwrap_or(text))];
         let mut count: usize = 1;
         while let Some(b'[' | b'{') = self.peek() {
             let (ranges, numbers) = self.ranges(start)?;
@@ -198,7 +197,10 @@ impl<'a> Scanner<'a> {
             let problem = "this bracket closes nothing; a range is like [1-6]";
             return Err(self.wrong(self.at, problem));
         }
-        Ok(Operand::Pattern(pieces, count))
+        Ok(match word {
+            Some(_) => Operand::Words(pieces),
+            None => Operand::Pattern(pieces, count),
+        })
     }
 
     /// What comes before the next bracket, operator, space, or end.

@@ -16,6 +16,7 @@ impl Job {
         self.ended_at = record.ended_at;
         self.change = record.change;
         self.param_keys = record.param_keys;
+        self.kept_params = record.kept_params;
         self.canary.ok_at = record.canary_ok_at;
         self.canary.is_open |= record.promoted_by.is_some();
         self.canary.promoted_by = record.promoted_by;
