@@ -2,7 +2,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
+    "orchestra/v1/register.proto",
     "orchestra/v1/place.proto",
     "orchestra/v1/tree.proto",
     "orchestra/v1/service.proto",

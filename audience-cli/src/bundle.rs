@@ -1,9 +1,12 @@
-//! `orc bundle`: directories as bundles, in a depot of this machine. No conductor is asked.
+//! `orc bundle`: directories as bundles, in a depot of this machine. A conductor is asked by `register`,
+//! `where`, and whoever says so alone.
 
 mod diff;
 mod gc;
 mod list;
+mod locate;
 mod publish;
+mod register;
 mod show;
 mod sign;
 mod unpack;
@@ -57,6 +60,10 @@ enum Verbs {
     Unpack(With<unpack::Unpack>),
     /// Tell what is different between two bundles
     Diff(With<diff::Diff>),
+    /// Have the conductor know a bundle: what its publishers say, and that this machine has a copy
+    Register(With<register::Register>),
+    /// Tell which hosts have a bundle, and where it is active
+    Where(With<locate::Where>),
     /// Remove old bundles from a depot
     Gc(With<gc::Gc>),
 }
@@ -71,6 +78,8 @@ impl Bundle {
             Verbs::Verify(verb) => verb.run(environment),
             Verbs::Unpack(verb) => verb.run(environment),
             Verbs::Diff(verb) => verb.run(environment),
+            Verbs::Register(verb) => verb.run(environment),
+            Verbs::Where(verb) => verb.run(environment),
             Verbs::Gc(verb) => verb.run(environment),
         }
     }

@@ -6,6 +6,7 @@
 //! neither a large question nor a slow reader delays others.
 
 mod audit;
+mod bundles;
 mod conductor;
 mod explain;
 mod failures;
@@ -74,6 +75,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) name: HostName,
+    /// The domain of all certificates.
+    pub(crate) domain: HostName,
     pub(crate) store_id: String,
     pub(crate) started_at: Timestamp,
     /// The keys by which submissions are recognised.

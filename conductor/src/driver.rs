@@ -14,6 +14,7 @@
 //! there is space again. The driver never stops answering.
 
 mod audit;
+mod bundles;
 mod clock;
 mod comeback;
 mod held;
@@ -38,6 +39,7 @@ use std::{
 use orchestra_flow::{Engine, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
     Asker, FlowId, HostName, JobId, Timestamp,
+    bundle::BundleRegister,
     delivery::{KnownEnd, Refusal, Report, RequestId, Term},
     proof::{Mac, Proof},
     record::{InForce, Op},
@@ -53,6 +55,7 @@ use tokio::{
 
 pub(crate) use self::{
     audit::Asked,
+    bundles::WantedBundle,
     clock::{Clock, clock_error},
     held::{held, other_submission},
     mailbox::{
@@ -118,6 +121,8 @@ pub(crate) struct Remembered {
     pub(crate) in_force: InForce,
     /// The number of the newest audit line.
     pub(crate) last_audit: u64,
+    /// The bundles that are registered.
+    pub(crate) bundles: BundleRegister,
 }
 
 /// The engines that the driver owns.
@@ -138,6 +143,8 @@ pub(crate) struct Driver {
     /// The limits of the fleet that was last loaded, even if by an earlier process.
     in_force: InForce,
     inventory: Inventory,
+    /// The bundles that are registered.
+    bundles: BundleRegister,
     outgoing: Outgoing,
     /// Since when the store cannot be written.
     held_since: Option<Timestamp>,
@@ -165,7 +172,7 @@ impl Driver {
     pub(crate) fn new(
         Engines { engine, services }: Engines,
         clock: Clock,
-        Remembered { identity, in_force, last_audit }: Remembered,
+        Remembered { identity, in_force, last_audit, bundles }: Remembered,
         writer: Writer,
         proofs: Proofs,
         fleet: watch::Sender<Arc<Fleet>>,
@@ -178,6 +185,7 @@ impl Driver {
             proofs,
             fleet,
             in_force,
+            bundles,
             inventory,
             outgoing: Outgoing::new(writer),
             held_since: None,
@@ -453,6 +461,10 @@ impl Driver {
             Request::ReleaseBrake(asked, scope, reply) => {
                 self.release_brake(asked, &scope, reply);
             }
+            Request::RegisterBundle(asked, wanted, reply) => {
+                self.register_bundle(asked, *wanted, reply);
+            }
+            Request::Bundles(reply) => self.tell_bundles(reply),
             Request::AboutServices(question) => self.answer_about_services(question),
             Request::PruneAudit(below, reply) => self.prune_audit(below, reply),
             Request::Expire { flows, reply } => self.expire(flows, reply),

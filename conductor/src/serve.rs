@@ -181,6 +181,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     );
     let facts = Facts {
         name: config.name.clone(),
+        domain: config.domain.clone(),
         store_id: identity.store.to_string(),
         started_at: clock.now(),
         proofs,

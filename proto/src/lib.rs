@@ -28,6 +28,7 @@ mod last_line;
 mod ledger;
 mod place;
 mod reason;
+mod register;
 mod remedy;
 mod service;
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod harness;
 
 mod absent;
 mod audit;
+mod bundles;
 mod certificates;
 mod conductor_crashes;
 mod daemons;

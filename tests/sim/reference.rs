@@ -652,11 +652,13 @@ impl Reference {
                 | Record::Service(_)
                 | Record::Version(_)
                 | Record::Placement(_)
-                | Record::Brakes(_),
+                | Record::Brakes(_)
+                | Record::Bundle(_),
             )
             | Op::EraseParams(_)
             | Op::PruneVersion(..)
-            | Op::Displace(..) => {}
+            | Op::Displace(..)
+            | Op::ForgetBundle(_) => {}
         }
     }
 

@@ -15,6 +15,7 @@
 mod answers;
 mod audit;
 mod backoff;
+mod bundles;
 mod client;
 mod conductor;
 pub mod config;

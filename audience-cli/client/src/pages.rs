@@ -3,7 +3,7 @@
 use std::{iter::Peekable, vec};
 
 use orchestra_model::{
-    bundle::{HeldPlace, HeldTrouble},
+    bundle::{HeldPlace, HeldTrouble, RegisteredBundle},
     delivery::EndBytes,
     failures::FailureGroup,
     ids::JobId,
@@ -157,6 +157,14 @@ impl ListPage for v1::PlacePage {
     fn items(self) -> Result<Vec<Self::Item>, Invalid> {
         let places = self.places.iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         Ok(vec![(self.heard, places, self.troubles.into_iter().map(Into::into).collect())])
+    }
+}
+
+impl ListPage for v1::BundlePage {
+    type Item = RegisteredBundle;
+
+    fn items(self) -> Result<Vec<RegisteredBundle>, Invalid> {
+        self.bundles.iter().map(TryInto::try_into).collect()
     }
 }
 

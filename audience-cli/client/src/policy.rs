@@ -3,7 +3,7 @@
 use std::fmt;
 
 use orchestra_model::{
-    names::{AudienceName, ScoreName, ServiceName},
+    names::{AudienceName, BundleName, ScoreName, ServiceName},
     policy::Right,
 };
 use orchestra_proto::{Invalid, v1};
@@ -60,6 +60,8 @@ pub struct PolicyRule {
     pub scores: Vec<String>,
     /// Likewise.
     pub services: Vec<String>,
+    /// Likewise.
+    pub bundles: Vec<String>,
     /// On which hosts.
     pub hosts: Reach,
 }
@@ -86,6 +88,8 @@ pub struct RightQuestion {
     pub score: Option<ScoreName>,
     /// On which service.
     pub service: Option<ServiceName>,
+    /// On which bundle.
+    pub bundle: Option<BundleName>,
     /// Whether in a flow of somebody else.
     pub of_others: bool,
     /// On which hosts; `None` for every player.
@@ -108,7 +112,7 @@ pub struct PolicyDifference {
     pub who: Option<String>,
     /// The word of the right.
     pub right: String,
-    /// On which scores or services; empty for a right that is about neither.
+    /// On which scores, services or bundles; empty for a right that is about none.
     pub what: String,
     /// Whether on flows of others.
     pub of_others: bool,
@@ -138,13 +142,14 @@ impl Client {
 
     /// Returns whether somebody may do something.
     pub async fn check_right(&mut self, asked: RightQuestion) -> Result<RightAnswer, Failure> {
-        let RightQuestion { who, right, score, service, of_others, hosts } = asked;
+        let RightQuestion { who, right, score, service, bundle, of_others, hosts } = asked;
         let what = format!("asking whether {who} may {right}");
         let request = v1::CheckRightRequest {
             who: who.to_string(),
             right: right.to_string(),
             score: score.map(|score| score.to_string()).unwrap_or_default(),
             service: service.map(|service| service.to_string()).unwrap_or_default(),
+            bundle: bundle.map(|bundle| bundle.to_string()).unwrap_or_default(),
             of_others,
             hosts: hosts.unwrap_or_default(),
         };
@@ -184,9 +189,9 @@ impl ListPage for v1::PolicyDifferencePage {
 }
 
 fn rule(rule: v1::PolicyRule) -> Result<PolicyRule, Invalid> {
-    let v1::PolicyRule { name, deny: denies, who, may, scores, services, hosts } = rule;
+    let v1::PolicyRule { name, deny: denies, who, may, scores, services, hosts, bundles } = rule;
     let hosts = reach(hosts, "PolicyRule.hosts")?;
-    Ok(PolicyRule { name, denies, who, may, scores, services, hosts })
+    Ok(PolicyRule { name, denies, who, may, scores, services, bundles, hosts })
 }
 
 fn difference(found: v1::PolicyDifference) -> Result<PolicyDifference, Invalid> {

@@ -6,7 +6,7 @@ use orchestra_bundle::{Exclusion, Publication, publish};
 use orchestra_client::Exit;
 use orchestra_model::{BundleName, Millis, bundle::BundleSerial, time::Timestamp};
 
-use super::{DepotArgs, failed, publishers};
+use super::{DepotArgs, failed, publishers, register::SourceArgs};
 use crate::{
     error::Failure,
     program::{Program, now},
@@ -43,6 +43,11 @@ pub(crate) struct Publish {
     /// An extended attribute that is carried: user.NAME
     #[arg(long = "xattr", value_name = "NAME", value_parser = xattr)]
     xattrs: Vec<String>,
+    /// Have the conductor know it too, as `orc bundle register` does
+    #[arg(long)]
+    register: bool,
+    #[command(flatten)]
+    copy: SourceArgs,
 }
 
 impl Verb for Publish {
@@ -60,6 +65,13 @@ impl Verb for Publish {
         let attempt = format!("publishing {}", self.source.display());
         let published = publish(&self.source, &self.depot.depot(), &publication, &publishers)
             .map_err(|error| failed(attempt, error))?;
+        if self.register {
+            let source = self.copy.host()?;
+            program.ask(async |client, _| {
+                client.register_bundle(&published.bundle.seal, Some(&source)).await?;
+                Ok(())
+            })?;
+        }
         program.console.answer(Told(published))?;
         Ok(Exit::Ok)
     }

@@ -2,7 +2,7 @@
 
 use orchestra_client::{Exit, RightQuestion};
 use orchestra_model::{
-    names::{AudienceName, ScoreName, ServiceName},
+    names::{AudienceName, BundleName, ScoreName, ServiceName},
     nearest,
     policy::{Concern, Right},
 };
@@ -21,7 +21,7 @@ pub(crate) struct Check {
     /// What they would do: see, submit, cancel, drain, service-stop and so on
     #[arg(value_name = "RIGHT", value_parser = right)]
     right: Right,
-    /// What it is done to: a score or a service, where the right is limited by one; then a host set,
+    /// What it is done to: a score, a service or a bundle, where the right is limited by one; then a host set,
     /// instead of every player
     #[arg(value_name = "WHAT", num_args = 0..=2)]
     on: Vec<String>,
@@ -55,22 +55,32 @@ impl Check {
         let Check { who, right, on, score, service: is_service, others: of_others } = self;
         let wrong = |why: &str| Failure::usage("asking about a right").because(why.to_owned());
         let mut words = on.into_iter();
-        let mut question =
-            RightQuestion { who, right, score, service: None, of_others, hosts: None };
+        let mut question = RightQuestion {
+            who,
+            right,
+            score,
+            service: None,
+            bundle: None,
+            of_others,
+            hosts: None,
+        };
         let named = match right.concern() {
             Concern::Conductor | Concern::Hosts => None,
             _ => Some(words.next().ok_or_else(|| {
-                wrong(&format!("{right} is limited by scores or services: say which"))
+                wrong(&format!("{right} is limited by scores, services or bundles: say which"))
             })?),
         };
         let to_score = |text: &str| ScoreName::new(text).map_err(|error| wrong(&error.to_string()));
         let to_service =
             |text: &str| ServiceName::new(text).map_err(|error| wrong(&error.to_string()));
+        let to_bundle =
+            |text: &str| BundleName::new(text).map_err(|error| wrong(&error.to_string()));
         if let Some(named) = named {
             match right.concern() {
                 Concern::Services | Concern::ScoresOfServices => {
                     question.service = Some(to_service(&named)?);
                 }
+                Concern::Bundles => question.bundle = Some(to_bundle(&named)?),
                 Concern::Output if is_service => question.service = Some(to_service(&named)?),
                 _ => question.score = Some(to_score(&named)?),
             }

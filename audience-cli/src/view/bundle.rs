@@ -2,6 +2,7 @@
 
 mod checked;
 mod listed;
+mod registered;
 mod shown;
 
 use std::{io, path::PathBuf};
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 pub(crate) use checked::{Checked, Judged, problems};
 pub(crate) use listed::List;
+pub(crate) use registered::{Located, Registered, RegisteredList, Whereabouts};
 pub(crate) use shown::Shown;
 
 use super::{Output, Page, Style, when};

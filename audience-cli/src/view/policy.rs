@@ -39,7 +39,9 @@ impl Listing for Rules {
 /// Writes what a rule is about, below who it is about.
 fn write_rule(out: &mut dyn Page, rule: &PolicyRule) -> io::Result<()> {
     writeln!(out, "  {}", rights(&rule.may))?;
-    for (what, names) in [("scores", &rule.scores), ("services", &rule.services)] {
+    for (what, names) in
+        [("scores", &rule.scores), ("services", &rule.services), ("bundles", &rule.bundles)]
+    {
         if !names.is_empty() {
             writeln!(out, "  {what}: {}", one_line(&names.join(" ")))?;
         }
@@ -71,14 +73,15 @@ struct RuleDocument {
     may: Vec<String>,
     scores: Vec<String>,
     services: Vec<String>,
+    bundles: Vec<String>,
     hosts: ReachDocument,
 }
 
 impl From<PolicyRule> for RuleDocument {
     fn from(rule: PolicyRule) -> Self {
-        let PolicyRule { name, denies: deny, who, may, scores, services, hosts } = rule;
+        let PolicyRule { name, denies: deny, who, may, scores, services, bundles, hosts } = rule;
         let who = Some(who).filter(|who| !who.is_empty());
-        Self { name, deny, who, may, scores, services, hosts: hosts.into() }
+        Self { name, deny, who, may, scores, services, bundles, hosts: hosts.into() }
     }
 }
 

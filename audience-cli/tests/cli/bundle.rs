@@ -1,12 +1,17 @@
-//! `orc bundle`: no conductor is there to be asked.
+//! `orc bundle`: no conductor is there to be asked, but for what is registered.
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio};
 
 use orchestra_ca::new_publisher;
-use orchestra_model::AudienceName;
+use orchestra_model::{
+    AudienceName, BundleName, HostName,
+    bundle::{BundleRelease, BundleSerial, PlaceReport, PlaceStanding, PlaceTrust, PlacesReport},
+    names::PlaceName,
+};
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::fake::{Ran, bare, ran};
+use crate::fake::{Fake, Ran, bare, ran};
 
 /// A home with a site to publish, and the keys of two publishers in `publisher/`.
 fn home() -> TempDir {
@@ -282,4 +287,45 @@ fn what_cannot_be_published_is_told_with_what_helps() {
     let mut without = bare("orc", &["bundle", "publish", "site", "--name", "site"], home);
     let refused = ran(without.current_dir(home));
     refused.fails(64, &["finding the domain of the fleet: not configured: --domain"]);
+}
+
+#[test]
+fn a_bundle_is_registered_listed_and_found() {
+    let fake = Fake::start();
+    let home = home();
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let flags = format!("--depot {} --source build1", path("depot"));
+    let (site, key) = (path("site"), path("publisher/one.key"));
+    let publish = format!("orc bundle publish {site} --name site --register --sign {key} {flags}");
+    let told = fake.run(&publish);
+    assert_eq!(told.code, 0, "{told:?}");
+    let id = told.stdout.trim_end().strip_prefix("site@1 ").unwrap().to_owned();
+    let again = fake.run(&format!("orc bundle register site {flags}"));
+    again.is(0, &told.stdout, "it was registered already\n");
+    let listed = fake.run("orc bundle list --registered");
+    listed.is(0, &format!("site@1 {id}: signed by 1, copies at build1\n"), "");
+    let listed = fake.run("orc bundle list --registered --json").json();
+    assert_eq!(listed["registered_bundles"][0]["bundle"]["id"], *id);
+    let release = BundleRelease { serial: BundleSerial::FIRST, id: id.parse().unwrap() };
+    let place = PlaceReport {
+        name: PlaceName::new("site").unwrap(),
+        state: Ok(PlaceStanding {
+            bundle: BundleName::new("site").unwrap(),
+            path: "/srv/site".to_owned(),
+            trust: PlaceTrust::Pins([release.id].into()),
+            active: Some(release),
+            kept: vec![release],
+            highest: Some(release),
+        }),
+    };
+    let report = PlacesReport { troubles: Vec::new(), places: vec![place] };
+    fake.tables().places = vec![(HostName::new("fe1").unwrap(), report)];
+    let found = fake.run("orc bundle where site@1");
+    assert!(found.stdout.ends_with("copies    build1\nactive    site on fe1 (1)\n"), "{found:?}");
+    let found = fake.run("orc bundle where site --json").json()["whereabouts"].clone();
+    assert_eq!(
+        (&found["places"][0]["hosts"], &found["places"][0]["active"]),
+        (&json!("fe1"), &json!(true))
+    );
+    fake.run("orc bundle where site@2").fails(8, &["no such bundle is registered"]);
 }

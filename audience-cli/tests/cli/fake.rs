@@ -13,7 +13,7 @@ use orchestra_ca::{Ca, Terms};
 use orchestra_certs::{Door, Limits, Role, Subject, acceptance, incoming};
 use orchestra_model::{
     HostName,
-    bundle::PlacesReport,
+    bundle::{BundleRegister, PlacesReport},
     ledger::CellStatus,
     service::{FleetZones, ServiceStatus, Stranger},
     status::{ConductorStatus, FlowStatus, PlayerStatus, TaskStatus},
@@ -40,6 +40,7 @@ pub(crate) struct Tables {
     pub(crate) vitals: Vec<HostUsage>,
     /// It is of the first release.
     pub(crate) is_old: bool,
+    pub(crate) bundles: BundleRegister,
     /// What players told of their places.
     pub(crate) places: Vec<(HostName, PlacesReport)>,
     /// What was asked of vitals.

@@ -50,8 +50,8 @@ pub struct Difference {
     pub who: Subject,
     /// In which right.
     pub right: Right,
-    /// On which scores or services: a name, or `NAME*` for all others that begin so. Empty for a
-    /// right that is about neither.
+    /// On which scores, services or bundles: a name, or `NAME*` for all others that begin so. Empty for a
+    /// right that is about none of them.
     pub what: String,
     /// Whether it is about flows of others.
     pub is_of_others: bool,
@@ -73,10 +73,11 @@ pub fn differences(before: &Policy, after: &Policy) -> Vec<Difference> {
     // Within one of these, all names are alike to every rule.
     let scores = alike(both().flat_map(|rule| &rule.scores));
     let services = alike(both().flat_map(|rule| &rule.services));
+    let bundles = alike(both().flat_map(|rule| &rule.bundles));
     let mut found = Vec::new();
     for who in &subjects {
         for right in Right::all().filter(|right| *right != Right::OthersFlows) {
-            for (what, told) in asked(right, &scores, &services) {
+            for (what, told) in asked(right, [&scores, &services, &bundles]) {
                 let reach = |policy: &Policy| policy.reach(who.name(), right, &what);
                 let (old, new) = (reach(before), reach(after));
                 let (lost, gained) = (old.minus(&new), new.minus(&old));
@@ -105,8 +106,7 @@ fn alike<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> BTreeMap<String, St
 /// Returns everything that a right can be asked about, with how that is told.
 fn asked<'a>(
     right: Right,
-    scores: &'a BTreeMap<String, String>,
-    services: &'a BTreeMap<String, String>,
+    [scores, services, bundles]: [&'a BTreeMap<String, String>; 3],
 ) -> Vec<(What<'a>, String)> {
     let of_scores = || {
         scores.iter().flat_map(|(score, told)| {
@@ -121,6 +121,9 @@ fn asked<'a>(
         Concern::Hosts => vec![(What::Hosts, String::new())],
         Concern::Scores => of_scores().collect(),
         Concern::Services => of_services().collect(),
+        Concern::Bundles => {
+            bundles.iter().map(|(name, told)| (What::Bundle(name), told.clone())).collect()
+        }
         Concern::Output => of_scores().chain(of_services()).collect(),
         Concern::ScoresOfServices => {
             let of_service = |(service, told): (&'a String, &'a String)| {

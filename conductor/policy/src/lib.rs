@@ -53,6 +53,8 @@ pub enum What<'a> {
     },
     /// A service.
     Service(&'a str),
+    /// A bundle.
+    Bundle(&'a str),
     /// A service that runs this score.
     ScoreOfService {
         /// The service.
@@ -77,7 +79,7 @@ impl fmt::Display for What<'_> {
             Self::Score { score, is_of_others: true } => {
                 write!(f, " {score} in a flow of somebody else")
             }
-            Self::Service(service) => write!(f, " {service}"),
+            Self::Service(name) | Self::Bundle(name) => write!(f, " {name}"),
             Self::ScoreOfService { service, score } => write!(f, " {service} with score {score}"),
         }
     }

@@ -88,6 +88,8 @@ pub struct Rule {
     pub scores: Vec<Pattern>,
     /// On which services.
     pub services: Vec<Pattern>,
+    /// On which bundles.
+    pub bundles: Vec<Pattern>,
     /// On which hosts.
     pub hosts: Reach,
 }
@@ -111,6 +113,7 @@ impl Rule {
                 What::Conductor | What::Hosts => true,
                 What::Score { score, .. } => is_one(&self.scores, score),
                 What::Service(service) => is_one(&self.services, service),
+                What::Bundle(bundle) => is_one(&self.bundles, bundle),
                 What::ScoreOfService { service, score } => {
                     is_one(&self.services, service) && is_one(&self.scores, score)
                 }

@@ -40,7 +40,8 @@ fn rule(name: &str, who: &str, may: impl IntoIterator<Item = Right>, what: &str,
         who: if who == "*" { Whom::Everybody } else { Whom::These(names.collect()) },
         may: may.into_iter().collect(),
         scores: patterns.clone(),
-        services: patterns,
+        services: patterns.clone(),
+        bundles: patterns,
         hosts: if on == "*" { Reach::everywhere() } else { Reach::These(hosts(on)) },
     }
 }
@@ -222,7 +223,9 @@ const NAMES: [&str; 3] = ["alice", "bob", "eve"];
 const PATTERNS: [&str; 5] = ["a", "ab", "a*", "*", "b"];
 const WORDS: [&str; 4] = ["a", "ab", "b", "c"];
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
-const RIGHTS: [Right; 6] = [SUBMIT, CANCEL, Right::OthersFlows, APPLY, DRAIN, Right::ReadOutput];
+const REGISTER: Right = Right::Do(Verb::BundleRegister);
+const RIGHTS: [Right; 7] =
+    [SUBMIT, CANCEL, Right::OthersFlows, APPLY, DRAIN, Right::ReadOutput, REGISTER];
 
 fn random_policy(chance: &mut Chance) -> Policy {
     let count = chance.below(5);
@@ -253,6 +256,7 @@ fn is_allowed(policy: &Policy, name: &str, right: Right, what: &What<'_>, host: 
             What::Conductor | What::Hosts => true,
             What::Score { score, .. } => like(&rule.scores, score),
             What::Service(service) => like(&rule.services, service),
+            What::Bundle(bundle) => like(&rule.bundles, bundle),
             What::ScoreOfService { service, score } => {
                 like(&rule.services, service) && like(&rule.scores, score)
             }
@@ -283,6 +287,7 @@ fn everything(right: Right) -> Vec<What<'static>> {
             WORDS.into_iter().flat_map(pair).collect()
         }
         Concern::Services => services.into(),
+        Concern::Bundles => WORDS.map(What::Bundle).into(),
         Concern::Conductor => vec![What::Conductor],
     }
 }

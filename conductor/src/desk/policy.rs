@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    AudienceName, ScoreName, ServiceName,
+    AudienceName, BundleName, ScoreName, ServiceName,
     policy::{Concern, Right},
 };
 use orchestra_policy::{Difference, Policy, Reach, Rule, What, differences};
@@ -21,6 +21,7 @@ pub(crate) struct RightQuestion {
     pub(crate) right: Right,
     pub(crate) score: Option<ScoreName>,
     pub(crate) service: Option<ServiceName>,
+    pub(crate) bundle: Option<BundleName>,
     pub(crate) is_of_others: bool,
     /// A host set; `None` for every player.
     pub(crate) hosts: Option<String>,
@@ -75,17 +76,21 @@ impl Desk {
         asked: RightQuestion,
         by: &AudienceName,
     ) -> Result<RightAnswer, Declined> {
-        let RightQuestion { who, right, score, service, is_of_others, hosts } = asked;
+        let RightQuestion { who, right, score, service, bundle, is_of_others, hosts } = asked;
         if who != *by {
             self.check_right(by, Right::SeePolicy, What::Conductor, None)?;
         }
-        let what = what(right, score.as_ref(), service.as_ref(), is_of_others)?;
+        let what = match (right.concern(), &bundle) {
+            (Concern::Bundles, Some(bundle)) => What::Bundle(bundle.as_str()),
+            _ => what(right, score.as_ref(), service.as_ref(), is_of_others)?,
+        };
         let hosts = match hosts {
             Some(hosts) => self.players(hosts).await?,
             None => self.fleet.borrow().hosts().clone(),
         };
         let policy = self.policy();
-        let hosts = Some(&hosts).filter(|_| what != What::Conductor);
+        let is_of_hosts = !matches!(what, What::Conductor | What::Bundle(_));
+        let hosts = Some(&hosts).filter(|_| is_of_hosts);
         let denied = policy.check(&who, right, what, hosts).err();
         let reach = policy.reach(Some(&who), right, &what);
         Ok(RightAnswer { why_not: denied.map(|denial| denial.to_string()), reach })
@@ -140,5 +145,6 @@ fn what<'a>(
         (Concern::Services, ..) => Err(wrong("a service")),
         (Concern::Output, ..) => Err(wrong("a score or a service")),
         (Concern::ScoresOfServices, ..) => Err(wrong("a service and its score")),
+        (Concern::Bundles, ..) => Err(wrong("a bundle")),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use orchestra_flow::{Answer, Input, Overlay, PlayerIx, Rejection, ReplyId, SessionId, Submission};
 use orchestra_model::{
     Asker, FlowId, HostName, JobId, Quantity, Timestamp,
+    bundle::{RegisteredBundle, Registration},
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
     proof::Mac,
@@ -13,7 +14,7 @@ use orchestra_model::{
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::{audit::Asked, services::ServiceQuestion, watchers::Watcher};
+use super::{audit::Asked, bundles::WantedBundle, services::ServiceQuestion, watchers::Watcher};
 use crate::{
     declined::{Declined, Ground},
     fleet::Fleet,
@@ -129,6 +130,10 @@ pub(crate) enum Request {
     },
     /// The end of a brake of the fleet or of a zone.
     ReleaseBrake(Asked, BrakeScope, Told<()>),
+    /// A bundle is to be known.
+    RegisterBundle(Asked, Box<WantedBundle>, Told<Registration>),
+    /// Every bundle that is known, by name and serial.
+    Bundles(Told<Vec<RegisteredBundle>>),
     /// A question about services.
     AboutServices(ServiceQuestion),
     /// Removes ended flows that were kept long enough. Answered when that is on disk.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, error::Error, sync::Arc};
 use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
 use orchestra_model::{
     Deployments, ServiceName,
+    bundle::BundleRegister,
     service::{PlacementRecord, ServiceSpec, VersionRecord},
 };
 use orchestra_proto::decode_service;
@@ -76,7 +77,8 @@ pub(crate) fn remembered(
 ) -> Result<Remembered, Unreadable> {
     let reader = store.reader()?;
     let (in_force, last_audit) = (reader.in_force()?, reader.last_audit()?);
-    Ok(Remembered { identity, in_force, last_audit })
+    let bundles = BundleRegister::restore(reader.bundles()?);
+    Ok(Remembered { identity, in_force, last_audit, bundles })
 }
 
 /// Rebuilds the engine from the store.

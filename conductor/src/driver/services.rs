@@ -402,7 +402,7 @@ impl Driver {
         self.record(asked, Object::Service(service), what);
     }
 
-    fn record(&mut self, asked: Asked, on: Object, what: String) {
+    pub(super) fn record(&mut self, asked: Asked, on: Object, what: String) {
         let Asked { by, reason, verb } = asked;
         self.last_audit += 1;
         let (number, at, answer) = (self.last_audit, self.clock.now(), what.into());

@@ -4,6 +4,7 @@ use orchestra_flow::{Answer, Rejection, ReplyTo, Settings, Submission, answer};
 use orchestra_model::{
     FlowState, HostSet, JobName, Quantity, ScoreName, TaskState,
     audit::{Asker, Object, Verb},
+    bundle::BundleRegister,
     delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
     flow::{FlowSpec, JobSpec, SlotSpec},
     hostset::NoGroups,
@@ -68,7 +69,8 @@ impl Bench {
         let engine =
             super::recover::recover(settings, identity, &*reader, &Arc::default(), None).unwrap();
         let (in_force, last_audit) = (reader.in_force().unwrap(), reader.last_audit().unwrap());
-        let remembered = Remembered { identity, in_force, last_audit };
+        let bundles = BundleRegister::restore(reader.bundles().unwrap());
+        let remembered = Remembered { identity, in_force, last_audit, bundles };
         let writer = Writer::start(Box::new(store), KeyFile::new(keys.path())).unwrap();
         let (fleet_sender, fleet) = watch::channel(Arc::default());
         let (to, from, finish) = mailboxes();

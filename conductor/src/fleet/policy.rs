@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_document::{Fields, Node, Problems, settings};
 use orchestra_model::{
-    AudienceName, HostSet, ScoreName, ServiceName, chain,
+    AudienceName, BundleName, HostSet, ScoreName, ServiceName, chain,
     names::RuleName,
     nearest,
     policy::{Concern, Right, Role},
@@ -127,6 +127,7 @@ fn read_rule(
     let may = read_rights(fields, problems);
     let scores = read_patterns(fields, "scores", is_score, problems);
     let services = read_patterns(fields, "services", is_service, problems);
+    let bundles = read_patterns(fields, "bundles", is_bundle, problems);
     let hosts = read_hosts(fields, fleet, problems);
     for needed in ["name", "who", "may"] {
         fields.needed(needed, problems);
@@ -141,6 +142,7 @@ fn read_rule(
         may,
         scores,
         services,
+        bundles,
         hosts: hosts.unwrap_or_else(Reach::everywhere),
     })
 }
@@ -158,7 +160,9 @@ fn check_fields(
     let on_scores = of(&[Concern::Scores, Concern::ScoresOfServices]);
     let on_services = of(&[Concern::Services, Concern::ScoresOfServices]);
     let of_output = of(&[Concern::Output]);
-    let on_hosts = may.iter().copied().find(|right| right.concern() != Concern::Conductor);
+    let is_of_hosts =
+        |right: &Right| !matches!(right.concern(), Concern::Conductor | Concern::Bundles);
+    let on_hosts = may.iter().copied().find(is_of_hosts);
     let mut check = |name: &str, needs: Option<Right>, takes: bool| match needs {
         Some(right) if !fields.is_given(name) => {
             let all = if name == "hosts" { "hosts = \"*\"" } else { "[\"*\"]" };
@@ -172,6 +176,7 @@ fn check_fields(
     };
     check("scores", on_scores, of_output.is_some());
     check("services", on_services, of_output.is_some());
+    check("bundles", of(&[Concern::Bundles]), false);
     check("hosts", on_hosts, false);
     if let Some(right) = of_output
         && !(fields.is_given("scores") || fields.is_given("services"))
@@ -277,6 +282,10 @@ fn is_service(name: &str) -> bool {
     ServiceName::new(name).is_ok()
 }
 
+fn is_bundle(name: &str) -> bool {
+    BundleName::new(name).is_ok()
+}
+
 fn read_hosts(fields: &mut Fields<'_>, fleet: &Fleet, problems: &mut Problems) -> Option<Reach> {
     let text = fields.text("hosts", problems)?;
     if text == ANY {
@@ -325,6 +334,7 @@ mod tests {
         may = ["admin"]
         scores = ["*"]
         services = ["*"]
+        bundles = ["*"]
         hosts = "*"
         [[rule]]
         name = "calm"
@@ -362,6 +372,7 @@ mod tests {
                 Concern::Hosts => "hosts = \"*\"",
                 Concern::Scores => "hosts = \"*\"\nscores = [\"*\"]",
                 Concern::Services => "hosts = \"*\"\nservices = [\"*\"]",
+                Concern::Bundles => "bundles = [\"*\"]",
                 _ => "hosts = \"*\"\nservices = [\"*\"]\nscores = [\"*\"]",
             };
             let and = if right == Right::OthersFlows { "cancel" } else { right.as_str() };

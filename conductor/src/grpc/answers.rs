@@ -5,6 +5,7 @@ use orchestra_flow::answer;
 use orchestra_model::{
     HostSet,
     audit::{AuditRecord, Object},
+    bundle::RegisteredBundle,
     failures::FailureGroup,
     ledger::CellStatus,
     limits,
@@ -78,6 +79,11 @@ pub(super) fn places((heard, places, troubles): ToldPlaces) -> Encoded<v1::Place
     let places = cut(places.iter().map(Into::into)).into_iter();
     let places = places.map(|places| v1::PlacePage { places, ..v1::PlacePage::default() });
     Ok([first].into_iter().chain(troubles).chain(places).collect())
+}
+
+pub(super) fn bundles(bundles: Vec<RegisteredBundle>) -> Encoded<v1::BundlePage> {
+    let pages = cut(bundles.iter().map(Into::into)).into_iter();
+    Ok(pages.map(|bundles| v1::BundlePage { bundles }).collect())
 }
 
 pub(super) fn vitals(hosts: Vec<HostUsage>) -> Encoded<v1::VitalsPage> {

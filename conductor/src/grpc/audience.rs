@@ -1,7 +1,10 @@
 //! The calls of the audience. Each reads who asks and what the request says, and calls the desk.
 
 use bytes::Bytes;
-use orchestra_model::{AudienceName, HostSet};
+use orchestra_model::{
+    AudienceName, HostSet,
+    bundle::{Registration, Seal},
+};
 use orchestra_proto::v1::{self, audience_server::Audience};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
@@ -55,6 +58,7 @@ impl Audience for AudienceCalls {
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
     type ListScoresStream = Pages<v1::ScorePage>;
+    type ListBundlesStream = Pages<v1::BundlePage>;
     type ListPlacesStream = Pages<v1::PlacePage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListAuditStream = Pages<v1::AuditPage>;
@@ -333,6 +337,31 @@ impl Audience for AudienceCalls {
         let hosts = self.0.seen_players(hosts, &by).await?;
         Ok(stream(&self.0, answers::places, |desk, to| async move {
             desk.list_places(hosts, place, &to).await
+        }))
+    }
+
+    async fn register_bundle(
+        &self,
+        request: Request<v1::RegisterBundleRequest>,
+    ) -> Result<Response<v1::RegisterBundleResponse>, Status> {
+        let by = audience(&request)?;
+        let v1::RegisterBundleRequest { seal, source } = request.into_inner();
+        let seal = Seal::decode(&seal).map_err(|error| Declined::invalid(&error))?;
+        let source = requests::host(&source)?;
+        let Registration { bundle, unchanged, .. } =
+            self.0.register_bundle(seal, source, by).await?;
+        let bundle = Some((&bundle).into());
+        Ok(Response::new(v1::RegisterBundleResponse { bundle, unchanged }))
+    }
+
+    async fn list_bundles(
+        &self,
+        request: Request<v1::ListBundlesRequest>,
+    ) -> Result<Response<Pages<v1::BundlePage>>, Status> {
+        let by = audience(&request)?;
+        let name = requests::bundle(&request.into_inner().name)?;
+        Ok(stream(&self.0, answers::bundles, |desk, to| async move {
+            desk.list_bundles(name, &by, &to).await
         }))
     }
 

@@ -1,6 +1,6 @@
 //! Who may do what, as messages of the protocol.
 
-use orchestra_model::{AudienceName, HostSet, policy::Right};
+use orchestra_model::{AudienceName, BundleName, HostSet, policy::Right};
 use orchestra_policy::{Difference, Effect, Pattern, Reach, Rule, Subject, Whom};
 use orchestra_proto::v1;
 
@@ -43,6 +43,7 @@ fn rule(rule: &Rule) -> v1::PolicyRule {
         may: rule.may.iter().map(ToString::to_string).collect(),
         scores: patterns(&rule.scores),
         services: patterns(&rule.services),
+        bundles: patterns(&rule.bundles),
         hosts: Some(reach(&rule.hosts)),
     }
 }
@@ -69,11 +70,16 @@ pub(super) fn right_question(request: v1::CheckRightRequest) -> Result<RightQues
         Declined::new(Ground::Invalid, why)
     })?;
     let named = Some(request.service).filter(|name| !name.is_empty());
+    let bundle = Some(request.bundle).filter(|name| !name.is_empty());
     Ok(RightQuestion {
         who,
         right,
         score: score(&request.score)?,
         service: named.map(|name| service(&name)).transpose()?,
+        bundle: bundle
+            .map(|name| BundleName::new(&name))
+            .transpose()
+            .map_err(|error| Declined::invalid(&error))?,
         is_of_others: request.of_others,
         hosts: Some(request.hosts).filter(|hosts| !hosts.is_empty()),
     })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use orchestra_certs::Peer;
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, TaskState, Timestamp,
+    AudienceName, BundleName, FlowId, HostName, JobId, TaskState, Timestamp,
     audit::Verb,
     delivery::{RequestId, Term},
     flow::FlowSpec,
@@ -74,6 +74,13 @@ pub(super) fn host(name: &str) -> Result<Option<HostName>, Declined> {
 pub(super) fn score(name: &str) -> Result<Option<ScoreName>, Declined> {
     given(name)
         .map(|name| ScoreName::new(name).map_err(|error| Declined::invalid(&error)))
+        .transpose()
+}
+
+/// Reads a bundle's name; `None` if none is given.
+pub(super) fn bundle(name: &str) -> Result<Option<BundleName>, Declined> {
+    given(name)
+        .map(|name| BundleName::new(name).map_err(|error| Declined::invalid(&error)))
         .transpose()
 }
 

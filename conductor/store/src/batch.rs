@@ -24,6 +24,7 @@ use std::collections::HashMap;
 use orchestra_model::{
     HostName, JobId, TaskState,
     audit::Object,
+    bundle::Seal,
     record::{Op, PlayerRecord, Record, TaskRecord},
 };
 
@@ -145,12 +146,14 @@ fn weight(op: &Op) -> usize {
                 Object::Flow(_) | Object::Service(_) | Object::Conductor => 0,
             },
             Op::Put(Record::Version(version)) => version.spec.len(),
+            Op::Put(Record::Bundle(_)) => Seal::BYTES,
             Op::Put(_)
             | Op::EraseParams(_)
             | Op::PruneFlow(_)
             | Op::Release(_)
             | Op::PruneAudit(_)
             | Op::PruneVersion(..)
-            | Op::Displace(..) => 0,
+            | Op::Displace(..)
+            | Op::ForgetBundle(_) => 0,
         }
 }

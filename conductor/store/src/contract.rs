@@ -36,6 +36,7 @@ use self::{
     },
     records::{hosts_chunk, spec_chunk},
     services::brakes_are_kept,
+    services::bundles_are_kept_until_they_are_forgotten,
     services::services_are_kept_with_their_versions_and_placements,
 };
 use crate::{ATOMIC_OPS, CommitError, Reader, Store};
@@ -66,6 +67,7 @@ pub fn check<P: Place>(fresh: impl Fn() -> P) {
         holds_end_when_they_are_released_and_not_before,
         audit_lines_are_kept_until_they_are_pruned_and_numbers_go_on,
         brakes_are_kept,
+        bundles_are_kept_until_they_are_forgotten,
         services_are_kept_with_their_versions_and_placements,
         a_pruned_flow_is_gone_and_nothing_else,
         sweeping_ends_and_is_bounded,

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, JobId, Params, Timestamp,
     audit::AuditRecord,
+    bundle::RegisteredBundle,
     delivery::{ProofKeyId, RequestId, StoreId, Term},
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Recovered,
@@ -160,6 +161,9 @@ pub trait Reader: Send {
 
     /// What holds replacements back; nothing where no release that knows of it has written.
     fn brakes(&self) -> Result<Brakes, ReadError>;
+
+    /// Every bundle that is registered, in no particular order.
+    fn bundles(&self) -> Result<Vec<RegisteredBundle>, ReadError>;
 
     /// Every player, by name.
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError>;

@@ -242,11 +242,13 @@ fn flow_of(op: &Op) -> Option<FlowId> {
             | Record::Service(_)
             | Record::Version(_)
             | Record::Placement(_)
-            | Record::Brakes(_),
+            | Record::Brakes(_)
+            | Record::Bundle(_),
         )
         | Op::Release(_)
         | Op::PruneAudit(_)
         | Op::PruneVersion(..)
-        | Op::Displace(..) => None,
+        | Op::Displace(..)
+        | Op::ForgetBundle(_) => None,
     }
 }

@@ -6,6 +6,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use orchestra_certs::Role;
 use orchestra_model::{
     audit::Verb,
+    bundle::{BundleId, BundleSerial, BundleStatement, Seal},
     policy::{Concern, Right},
     service::ServiceSpec,
 };
@@ -19,7 +20,7 @@ use tonic::{
 };
 use v1::change_service_request::Verb as OfService;
 
-use crate::harness::{Audience, Conductor, Place, id, job, request};
+use crate::harness::{Audience, Conductor, DOMAIN, Place, id, job, request};
 
 /// Messages as they are on the wire.
 #[derive(Clone, Copy, Default)]
@@ -80,7 +81,7 @@ impl Place {
 }
 
 const ROOT: &str = "[[rule]]\nname = \"root\"\nwho = [\"alice\"]\nmay = [\"admin\"]\n\
-                    scores = [\"*\"]\nservices = [\"*\"]\nhosts = \"*\"\n";
+                    scores = [\"*\"]\nservices = [\"*\"]\nbundles = [\"*\"]\nhosts = \"*\"\n";
 
 /// A rule that gives rights everywhere.
 fn rule(who: &str, may: &[Right]) -> String {
@@ -93,7 +94,12 @@ fn rule(who: &str, may: &[Right]) -> String {
     if concerns(&[Concern::Services, Concern::ScoresOfServices, Concern::Output]) {
         text.push_str("services = [\"*\"]\n");
     }
-    if may.iter().any(|right| right.concern() != Concern::Conductor) {
+    if concerns(&[Concern::Bundles]) {
+        text.push_str("bundles = [\"*\"]\n");
+    }
+    let is_of_hosts =
+        |right: &&Right| !matches!(right.concern(), Concern::Conductor | Concern::Bundles);
+    if may.iter().any(|right| is_of_hosts(&right)) {
         text.push_str("hosts = \"*\"\n");
     }
     text
@@ -175,6 +181,21 @@ fn rows(flow: u64) -> Vec<Row> {
         }),
     };
     add("ReadLogs", encoded(&of_unit), output);
+    let statement = BundleStatement {
+        domain: DOMAIN.parse().unwrap(),
+        name: "site".parse().unwrap(),
+        serial: BundleSerial::FIRST,
+        expires: None,
+        id: BundleId([7; 32]),
+        manifest_bytes: 100,
+        entries: 1,
+        content_bytes: 0,
+        size: 0,
+    };
+    let seal = Seal::unsigned(statement).encode().into();
+    let register = v1::RegisterBundleRequest { seal, source: hosts() };
+    add("RegisterBundle", encoded(&register), to(Verb::BundleRegister));
+    add("ListBundles", Bytes::new(), see);
     add("ListAudit", Bytes::new(), Some(Right::ReadAudit));
     add("ListPolicy", Bytes::new(), Some(Right::SeePolicy));
     let diff = v1::DiffPolicyRequest { text: ROOT.to_owned() };

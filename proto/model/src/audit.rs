@@ -70,6 +70,8 @@ kebab_enum!(
         ServiceDeclareDead = "service-declare-dead",
         /// What braked a service was released.
         BrakeRelease = "brake-release",
+        /// A bundle was registered.
+        BundleRegister = "bundle-register",
         /// Hosts of a service that were not as wanted are brought there.
         ServiceRepair = "service-repair",
     }

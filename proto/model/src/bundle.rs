@@ -10,6 +10,7 @@
 //! arrival    which chunks are there of a bundle that is still arriving
 //! installed  a place on a host: where it is, whose, and how many releases it keeps
 //! record     which bundles a place of a host has taken, as its player keeps it beside them
+//! register   the bundles that a conductor knows, and which hosts have a copy
 //! report     what a player tells of its places, and many players' folded
 //! ```
 //!
@@ -35,6 +36,7 @@ mod place;
 mod ranges;
 mod record;
 mod reference;
+mod register;
 mod report;
 mod rules;
 mod seal;
@@ -52,6 +54,7 @@ pub use place::{BundlePlace, PlaceRefusal, PlaceTrust};
 pub use ranges::ChunkRanges;
 pub use record::{BundleRelease, InvalidRecord, InvalidRelease, PlaceRecord};
 pub use reference::{BundleReference, BundleSerial, InvalidBundleReference, InvalidSerial};
+pub use register::{BundleRegister, RegisterRefusal, RegisteredBundle, Registration};
 pub use report::{HeldPlace, HeldTrouble, PlaceHolders, PlaceReport, PlaceStanding, PlacesReport};
 pub use seal::{
     BundleStatement, InvalidSeal, Seal, SignatureBytes, StatementSignature, TooManySignatures,

@@ -112,3 +112,9 @@ pub const PLACE_PATH_BYTES: usize = 512;
 pub const PLACE_REASON_BYTES: usize = 1_024;
 /// Most that is told of the directory of places itself, beside its places.
 pub const PLACE_TROUBLES: usize = 16;
+/// Of how many names bundles are registered at most.
+pub const BUNDLE_NAMES: usize = 1_000;
+/// How many bundles of one name are registered at most; then the one with the lowest serial is forgotten.
+pub const BUNDLES_OF_A_NAME: usize = 64;
+/// How many hosts are remembered at most as having a copy of a bundle.
+pub const BUNDLE_SOURCES: usize = 64;

@@ -34,6 +34,8 @@ pub enum Concern {
     Services,
     /// By services, the scores that they run, and hosts.
     ScoresOfServices,
+    /// By bundles.
+    Bundles,
     /// By scores or by services, and hosts: it is about what one of them prints.
     Output,
 }
@@ -88,6 +90,7 @@ impl Right {
             | Verb::ReleasePlayers
             | Verb::BrakeRelease => Concern::Hosts,
             Verb::Reload | Verb::Recover => Concern::Conductor,
+            Verb::BundleRegister => Concern::Bundles,
             Verb::ServiceApply => Concern::ScoresOfServices,
             Verb::ServiceRestart
             | Verb::ServiceReload
@@ -138,7 +141,7 @@ kebab_enum!(
         Viewer = "viewer",
         /// A viewer who has flows done, reads what they print and changes them.
         Operator = "operator",
-        /// An operator who changes flows of others too, players and services.
+        /// An operator who changes flows of others too, players, services and bundles.
         Lead = "lead",
         /// Has every right.
         Admin = "admin",

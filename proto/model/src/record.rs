@@ -11,6 +11,7 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 use crate::{
     audit::Asker,
     audit::AuditRecord,
+    bundle::{BundleId, RegisteredBundle},
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId, Term},
     hostset::HostSet,
     ids::{FlowId, JobId},
@@ -43,6 +44,8 @@ pub enum Op {
     PruneVersion(ServiceName, ServiceVersion),
     /// Remove the placement of a service's instance on a host.
     Displace(ServiceName, HostName),
+    /// Remove a bundle that is registered.
+    ForgetBundle(BundleId),
 }
 
 /// One record.
@@ -87,6 +90,8 @@ pub enum Record {
     Placement(PlacementRecord),
     /// What holds replacements back over the fleet and its zones.
     Brakes(Brakes),
+    /// A bundle that is registered. Key: its id.
+    Bundle(Box<RegisteredBundle>),
 }
 
 /// That a conductor went on from an old copy of its store, once or more often.

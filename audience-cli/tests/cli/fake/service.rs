@@ -74,6 +74,7 @@ impl Audience for Service {
     type WatchStream = Pages<v1::WatchEvent>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
     type ListScoresStream = Pages<v1::ScorePage>;
+    type ListBundlesStream = Pages<v1::BundlePage>;
     type ListPlacesStream = Pages<v1::PlacePage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListLedgerStream = Pages<v1::LedgerPage>;
@@ -465,6 +466,21 @@ impl Audience for Service {
             places: held.iter().map(Into::into).collect(),
             troubles: troubles.iter().map(Into::into).collect(),
         })]))
+    }
+
+    async fn register_bundle(
+        &self,
+        request: Request<v1::RegisterBundleRequest>,
+    ) -> Result<Response<v1::RegisterBundleResponse>, Status> {
+        services::register_bundle(&mut self.tables().bundles, request.into_inner())
+    }
+
+    async fn list_bundles(
+        &self,
+        _: Request<v1::ListBundlesRequest>,
+    ) -> Result<Response<Pages<v1::BundlePage>>, Status> {
+        let bundles = self.tables().bundles.iter().map(Into::into).collect();
+        Ok(pages(vec![Ok(v1::BundlePage { bundles })]))
     }
 
     async fn list_vitals(

@@ -1,5 +1,9 @@
 //! What the conductor answers of services.
 
+use orchestra_model::{
+    Asker, HostName, Timestamp,
+    bundle::{BundleRegister, Seal},
+};
 use orchestra_proto::{decode_service, v1};
 use tonic::{Response, Status};
 
@@ -31,6 +35,20 @@ pub(super) fn change(
 ) -> Result<Response<v1::ServiceChanged>, Status> {
     tables.service_changes.push(request);
     answer(tables)
+}
+
+pub(super) fn register_bundle(
+    register: &mut BundleRegister,
+    request: v1::RegisterBundleRequest,
+) -> Result<Response<v1::RegisterBundleResponse>, Status> {
+    let seal = Seal::decode(&request.seal).unwrap();
+    let source = HostName::new(&request.source).ok();
+    let domain = seal.statement.domain.clone();
+    let at = Timestamp(1_763_712_000_000);
+    let done = register.register(&seal, source, &domain, &Asker::Local, at);
+    let done = done.map_err(|why| Status::failed_precondition(why.to_string()))?;
+    let bundle = Some((&done.bundle).into());
+    Ok(Response::new(v1::RegisterBundleResponse { bundle, unchanged: done.unchanged }))
 }
 
 pub(super) fn plan(

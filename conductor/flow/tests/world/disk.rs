@@ -55,7 +55,7 @@ impl Disk {
             Op::Put(record) => self.put(record),
             Op::EraseParams(job) => drop(self.params.remove(&job)),
             Op::Release(host) => drop(self.holds.remove(&host)),
-            Op::PruneAudit(_) | Op::PruneVersion(..) | Op::Displace(..) => {}
+            Op::PruneAudit(_) | Op::PruneVersion(..) | Op::Displace(..) | Op::ForgetBundle(_) => {}
             Op::PruneFlow(flow) => {
                 self.flows.remove(&flow);
                 self.jobs.retain(|job, _| job.flow != flow);
@@ -75,7 +75,8 @@ impl Disk {
             | Record::Service(_)
             | Record::Version(_)
             | Record::Placement(_)
-            | Record::Brakes(_) => {}
+            | Record::Brakes(_)
+            | Record::Bundle(_) => {}
             Record::Flow(flow) => {
                 let before = self.flows.insert(flow.id, flow.clone());
                 if let Some(before) = before.filter(|before| before.state.is_final()) {

@@ -62,6 +62,8 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("ListPlayers", ASKS_OF_HOSTS),
     ("ListScores", ASKS_OF_HOSTS),
     ("ListPlaces", ASKS_OF_HOSTS),
+    ("RegisterBundle", SHORT),
+    ("ListBundles", ASKS),
     ("GetLogs", ASKS),
     ("Status", SHORT),
     ("Reload", SHORT),

@@ -1,7 +1,12 @@
 //! What holds for services, their versions and placements.
 
 use orchestra_model::{
-    Asker, FlowId, FlowState, HostName, HostSet, Millis, ScoreName, ServiceName, Timestamp,
+    Asker, BundleName, FlowId, FlowState, HostName, HostSet, Millis, ScoreName, ServiceName,
+    Timestamp,
+    bundle::{
+        BundleId, BundleSerial, BundleStatement, PublisherKey, RegisteredBundle, Seal,
+        StatementSignature,
+    },
     names::LabelValue,
     record::{Op, Record},
     score::ScoreHash,
@@ -162,4 +167,35 @@ pub(super) fn brakes_are_kept(place: &dyn Place) {
     assert_eq!(store.reader().unwrap().brakes().unwrap(), all);
     put(&mut *store, [Record::Brakes(Brakes::default())]);
     assert_eq!(store.reader().unwrap().brakes().unwrap(), Brakes::default());
+}
+
+pub(super) fn bundles_are_kept_until_they_are_forgotten(place: &dyn Place) {
+    let bundle = |serial: u8, source: &str| {
+        let mut seal = Seal::unsigned(BundleStatement {
+            domain: HostName::new("d.test").unwrap(),
+            name: BundleName::new("site").unwrap(),
+            serial: BundleSerial::new(serial.into()).unwrap(),
+            expires: Some(Timestamp(9)),
+            id: BundleId([serial; 32]),
+            manifest_bytes: 1,
+            entries: 2,
+            content_bytes: 3,
+            size: 4,
+        });
+        let key = PublisherKey([7; 32]);
+        seal.add(StatementSignature { key, signature: [8; 64] }).unwrap();
+        let sources = [HostName::new(source).unwrap()].into();
+        RegisteredBundle { seal, sources, by: Asker::Local, registered_at: Timestamp(5) }
+    };
+    let mut store = place.open();
+    assert_eq!(store.reader().unwrap().bundles().unwrap(), []);
+    let put_all = [bundle(1, "a"), bundle(2, "a"), bundle(2, "b")];
+    put(&mut *store, put_all.map(|bundle| Record::Bundle(Box::new(bundle))));
+    drop(store);
+    let mut store = place.open();
+    let mut read = store.reader().unwrap().bundles().unwrap();
+    read.sort_by_key(|bundle| bundle.seal.statement.serial);
+    assert_eq!(read, [bundle(1, "a"), bundle(2, "b")]);
+    store.commit(&[1, 9].map(|n| Op::ForgetBundle(BundleId([n; 32])))).unwrap();
+    assert_eq!(store.reader().unwrap().bundles().unwrap(), [bundle(2, "b")]);
 }

@@ -9,6 +9,7 @@ use std::{
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, JobId, Params, ServiceName, Timestamp,
     audit::AuditRecord,
+    bundle::{BundleId, RegisteredBundle},
     delivery::RequestId,
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Record, Recovered,
@@ -26,6 +27,7 @@ pub(super) struct Tables {
     recovered: Recovered,
     in_force: InForce,
     brakes: Brakes,
+    bundles: BTreeMap<BundleId, RegisteredBundle>,
     flows: BTreeMap<FlowId, FlowRecord>,
     pruned: BTreeSet<FlowId>,
     spec: BTreeMap<(FlowId, u32), Arc<[u8]>>,
@@ -72,6 +74,7 @@ impl Tables {
             Op::Displace(service, host) => {
                 self.placements.remove(&(service.clone(), host.clone()));
             }
+            Op::ForgetBundle(id) => drop(self.bundles.remove(id)),
         }
     }
 
@@ -81,6 +84,9 @@ impl Tables {
             Record::Recovered(recovered) => self.recovered = recovered,
             Record::InForce(in_force) => self.in_force = in_force,
             Record::Brakes(brakes) => self.brakes = brakes,
+            Record::Bundle(bundle) => {
+                self.bundles.insert(bundle.seal.statement.id, *bundle);
+            }
             Record::Flow(flow) => drop(self.flows.insert(flow.id, flow)),
             Record::Spec(chunk) => drop(self.spec.insert((chunk.flow, chunk.index), chunk.bytes)),
             Record::Job(job) => drop(self.jobs.insert(job.id, job)),
@@ -202,6 +208,10 @@ impl Reader for Arc<Tables> {
     fn audit(&self, limit: usize, before: Option<u64>) -> Result<Vec<AuditRecord>, ReadError> {
         let lines = self.audit.range(..before.unwrap_or(u64::MAX));
         Ok(lines.rev().take(limit).map(|(_, line)| line.clone()).collect())
+    }
+
+    fn bundles(&self) -> Result<Vec<RegisteredBundle>, ReadError> {
+        Ok(self.bundles.values().cloned().collect())
     }
 
     fn brakes(&self) -> Result<Brakes, ReadError> {

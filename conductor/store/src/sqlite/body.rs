@@ -25,10 +25,12 @@ use orchestra_model::{
 use prost::Message;
 
 mod brakes;
+mod bundle;
 mod in_force;
 mod service;
 
 pub(super) use brakes::BrakesBody;
+pub(super) use bundle::BundleBody;
 pub(super) use in_force::InForceBody;
 pub(super) use service::{PlacementBody, ServiceBody, VersionBody};
 

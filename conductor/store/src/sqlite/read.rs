@@ -10,6 +10,7 @@ use std::{
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, JobId, Params, Timestamp,
     audit::AuditRecord,
+    bundle::RegisteredBundle,
     delivery::{RequestId, Term},
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, PlayerRecord, Recovered, TaskRecord,
@@ -21,12 +22,12 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{
     body::{
-        AuditBody, BrakesBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody, JobBody,
-        ParamsBody, PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, Unreadable,
-        VersionBody, decode,
+        AuditBody, BrakesBody, BundleBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody,
+        JobBody, ParamsBody, PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody,
+        Unreadable, VersionBody, decode,
     },
     guard::Watched,
-    write::int,
+    write::{BUNDLE_KEYS, int},
 };
 use crate::{ReadError, Reader, Readers, pieces};
 
@@ -301,6 +302,15 @@ impl Reader for SqliteReader {
             Place { table: "meta", key: "brakes" }.read(row, 0, BrakesBody::into_record)
         })?;
         Ok(found.unwrap_or_default())
+    }
+
+    fn bundles(&self) -> Result<Vec<RegisteredBundle>, ReadError> {
+        // `0` is the character after `/`.
+        let sql = "SELECT key, value FROM meta WHERE key > ?1 AND key < 'bundle0'";
+        self.all("meta", sql, [BUNDLE_KEYS], |row| {
+            let key: String = row.get(0).map_err(failed("meta"))?;
+            Place { table: "meta", key }.read(row, 1, BundleBody::into_record)
+        })
     }
 
     fn last_audit(&self) -> Result<u64, ReadError> {

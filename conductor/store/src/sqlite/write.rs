@@ -3,6 +3,7 @@
 use orchestra_model::{
     Asker, HostName, JobId, Timestamp,
     audit::{AuditRecord, Object},
+    bundle::BundleId,
     names::FlowName,
     record::{FlowRecord, HoldRecord, HostsChunk, JobRecord, Op, PlayerRecord, Record, TaskRecord},
     service::{PlacementRecord, ServiceRecord, VersionRecord},
@@ -11,10 +12,14 @@ use orchestra_model::{
 use rusqlite::{Connection, Result, ToSql, params};
 
 use super::body::{
-    AuditBody, BrakesBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody, JobBody,
-    ParamsBody, PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, VersionBody, encode,
+    AuditBody, BrakesBody, BundleBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody,
+    JobBody, ParamsBody, PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, VersionBody,
+    encode,
 };
 use super::sweep::prune;
+
+/// With what the names of bundles begin among the store's own values.
+pub(super) const BUNDLE_KEYS: &str = "bundle/";
 
 /// An unsigned number as SQLite keeps numbers. Ids and times are far below 2^63.
 pub(super) fn int(n: u64) -> i64 {
@@ -43,7 +48,16 @@ pub(super) fn apply(db: &Connection, op: &Op, buffer: &mut Vec<u8>) -> Result<()
                 .execute(params![service.as_str(), host.as_str()])?;
             Ok(())
         }
+        Op::ForgetBundle(id) => {
+            db.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([bundle_key(*id)])?;
+            Ok(())
+        }
     }
+}
+
+/// Under which name a bundle stands among the store's own values.
+fn bundle_key(id: BundleId) -> String {
+    format!("{BUNDLE_KEYS}{id}")
 }
 
 fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
@@ -54,6 +68,10 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
             put_meta(db, "recovered", int(recovered.term.0))
         }
         Record::Brakes(brakes) => put_meta(db, "brakes", encode(&BrakesBody::from(brakes), buffer)),
+        Record::Bundle(bundle) => {
+            let key = bundle_key(bundle.seal.statement.id);
+            put_meta(db, &key, encode(&BundleBody::from(&**bundle), buffer))
+        }
         Record::InForce(in_force) => {
             put_meta(db, "in_force", encode(&InForceBody::from(in_force), buffer))
         }

@@ -1,0 +1,80 @@
+//! Bundles that the conductor knows. What one is allowed is for each host to say; here it is only
+//! remembered what publishers said, and who has a copy.
+
+use orchestra_model::{
+    HostName,
+    audit::Object,
+    bundle::{RegisteredBundle, Registration, Seal},
+    record::{Op, Record},
+};
+
+use super::{
+    Driver,
+    audit::Asked,
+    held::{held, not_begun},
+    mailbox::Told,
+    outgoing::After,
+};
+use crate::declined::{Declined, Ground};
+
+/// A bundle that somebody wants to be known.
+#[derive(Debug)]
+pub(crate) struct WantedBundle {
+    pub(crate) seal: Seal,
+    /// The host whose depot has a copy.
+    pub(crate) source: Option<HostName>,
+    /// This fleet's.
+    pub(crate) domain: HostName,
+}
+
+impl Driver {
+    /// Registers a bundle. Answered once it is on disk, with who asked.
+    pub(super) fn register_bundle(
+        &mut self,
+        asked: Asked,
+        wanted: WantedBundle,
+        reply: Told<Registration>,
+    ) {
+        if let Some(trouble) = self.outgoing.trouble() {
+            // The asker may have gone.
+            let _ = reply.send(Err(not_begun(trouble)));
+            return;
+        }
+        let WantedBundle { seal, source, domain } = wanted;
+        let now = self.clock.now();
+        let done = self.bundles.register(&seal, source, &domain, &asked.by, now);
+        if let Ok(Registration { bundle, forgotten, unchanged: false }) = &done {
+            self.outgoing.persist(Op::Put(Record::Bundle(Box::new(bundle.clone()))));
+            if let Some(id) = forgotten {
+                self.outgoing.persist(Op::ForgetBundle(*id));
+            }
+            self.record(asked, Object::Conductor, described(bundle));
+        }
+        let answer = done.map_err(|why| {
+            let said = &seal.statement;
+            let what = format!("registering {}@{}: {why}", said.name, said.serial);
+            Declined::new(Ground::Prevented, what)
+        });
+        self.outgoing.hold(After::Tell(Box::new(move |fate| {
+            // The asker may have gone.
+            let _ = reply.send(match fate {
+                Ok(()) => answer,
+                Err(trouble) => Err(held(trouble)),
+            });
+        })));
+    }
+
+    /// Tells every bundle, by name and serial.
+    pub(super) fn tell_bundles(&mut self, reply: Told<Vec<RegisteredBundle>>) {
+        let bundles = self.bundles.iter().cloned().collect();
+        self.tell_all(reply, bundles);
+    }
+}
+
+/// What the record of who did what says of it.
+fn described(bundle: &RegisteredBundle) -> String {
+    let said = &bundle.seal.statement;
+    let sources: Vec<&str> = bundle.sources.iter().map(HostName::as_str).collect();
+    let (signed, at) = (bundle.seal.signatures().len(), sources.join(" "));
+    format!("{}@{} {}, signed by {signed}, at {at}", said.name, said.serial, said.id)
+}
