@@ -109,4 +109,36 @@ show orc service stop clock --yes || bad=1
 stopped() { ! kill -0 "$(newest fe1)" 2> /dev/null && ! kill -0 "$(newest fe4)" 2> /dev/null; }
 within_seconds 10 stopped || bad=1
 check 'runs that came twice' "$(grep '^run ' "$clock" | cut -d ' ' -f 2,4,5 | sort | uniq -d | wc -l | tr -d ' ')" 0
+
+# A site: its releases lie on every host, and a link on each says which one is shown.
+site=$root/site
+publish() { # SERIAL
+    mkdir -p "$site"
+    echo "release $1" > "$site/index.html"
+    show orc bundle publish "$site" --name site --serial "$1" --register --source fe1 \
+        --depot "$ORCHESTRA_SANDBOX/depot" --sign "$ORCHESTRA_SANDBOX/publisher/release.key" || bad=1
+}
+shown() { # SERIAL: on how many hosts
+    cat "$ORCHESTRA_SANDBOX"/players/fe*/site/current/index.html 2> /dev/null | grep -c "^release $1\$" || true
+}
+change() { # deliver|activate SERIAL FLAGS…
+    what=$1 serial=$2
+    shift 2
+    show submitjob "@$what" "bundle=site@$serial" -w 'fe[1-100]' --wait "$@" || bad=1
+}
+
+say 'A release of a small site: delivered to fe[1-100], switched to a quarter at a time, and back.'
+publish 1
+change deliver 1
+check 'hosts that show release 1 before it is activated' "$(shown 1)" 0
+change activate 1 --parallel 25%
+check 'hosts that show release 1' "$(shown 1)" 100
+publish 2
+change deliver 2
+check 'hosts that still show release 1' "$(shown 1)" 100
+change activate 2 --canary 1 --parallel 25%
+check 'hosts that show release 2' "$(shown 2)" 100
+change activate 1 --parallel 25%
+check 'hosts that show release 1 again' "$(shown 1)" 100
+show orc places site || bad=1
 exit "$bad"

@@ -51,6 +51,8 @@ pub struct Config {
     pub scores_dir: PathBuf,
     /// Where the files of places for bundles are. Absolute.
     pub places_dir: PathBuf,
+    /// Where the content of bundles is on this host. Absolute.
+    pub depot_dir: PathBuf,
     /// Where the spool is. Absolute.
     pub spool_dir: PathBuf,
     /// How many attempts run at once: 1 to [`limits::MAX_TASKS`].
@@ -167,6 +169,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
     }
     let scores_dir = fields.path("scores_dir", base, problems);
     let places_dir = fields.path("places_dir", base, problems);
+    let depot_dir = fields.path("depot_dir", base, problems);
     let spool_dir = fields.path("spool_dir", base, problems);
     let spool_dir = spool_dir.unwrap_or_else(|| PathBuf::from("/var/spool/orchestra"));
     let run_dir = fields.path("run_dir", base, problems);
@@ -193,6 +196,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         domain: domain?,
         scores_dir: scores_dir.unwrap_or_else(|| PathBuf::from("/usr/lib/orchestra/scores")),
         places_dir: places_dir.unwrap_or_else(|| PathBuf::from("/etc/orchestra/places.d")),
+        depot_dir: depot_dir.unwrap_or_else(|| PathBuf::from("/var/lib/orchestra/depot")),
         run_dir: run_dir.unwrap_or_else(|| own_dir("/run/orchestra", &spool_dir, ".run")),
         services_dir: services_dir
             .unwrap_or_else(|| own_dir("/var/lib/orchestra-services", &spool_dir, ".services")),

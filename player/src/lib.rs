@@ -10,6 +10,7 @@
 //! about results, and read what passes through, but can run nothing else.
 
 pub mod agent;
+pub mod changer;
 pub mod config;
 pub mod fetching;
 pub mod guard;

@@ -14,7 +14,7 @@ use std::{
 
 use orchestra_daemon::{limits, log, manual, signals};
 use player::{
-    agent,
+    agent, changer,
     config::{self, Config},
     guard, prober, sitter,
 };
@@ -51,6 +51,9 @@ fn main() -> ExitCode {
     }
     if arguments.peek().is_some_and(|first| first == "guard") {
         return stand_guard();
+    }
+    if arguments.peek().is_some_and(|first| first == "change") {
+        return change();
     }
     let _log = sitter::start_log();
     if let Err(error) = signals::outlive_strays() {
@@ -101,6 +104,22 @@ fn probe() -> ExitCode {
         Err(error) => {
             let _log = sitter::start_log();
             log::say(format_args!("player: {}", orchestra_model::chain(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `player change`, which only a sitter calls. What it tells is the output of an attempt.
+fn change() -> ExitCode {
+    match changer::run() {
+        Ok(told) => {
+            // Whoever reads it may have gone; what was done is done.
+            let _ = writeln!(io::stdout(), "{told}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            let _log = sitter::start_log();
+            log::say(why);
             ExitCode::FAILURE
         }
     }

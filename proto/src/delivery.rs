@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use orchestra_model::{
     Asker, JobId,
+    bundle::Seal,
     delivery::{
         AttemptEnd, AttemptKey, EndBytes, EndSummary, EndTooLarge, JobPart, KnownEnd, LiveAttempt,
         Order, OrderNumber, Outcome, Output, PlayerSnapshot, Refusal, Report, SettledAttempt,
@@ -361,7 +362,7 @@ impl TryFrom<v1::Report> for Report<EndBytes> {
                 Report::Ended { key, order, end }
             }
             Kind::Refused(refusal) => Report::Refused { key, order, refusal: refusal.try_into()? },
-            Kind::Unit(_) | Kind::Log(_) | Kind::Vitals(_) | Kind::Leases(_) => {
+            Kind::Unit(_) | Kind::Log(_) | Kind::Vitals(_) | Kind::Leases(_) | Kind::Places(_) => {
                 return Err(Invalid::field("Report.kind"));
             }
         })
@@ -403,6 +404,14 @@ impl From<&Refusal> for v1::Refusal {
                 wire.detail.clone_from(detail);
                 Reason::Limits
             }
+            Refusal::Bundle(detail) => {
+                wire.detail.clone_from(detail);
+                Reason::Bundle
+            }
+            Refusal::Source(detail) => {
+                wire.detail.clone_from(detail);
+                Reason::Source
+            }
         };
         wire.set_reason(reason);
         wire
@@ -425,6 +434,8 @@ impl TryFrom<v1::Refusal> for Refusal {
             Reason::Cancelled => Refusal::Cancelled,
             Reason::Spool => Refusal::Spool(detail),
             Reason::Limits => Refusal::Limits(detail),
+            Reason::Bundle => Refusal::Bundle(detail),
+            Reason::Source => Refusal::Source(detail),
             Reason::StaleTerm => Refusal::StaleTerm {
                 seen: Term(refusal.term),
                 evidence: evidence_from_wire(refusal.evidence.as_ref())?,
@@ -514,6 +525,7 @@ impl From<&JobPart> for v1::JobBody {
             audience: part.audience.to_string(),
             params: params_to_wire(&part.params),
             unit: part.unit.as_deref().map(unit_order_to_wire),
+            seal: part.seal.as_ref().map(|seal| seal.encode().into()).unwrap_or_default(),
         }
     }
 }
@@ -529,6 +541,10 @@ impl TryFrom<v1::JobBody> for JobPart {
             audience: Asker::from_word(&body.audience).in_field("JobBody.audience")?,
             params: params_from_wire(body.params)?,
             unit: body.unit.as_ref().map(unit_job_from_wire).transpose()?.map(Arc::new),
+            seal: match body.seal.is_empty() {
+                true => None,
+                false => Some(Arc::new(Seal::decode(&body.seal).in_field("JobBody.seal")?)),
+            },
         })
     }
 }

@@ -23,12 +23,15 @@ fn command(remedy: &Remedy) -> String {
         Remedy::ListGroups => "orc groups".to_owned(),
         Remedy::ListScores => "orc scores".to_owned(),
         Remedy::ListRights => "orc whoami".to_owned(),
+        Remedy::RegisterBundle(name, serial) => format!("orc bundle register {name}@{serial}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use orchestra_model::{FlowId, HostName, HostSet, JobName, ServiceName};
+    use orchestra_model::{
+        BundleName, FlowId, HostName, HostSet, JobName, ServiceName, bundle::BundleSerial,
+    };
 
     use super::*;
 
@@ -54,6 +57,10 @@ mod tests {
             (Remedy::ListGroups, "`orc groups`"),
             (Remedy::ListScores, "`orc scores`"),
             (Remedy::ListRights, "`orc whoami`"),
+            (
+                Remedy::RegisterBundle(BundleName::new("site").unwrap(), BundleSerial::FIRST),
+                "`orc bundle register site@1`",
+            ),
         ];
         for (remedy, command) in commands {
             assert_eq!(

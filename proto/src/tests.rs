@@ -711,6 +711,7 @@ fn what_is_asked_of_units_is_read_back() {
             audience: alice(),
             params: Params::default(),
             unit,
+            seal: None,
         };
         let read = JobPart::try_from(v1::JobBody::from(&part)).unwrap();
         let without = UnitJob { instances: Arc::default(), ..unit_job(wanted, &sign) };

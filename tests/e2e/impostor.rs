@@ -37,6 +37,7 @@ fn an_order_can_name_nothing_but_an_installed_score() {
         audience: "mallory".to_owned(),
         params: [("seconds".to_owned(), "0".to_owned())].into(),
         unit: None,
+        seal: bytes::Bytes::new(),
     };
     let with = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
     let mut evil = Vec::new();
@@ -127,6 +128,7 @@ fn a_conductor_of_an_earlier_term_is_not_obeyed() {
         audience: "mallory".to_owned(),
         params: [("seconds".to_owned(), "0".to_owned())].into(),
         unit: None,
+        seal: bytes::Bytes::new(),
     };
     let newer = Impostor::start(&fleet, 7);
     newer.enqueue(order(1, &body(1)));

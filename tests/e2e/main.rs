@@ -19,6 +19,7 @@ mod bundles;
 mod certificates;
 mod conductor_crashes;
 mod daemons;
+mod deliveries;
 mod disk_full;
 mod exits;
 mod forecast;

@@ -150,10 +150,12 @@ impl What {
         };
         let params = self.single_params(inputs)?;
         let (scope, targets) = self.targets(inputs)?;
-        let name = JobName::new(score.as_str())
-            .map_err(|error| Failure::usage("naming the job").because(error))?;
+        // Names of scores that are part of the player begin with what no other name has.
+        let own = score.as_str().trim_start_matches('@');
+        let name =
+            JobName::new(own).map_err(|error| Failure::usage("naming the job").because(error))?;
         // In a list of flows, the score says more than nothing.
-        let flow_name = self.name.or_else(|| FlowName::new(score.as_str()).ok());
+        let flow_name = self.name.or_else(|| FlowName::new(own).ok());
         let job = JobSpec::new(name, score.clone(), targets);
         let job = JobSpec { scope, ..self.limits.over(job) };
         let start = self.start.over(Start::default());

@@ -11,9 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_ca::{Ca, Issued, Terms};
+use orchestra_ca::{Ca, Issued, Terms, new_publisher};
 use orchestra_certs::Subject;
-use orchestra_model::{AudienceName, HostName, HostSet};
+use orchestra_model::{AudienceName, HostName, HostSet, bundle::PublisherKey};
 
 use super::{
     cgroup::Cgroup,
@@ -21,6 +21,11 @@ use super::{
     samples,
 };
 use crate::error::Failure;
+
+/// The name of the publisher whom every player believes.
+const PUBLISHER: &str = "release";
+/// Where a player's files of places are, in its directory.
+const PLACES: &str = "places.d";
 
 /// What a sandbox is made of.
 #[derive(Clone, Debug)]
@@ -48,9 +53,11 @@ pub(super) fn furnish(
     making.conductor()?;
     making.audience()?;
     let scores = making.scores()?;
+    let publisher = making.publisher()?;
     for host in &plan.players {
         let cgroup = cgroup.map(|cgroup| cgroup.of(host));
         making.player(host, &scores, cgroup.as_deref())?;
+        making.site(host, publisher)?;
     }
     Ok(())
 }
@@ -116,7 +123,27 @@ impl Making<'_> {
         }
         self.certificate(&directory, "player", &Subject::Player(host.clone()))?;
         let text = player_toml(&directory, self.address, scores, self.plan.max_tasks, cgroup);
+        let depot = quoted(&self.place.depot());
+        let text = format!("depot_dir = {depot}\nplaces_dir = \"{PLACES}\"\n{text}");
         self.made(write(&directory.join("player.toml"), &text))
+    }
+
+    /// Makes the key of a publisher, whom every player believes.
+    fn publisher(&self) -> Result<PublisherKey, Failure> {
+        let name = AudienceName::new(PUBLISHER).map_err(|error| failed(self.place, error))?;
+        let made = new_publisher(self.place.root(), &name);
+        Ok(made.map_err(|error| failed(self.place, error))?.key)
+    }
+
+    /// Makes the file of a place in which a player takes the bundles `site`.
+    fn site(&self, host: &HostName, publisher: PublisherKey) -> Result<(), Failure> {
+        let directory = self.place.player(host);
+        let places = directory.join(PLACES);
+        self.made(private_directory(&places))?;
+        let path = quoted(&directory.join("site"));
+        let text =
+            format!("publishers = [\"{publisher}\"]\npath = {path}\nsymlinks = \"inside\"\n");
+        self.made(write(&places.join("site.toml"), &text))
     }
 
     fn certificate(&self, directory: &Path, file: &str, of: &Subject) -> Result<(), Failure> {
@@ -242,6 +269,10 @@ mod tests {
             let player: toml::Table = read(place.player(host).join("player.toml")).parse().unwrap();
             assert_eq!(player["scores_dir"].as_str(), place.root().join("scores").to_str());
             assert_eq!(player["cgroup"].as_str(), Some("none"));
+            let site: toml::Table =
+                read(place.player(host).join("places.d/site.toml")).parse().unwrap();
+            assert_eq!(site["path"].as_str(), place.player(host).join("site").to_str());
+            assert_eq!(player["depot_dir"].as_str(), place.root().join("depot").to_str());
             let key = place.player(host).join("player.key");
             assert_eq!(fs::metadata(key).unwrap().permissions().mode() & 0o7777, 0o600);
         }

@@ -3,7 +3,9 @@
 //! ```text
 //! D/ca/                       the authority
 //! D/conductor/                conductor.toml, players, deployments.d/, state/, log, certificate, key
-//! D/players/HOST/             player.toml, spool/, log, certificate, key
+//! D/players/HOST/             player.toml, spool/, log, certificate, key, places.d/, site/
+//! D/publisher/                the key of a publisher whom every player believes
+//! D/depot/                    bundles, for every player; made by the first `orc bundle publish`
 //! D/audience/                 operator.pem, operator.key
 //! D/scores/                   the samples, unless other scores were named
 //! D/log                       what the supervisor did
@@ -79,6 +81,11 @@ impl Place {
     /// A player's directory.
     pub(super) fn player(&self, host: &HostName) -> PathBuf {
         self.root.join("players").join(host.as_str())
+    }
+
+    /// Where bundles lie, for every player.
+    pub(super) fn depot(&self) -> PathBuf {
+        self.root.join("depot")
     }
 
     /// The file that says who runs.

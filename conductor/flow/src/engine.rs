@@ -229,6 +229,8 @@ impl Engine {
             audience: flow.audience().clone(),
             params: job.params().clone(),
             unit: job.spec().unit.clone(),
+            // Whoever sends it knows the bundles.
+            seal: None,
         })
     }
 

@@ -1,10 +1,13 @@
 //! Bundles that the conductor knows.
 
 use orchestra_certs::good_signatures;
+use orchestra_flow::Submission;
 use orchestra_model::{
     AudienceName, BundleName, HostName,
+    advice::{Advice, Remedy},
     audit::Verb,
-    bundle::{RegisteredBundle, Registration, Seal},
+    bundle::{BundleReference, BundleSerial, RegisteredBundle, Registration, Seal},
+    score::BuiltIn,
 };
 use orchestra_policy::What;
 
@@ -40,6 +43,49 @@ impl Desk {
         let wanted = WantedBundle { seal, source, domain };
         let asked = Asked::by(&by, Verb::BundleRegister);
         self.ask(|reply| Request::RegisterBundle(asked, Box::new(wanted), reply)).await
+    }
+
+    /// Checks that every bundle that a submission is about is registered: an order for it says what its
+    /// publishers say, and without that every host would refuse it.
+    pub(crate) async fn check_bundles(&self, submission: &Submission) -> Result<(), Declined> {
+        let mut wanted = Vec::new();
+        for (slot, jobs) in (1..).zip(&submission.spec.slots) {
+            for (number, job) in (1..).zip(&jobs.jobs) {
+                if BuiltIn::of(&job.score).is_none() {
+                    continue;
+                }
+                let params = submission.params.get(&(slot, number));
+                let bundle = params.and_then(|params| params.get(BuiltIn::BUNDLE));
+                let invalid = || {
+                    let what = format!("job {}: {} needs bundle=NAME@SERIAL", job.name, job.score);
+                    Declined::new(Ground::Invalid, what)
+                };
+                match bundle.map(str::parse) {
+                    Some(Ok(BundleReference::Numbered(name, serial))) => {
+                        wanted.push((job.name.clone(), name, serial));
+                    }
+                    _ => return Err(invalid()),
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let known = self.ask(Request::Bundles).await?;
+        let is_known = |name: &BundleName, serial: BundleSerial| {
+            let mut said = known.iter().map(|bundle| &bundle.seal.statement);
+            said.any(|said| said.name == *name && said.serial == serial)
+        };
+        match wanted.iter().find(|(_, name, serial)| !is_known(name, *serial)) {
+            None => Ok(()),
+            Some((job, name, serial)) => {
+                let what = format!("job {job}: the bundle {name}@{serial} is not registered; ");
+                let register = Remedy::RegisterBundle(name.clone(), *serial);
+                let told =
+                    Advice::from(what).name(register).say(" does that where it was published");
+                Err(Declined::new(Ground::Prevented, told))
+            }
+        }
     }
 
     /// Lists bundles, or those of one name.

@@ -1,11 +1,14 @@
 //! Bundles that the conductor knows. What one is allowed is for each host to say; here it is only
 //! remembered what publishers said, and who has a copy.
 
+use std::sync::Arc;
+
 use orchestra_model::{
-    HostName,
+    HostName, Params, ScoreName,
     audit::Object,
-    bundle::{RegisteredBundle, Registration, Seal},
+    bundle::{BundleReference, RegisteredBundle, Registration, Seal},
     record::{Op, Record},
+    score::BuiltIn,
 };
 
 use super::{
@@ -62,6 +65,15 @@ impl Driver {
                 Err(trouble) => Err(held(trouble)),
             });
         })));
+    }
+
+    /// Returns what publishers say of the bundle that a job is about, if its score is built in and the
+    /// bundle is still registered.
+    pub(super) fn seal_for(&self, score: &ScoreName, params: &Params) -> Option<Arc<Seal>> {
+        BuiltIn::of(score)?;
+        let bundle = params.get(BuiltIn::BUNDLE)?;
+        let Ok(BundleReference::Numbered(name, serial)) = bundle.parse() else { return None };
+        Some(Arc::new(self.bundles.get(&name, serial)?.seal.clone()))
     }
 
     /// Tells every bundle, by name and serial.

@@ -85,7 +85,9 @@ impl Driver {
         if let Some(job) = self.jobs.get(&id) {
             return Some(Arc::clone(job));
         }
-        let body = v1::JobBody::from(&self.engine.job_part(id)?);
+        let mut part = self.engine.job_part(id)?;
+        part.seal = self.seal_for(&part.score, &part.params);
+        let body = v1::JobBody::from(&part);
         let job = Arc::new(EncodedJob::new(self.header, &body));
         self.jobs.insert(id, Arc::clone(&job));
         Some(job)

@@ -82,7 +82,7 @@ pub(super) fn places((heard, places, troubles): ToldPlaces) -> Encoded<v1::Place
 }
 
 pub(super) fn bundles(bundles: Vec<RegisteredBundle>) -> Encoded<v1::BundlePage> {
-    let pages = cut(bundles.iter().map(Into::into)).into_iter();
+    let pages = cut(bundles.into_iter().map(|bundle| (&bundle).into())).into_iter();
     Ok(pages.map(|bundles| v1::BundlePage { bundles }).collect())
 }
 

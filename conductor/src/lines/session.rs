@@ -215,7 +215,7 @@ impl Sessions {
         // Honest messages have far fewer frames.
         for frames in batch.frames.chunks_mut(TURN) {
             let room = self.room_for(frames.iter().map(said::room).sum()).await?;
-            let Said { mut reports, units, leases, logs, vitals, alive, wrong } =
+            let Said { mut reports, units, leases, logs, vitals, places, alive, wrong } =
                 Said::read(host, frames);
             self.check_evidence(host, &mut reports);
             if !reports.is_empty() || !units.is_empty() {
@@ -230,6 +230,9 @@ impl Sessions {
             }
             for (reading, part) in logs {
                 self.tables.readings.take(host, *id, reading, part);
+            }
+            if places.is_some() {
+                self.tables.places.take(host, *id, places);
             }
             for batch in vitals {
                 self.tables.vitals.take(host, *id, batch);

@@ -207,6 +207,19 @@ impl Depot {
     }
 }
 
+/// The manifest in these bytes, which have the hash that the bundle's id is, and of which the statement
+/// is. Fails with what is wrong with it.
+pub fn manifest_of(bytes: &[u8], seal: &Seal) -> Result<Manifest, String> {
+    if hash::id_of(bytes) != seal.statement.id {
+        return Err("its hash is not the bundle's id".to_owned());
+    }
+    let manifest = Manifest::decode(bytes).map_err(|why| why.to_string())?;
+    if !seal.statement.is_of(&manifest, bytes.len() as u64) {
+        return Err("the bundle's statement says something else".to_owned());
+    }
+    Ok(manifest)
+}
+
 /// By name and serial, and what cannot say them last.
 fn order(
     listed: &Result<StoredBundle, DamagedBundle>,
@@ -244,19 +257,7 @@ impl StoredBundle {
     pub fn manifest(&self) -> Result<Manifest, DepotError> {
         let path = self.path.join(MANIFEST);
         let bytes = self.manifest_bytes()?;
-        if hash::id_of(&bytes) != self.id {
-            let why = "its hash is not the bundle's id".to_owned();
-            return Err(DepotError::Damaged { path, why });
-        }
-        let manifest = match Manifest::decode(&bytes) {
-            Ok(manifest) => manifest,
-            Err(why) => return Err(DepotError::Damaged { path, why: why.to_string() }),
-        };
-        if !self.seal.statement.is_of(&manifest, bytes.len() as u64) {
-            let why = "the bundle's statement says something else".to_owned();
-            return Err(DepotError::Damaged { path, why });
-        }
-        Ok(manifest)
+        manifest_of(&bytes, &self.seal).map_err(|why| DepotError::Damaged { path, why })
     }
 
     /// The data of all files.

@@ -33,6 +33,7 @@ mod unpack;
 mod verify;
 
 pub use collect::{Collection, collect};
+pub use depot::manifest_of;
 pub use depot::{DamagedBundle, Depot, StoredBundle};
 pub use error::DepotError;
 pub use incoming::{ArrivalSync, ArrivalSynced, ArrivingBundle};
@@ -40,5 +41,5 @@ pub use publish::{Publication, Published, publish};
 pub use room::DepotRoom;
 pub use serve::{ServedBundle, ServedPart};
 pub use source::{Exclusion, InvalidExclusion, LeftOut, SourceError, SourceProblem};
-pub use unpack::{UnpackError, unpack};
+pub use unpack::{UnpackError, remove_tree, unpack, unpack_content};
 pub use verify::{BundleProblem, Verified, verify};

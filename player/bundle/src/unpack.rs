@@ -10,7 +10,8 @@ mod files;
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs::{self, File},
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -70,11 +71,20 @@ pub fn unpack(
     manifest: &Manifest,
     target: &Path,
 ) -> Result<(), UnpackError> {
+    unpack_content(bundle.content()?, manifest, target)
+}
+
+/// Makes the directory `target` of a manifest and the data of all its files, as [`unpack`] does.
+pub fn unpack_content(
+    content: File,
+    manifest: &Manifest,
+    target: &Path,
+) -> Result<(), UnpackError> {
     // Also a link that leads nowhere is something that is there.
     if target.symlink_metadata().is_ok() {
         return Err(UnpackError::Exists(target.to_owned()));
     }
-    let content = Content::new(bundle.content()?);
+    let content = Content::new(content);
     let parent = match target.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -118,6 +128,16 @@ fn remove(path: &Path, manifest: &Manifest) {
     directories::open_up(path, manifest);
     // What the error is about is told; that something is left can be seen.
     let _ = fs::remove_dir_all(path);
+}
+
+/// Removes what is at a path, whatever it is; what is below a directory too, also where its owner may
+/// not write. No link is followed.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    if !path.symlink_metadata()?.is_dir() {
+        return fs::remove_file(path);
+    }
+    directories::open_up_all(path);
+    fs::remove_dir_all(path)
 }
 
 /// Writes entries in the order of the manifest.

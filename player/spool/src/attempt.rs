@@ -129,7 +129,9 @@ impl Settlement {
                 | Refusal::Parameters(why)
                 | Refusal::SpawnFailed(why)
                 | Refusal::Spool(why)
-                | Refusal::Limits(why),
+                | Refusal::Limits(why)
+                | Refusal::Bundle(why)
+                | Refusal::Source(why),
             ) => why.len(),
             Settlement::Refused(_) => 0,
         }

@@ -318,6 +318,8 @@ fn bounded(refusal: Refusal) -> Refusal {
         Refusal::SpawnFailed(why) => Refusal::SpawnFailed(shortened(why)),
         Refusal::Spool(why) => Refusal::Spool(shortened(why)),
         Refusal::Limits(why) => Refusal::Limits(shortened(why)),
+        Refusal::Bundle(why) => Refusal::Bundle(shortened(why)),
+        Refusal::Source(why) => Refusal::Source(shortened(why)),
         other => other,
     }
 }

@@ -145,6 +145,8 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         Just(Refusal::Cancelled),
         text().prop_map(Refusal::Spool),
         text().prop_map(Refusal::Limits),
+        text().prop_map(Refusal::Bundle),
+        text().prop_map(Refusal::Source),
         any::<u64>().prop_map(|seen| Refusal::StaleTerm { seen: Term(seen), evidence: None }),
         Just(Refusal::AlreadyAcknowledged),
         Just(Refusal::Stopping),

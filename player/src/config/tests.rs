@@ -16,6 +16,7 @@ const ALL: &str = r#"
     domain = "example.com"
     scores_dir = "scores"
     places_dir = "places"
+    depot_dir = "depot"
     spool_dir = "/spool"
     max_tasks = 1024
     agent_user = "self"
@@ -66,6 +67,7 @@ fn defaults_are_those_of_the_manual() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.scores_dir, Path::new("/usr/lib/orchestra/scores"));
     assert_eq!(config.places_dir, Path::new("/etc/orchestra/places.d"));
+    assert_eq!(config.depot_dir, Path::new("/var/lib/orchestra/depot"));
     assert_eq!(config.spool_dir, Path::new("/var/spool/orchestra"));
     assert_eq!(config.max_tasks, 4);
     assert_eq!(config.agent_user, RunAs::User("orchestra".into()));
@@ -91,6 +93,7 @@ fn every_key_is_read() {
     assert_eq!(config.tls.crl.as_deref(), Some(Path::new("/etc/orchestra/ca.crl")));
     assert_eq!(config.scores_dir, Path::new("/etc/orchestra/scores"));
     assert_eq!(config.places_dir, Path::new("/etc/orchestra/places"));
+    assert_eq!(config.depot_dir, Path::new("/etc/orchestra/depot"));
     assert_eq!(config.spool_dir, Path::new("/spool"));
     assert_eq!(config.services_dir, Path::new("/services"));
     assert_eq!(config.max_tasks, 1024);

@@ -17,6 +17,7 @@ use std::{
 use bytes::Bytes;
 use orchestra_link::ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, ToAgent, ToSitter};
 use orchestra_model::{
+    bundle::PlacesReport,
     delivery::{AgentSession, EndBytes, Report},
     service::{Leases, LogPart, ReadingId, UnitReport},
     vitals::VitalsBatch,
@@ -105,6 +106,7 @@ enum Told {
     Log(ReadingId, LogPart),
     Vitals(Box<VitalsBatch>),
     Leases(Leases),
+    Places(Box<PlacesReport>),
 }
 
 #[derive(Debug)]
@@ -254,6 +256,13 @@ impl Agent {
     pub(crate) fn report_leases(&mut self, session: AgentSession, asked: Leases) {
         if let Some(up) = self.up_with(session) {
             up.reports.push_back(Told::Leases(asked));
+        }
+    }
+
+    /// Queues all places, if the session still counts.
+    pub(crate) fn report_places(&mut self, session: AgentSession, places: PlacesReport) {
+        if let Some(up) = self.up_with(session) {
+            up.reports.push_back(Told::Places(Box::new(places)));
         }
     }
 
@@ -478,6 +487,7 @@ impl Up {
                     Told::Log(id, part) => wire::log_report(id, part),
                     Told::Vitals(batch) => wire::vitals_report(&batch),
                     Told::Leases(asked) => wire::leases_report(&asked),
+                    Told::Places(places) => wire::places_report(&places),
                 };
                 let bytes = report.encode_to_vec().into();
                 self.push(ToAgent::Report { session, bytes });

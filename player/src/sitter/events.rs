@@ -328,6 +328,14 @@ impl Sitter {
     }
 
     fn admit(&mut self, ordered: Ordered) -> Result<(Plan, Admitted), Refusal> {
-        start::admit(&self.config, &self.scores, &mut self.users, self.cgroups.as_ref(), ordered)
+        let is_live = |key| self.spool.state().live().contains_key(&key);
+        start::admit(
+            &self.config,
+            &self.scores,
+            (&self.places, &is_live),
+            &mut self.users,
+            self.cgroups.as_ref(),
+            ordered,
+        )
     }
 }

@@ -69,7 +69,7 @@ mod limits;
 mod logs;
 mod memory_file;
 mod pipe;
-mod places;
+pub(crate) mod places;
 pub(crate) mod poll;
 mod probers;
 pub(crate) mod procfs;
@@ -228,6 +228,8 @@ struct Sitter {
     rewrite_at: Option<BootMillis>,
     scores: Scores,
     places: LocalPlaces,
+    /// Whether a place was changed since the last snapshot, and nobody was told yet.
+    places_changed: bool,
     users: Users,
     cgroups: Option<Cgroups>,
     surroundings: Surroundings,
@@ -330,6 +332,7 @@ impl Sitter {
             rewrite_at: None,
             scores: Scores::remembering(confs),
             places: LocalPlaces::default(),
+            places_changed: false,
             users,
             cgroups,
             surroundings,

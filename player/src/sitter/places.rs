@@ -14,10 +14,14 @@
 //!     42-sha256-…/     a release
 //! ```
 //!
+//! `act.rs` is what orders do to places, `errand.rs` what their processes are told.
+//!
 //! Places permit and do not limit, so what vanishes takes rights away: the player goes on.
 
+mod act;
+pub(crate) mod errand;
 mod overlap;
-mod standing;
+pub(crate) mod standing;
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +48,7 @@ use super::{
         judge::{Judged, Refusal, judge_file, open_directory},
         open_beneath,
     },
-    users::{UserError, Users},
+    users::{Runner, UserError, Users},
 };
 use crate::config::{Config, RunAs};
 
@@ -61,10 +65,16 @@ pub(crate) struct LocalPlaces {
     troubles: Vec<String>,
 }
 
+pub(crate) use self::act::{Change, Ground};
+
 /// A place that takes bundles.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalPlace {
     spec: InstalledPlace,
+    /// Its file.
+    text: String,
+    /// As whom bundles are unpacked.
+    pub(crate) owner: Runner,
     /// Its directory, or where that will be, without links.
     real: PathBuf,
     record: PlaceRecord,
@@ -239,13 +249,13 @@ fn look(
         Some(owner) => users.run_as(&RunAs::User(owner.clone())),
         None => users.run_as(&config.task_user),
     };
-    owner.map_err(PlaceFault::Owner)?;
+    let owner = owner.map_err(PlaceFault::Owner)?;
     let (real, there) = find(&spec.path)?;
     let (record, active) = match there {
         Some(there) => standing::read(&there).map_err(PlaceFault::Record)?,
         None => (PlaceRecord::default(), None),
     };
-    Ok(LocalPlace { spec, real, record, active })
+    Ok(LocalPlace { spec, text, owner, real, record, active })
 }
 
 /// Judges the directory of a place and everything that leads to it. Returns its path without links, and

@@ -22,7 +22,7 @@ use std::{
 use orchestra_document::score;
 use orchestra_model::{
     ScoreName, limits,
-    score::{ScoreOffer, ScoreSpec},
+    score::{BuiltIn, ScoreOffer, ScoreSpec},
 };
 use rustix::{
     fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags},
@@ -41,6 +41,8 @@ const LEFTOVERS: [&str; 11] = [
     ".rpmsave", ".rpmnew", ".rpmorig", ".bak", ".orig", ".rej", ".swp", ".swo", ".pacnew",
     ".pacsave", ".apk-new",
 ];
+/// Most scores that have files: those that are built in are offered too.
+const MOST: usize = limits::SCORES - BuiltIn::ALL.len();
 /// Beginnings of such endings: `.dpkg-old`, `.dpkg-dist`, `.ucf-new`.
 const LEFTOVER_KINDS: [&str; 2] = [".dpkg-", ".ucf-"];
 
@@ -95,18 +97,14 @@ impl Scores {
             };
             match entry {
                 None => {}
-                Some(_) if scores.len() == limits::SCORES => left_out += 1,
+                Some(_) if scores.len() == MOST => left_out += 1,
                 Some(entry) => {
                     scores.insert(name, entry);
                 }
             }
         }
         if left_out > 0 {
-            tracing::warn!(
-                left_out,
-                most = limits::SCORES,
-                "too many scores; the last are left out"
-            );
+            tracing::warn!(left_out, most = MOST, "too many scores; the last are left out");
         }
         if confs.len() > limits::SCORES {
             confs.retain(|name| scores.contains_key(name));
@@ -197,7 +195,9 @@ fn names(dir: &File) -> io::Result<BTreeMap<ScoreName, Found>> {
 }
 
 fn score_name(file: &str) -> Option<ScoreName> {
-    ScoreName::new(file).ok().filter(|_| !is_leftover(file))
+    let name = ScoreName::new(file).ok().filter(|_| !is_leftover(file))?;
+    // The player's own are no files.
+    BuiltIn::of(&name).is_none().then_some(name)
 }
 
 /// Returns whether an editor or a package manager left this file beside another. It may have been a

@@ -10,7 +10,10 @@
 
 use std::io;
 
-use orchestra_model::delivery::{AttemptEnd, AttemptKey, EndBytes, EndTooLarge, Output, Refusal};
+use orchestra_model::{
+    delivery::{AttemptEnd, AttemptKey, EndBytes, EndTooLarge, Output, Refusal},
+    score::BuiltIn,
+};
 use orchestra_proto::encode_end;
 use orchestra_spool::{Effect, Input, Plan};
 use rustix::fd::AsFd;
@@ -121,12 +124,31 @@ impl Sitter {
             if let Some(end) = attempt.report() {
                 let key = attempt.key;
                 tracing::info!(attempt = %key, outcome = ?end.outcome, "an attempt ended");
+                self.note_change(key, end.outcome.is_ok());
                 match encoded(key, end) {
                     Ok(end) => self.spool.handle(Input::Ended { key, end }),
                     Err(error) => tracing::error!(attempt = %key, %error, "cannot tell an end"),
                 }
             }
             self.over.push(attempt);
+        }
+    }
+
+    /// Takes what an attempt did to a place, before its end is told.
+    fn note_change(&mut self, key: AttemptKey, went_well: bool) {
+        let live = self.spool.state().live().get(&key);
+        let Some(what) = live.and_then(|live| BuiltIn::of(&live.plan.score)) else { return };
+        if self.places.ended(key, what, went_well) {
+            self.places_changed = true;
+            self.tell_places();
+        }
+    }
+
+    /// Tells a conductor of the places, if one of them was changed and somebody hears it.
+    pub(super) fn tell_places(&mut self) {
+        if let (true, Some(session)) = (self.places_changed, self.hearer()) {
+            self.places_changed = false;
+            self.agent.report_places(session, self.places.report());
         }
     }
 
@@ -210,7 +232,9 @@ impl Sitter {
             Effect::Snapshot { session, snapshot } => {
                 let (max_tasks, grace) = (self.config.max_tasks, self.config.kill_grace);
                 let units = self.units_for(session);
-                let offers = self.scores.offers();
+                let mut offers = self.scores.offers();
+                offers.extend(BuiltIn::ALL.into_iter().filter_map(BuiltIn::offer));
+                self.places_changed = false;
                 let room = self.keeping.room;
                 let places = self.places.report();
                 let bytes =
@@ -262,11 +286,14 @@ impl Sitter {
         let alone = self.attempts.is_empty()
             && self.expected().next().is_none()
             && !self.keeping.is_anything_alive();
+        let is_live = |key| self.spool.state().live().contains_key(&key);
         let mut stage = Stage {
             config: &self.config,
             spool_dir: &mut self.spool_dir,
             cgroups: self.cgroups.as_ref(),
             surroundings: &self.surroundings,
+            places: &mut self.places,
+            is_live: &is_live,
             null: self.null.as_fd(),
             launchers: &mut self.launchers,
             poller: &self.poller,

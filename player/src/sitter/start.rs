@@ -17,13 +17,14 @@ use std::{
 use orchestra_model::{
     Millis, ScoreName, Timestamp,
     delivery::{AttemptKey, JobPart, Refusal},
-    score::ScoreSpec,
+    score::{BuiltIn, ScoreSpec},
     tree::TreePlace,
 };
 use orchestra_spool::{BootId, Plan, ProcessMark};
 use orchestra_units::UnitKey;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{Mode, OFlags},
     io::Errno,
 };
 
@@ -34,6 +35,7 @@ use super::{
     environment::{self, AttemptOf, Surroundings},
     launcher::{Born, Keep, LaunchError, Launchers, NotSent, Ready, Request, TapOf},
     limits::{LimitError, MissingControllers},
+    places::{Change, Ground, LocalPlaces},
     poll::{Poller, Token},
     scores::{Image, Interpreter, Score, Scores, Unavailable},
     spool_dir::{SpoolDir, attempt_name},
@@ -42,15 +44,23 @@ use super::{
     unit::ExpectedRun,
     users::{Runner, UserError, Users},
 };
-use crate::config::Config;
+use crate::config::{Config, RunAs};
 
 /// An order that may start, and what is needed to start it.
 #[derive(Clone, Debug)]
 pub(crate) struct Admitted {
-    score: Score,
+    program: Program,
     part: Arc<JobPart>,
     tree: Option<Arc<TreePlace>>,
     pub(crate) runner: Runner,
+}
+
+/// What an attempt executes.
+#[derive(Clone, Debug)]
+enum Program {
+    Score(Score),
+    /// The player itself, which changes a place.
+    Own(Change),
 }
 
 /// What an order asks for.
@@ -68,11 +78,16 @@ pub(crate) struct Ordered {
 pub(crate) fn admit(
     config: &Config,
     scores: &Scores,
+    (places, is_live): (&LocalPlaces, &dyn Fn(AttemptKey) -> bool),
     users: &mut Users,
     cgroups: Option<&Cgroups>,
     ordered: Ordered,
 ) -> Result<(Plan, Admitted), Refusal> {
     let Ordered { key, timeout, part, tree } = ordered;
+    if let Some(what) = BuiltIn::of(&part.score) {
+        let ordered = Ordered { key, timeout, part, tree };
+        return admit_change(what, (config, places, is_live), users, cgroups, ordered);
+    }
     let score = scores.get(&part.score).map_err(unavailable)?;
     let spec = Arc::clone(&score.spec);
     spec.check(&part.params).map_err(|why| Refusal::Parameters(why.to_string()))?;
@@ -85,7 +100,43 @@ pub(crate) fn admit(
         exclusive: spec.exclusive,
         cgroup: cgroups.and_then(|cgroups| cgroups.path_of(key)),
     };
-    Ok((plan, Admitted { score, part, tree, runner }))
+    Ok((plan, Admitted { program: Program::Score(score), part, tree, runner }))
+}
+
+/// Decides about an order for a score that is built in.
+fn admit_change(
+    what: BuiltIn,
+    (config, places, is_live): (&Config, &LocalPlaces, &dyn Fn(AttemptKey) -> bool),
+    users: &mut Users,
+    cgroups: Option<&Cgroups>,
+    ordered: Ordered,
+) -> Result<(Plan, Admitted), Refusal> {
+    let Ordered { key, timeout, part, tree } = ordered;
+    let spec = what.spec();
+    spec.check(&part.params).map_err(|why| Refusal::Parameters(why.to_string()))?;
+    let ground = ground(config, is_live);
+    let change = places.judge(what, &part, key, &ground)?;
+    let runner = match what {
+        BuiltIn::Deliver => places.place_of(&change).map_err(Refusal::Bundle)?.owner.clone(),
+        BuiltIn::Activate => {
+            let own = users.run_as(&RunAs::Caller);
+            own.map_err(|why| Refusal::SpawnFailed(orchestra_model::chain(&why)))?
+        }
+    };
+    let plan = Plan {
+        score: part.score.clone(),
+        timeout: timeout.map_or(spec.timeout, |timeout| timeout.min(spec.timeout)),
+        interface: spec.interface,
+        concurrency: spec.concurrency,
+        exclusive: spec.exclusive,
+        cgroup: cgroups.and_then(|cgroups| cgroups.path_of(key)),
+    };
+    Ok((plan, Admitted { program: Program::Own(change), part, tree, runner }))
+}
+
+/// What a change of a place is judged by.
+fn ground<'a>(config: &'a Config, is_live: &'a dyn Fn(AttemptKey) -> bool) -> Ground<'a> {
+    Ground { is_live, domain: &config.domain, depot: &config.depot_dir, now: clock::wall() }
 }
 
 /// Who a score runs as.
@@ -118,6 +169,9 @@ pub(crate) struct Stage<'a> {
     pub(crate) spool_dir: &'a mut SpoolDir,
     pub(crate) cgroups: Option<&'a Cgroups>,
     pub(crate) surroundings: &'a Surroundings,
+    pub(crate) places: &'a mut LocalPlaces,
+    /// Whether an attempt has not ended.
+    pub(crate) is_live: &'a dyn Fn(AttemptKey) -> bool,
     pub(crate) null: BorrowedFd<'a>,
     pub(crate) launchers: &'a mut Launchers<Newborn>,
     pub(crate) poller: &'a Poller,
@@ -141,6 +195,8 @@ pub(crate) enum StartError {
     Limits(MissingControllers),
     /// Its limits cannot be set.
     Limit(#[source] LimitError),
+    /// Its place cannot be changed.
+    Change(Refusal),
     /// Its score cannot be opened.
     Score(#[source] io::Error),
     /// A path holds a NUL byte.
@@ -158,6 +214,7 @@ impl fmt::Display for StartError {
                 return write!(f, "cannot start its process; {interpreter}");
             }
             Self::Limits(missing) => return missing.fmt(f),
+            Self::Change(refusal) => return refusal.fmt(f),
             Self::Limit(_) => "cannot set its limits",
             Self::Files(_) => "cannot make the files for its output",
             Self::RunDir(_) => "cannot make its run directory",
@@ -172,8 +229,8 @@ impl fmt::Display for StartError {
 
 impl StartError {
     /// Returns the error for a process that was not made.
-    pub(crate) fn of_launch(error: LaunchError, image: &Image) -> Self {
-        match (&error, image.interpreter()) {
+    pub(crate) fn of_launch(error: LaunchError, image: Option<&Image>) -> Self {
+        match (&error, image.and_then(Image::interpreter)) {
             (LaunchError::Spawn(cause), Some(interpreter)) if cause.lacks_an_interpreter() => {
                 StartError::Interpreter(interpreter.clone(), error)
             }
@@ -192,12 +249,15 @@ impl StartError {
             | Self::Score(cause) => is_shortage(cause),
             Self::Launch(LaunchError::Gone) => true,
             Self::Launch(cause) => cause.cause().is_some_and(is_shortage),
-            Self::Environment(_) | Self::Interpreter(..) | Self::Limits(_) | Self::Limit(_) => {
-                false
-            }
+            Self::Environment(_)
+            | Self::Interpreter(..)
+            | Self::Limits(_)
+            | Self::Limit(_)
+            | Self::Change(_) => false,
         };
         match self {
             _ if shortage => Refusal::Busy,
+            Self::Change(refusal) => refusal.clone(),
             Self::Files(_) => Refusal::Spool(orchestra_model::chain(self)),
             _ => Refusal::SpawnFailed(orchestra_model::chain(self)),
         }
@@ -217,8 +277,8 @@ pub(crate) struct Expected {
     plan: Plan,
     leaf: Option<Leaf>,
     streams: Streams,
-    /// Its program.
-    image: Rc<Image>,
+    /// Its program, unless that is the player itself.
+    image: Option<Rc<Image>>,
     /// Whether no other attempt has lived since it was asked for.
     pub(crate) alone: bool,
     /// Whether it is to be ended as soon as its process exists.
@@ -245,7 +305,9 @@ pub(crate) enum Newborn {
 /// All that a launcher needs to start an attempt.
 struct Prepared {
     program: OwnedFd,
-    arguments: [CString; 1],
+    arguments: Vec<CString>,
+    /// What is at its standard input; `None`: nothing.
+    input: Option<OwnedFd>,
     environment: Vec<CString>,
     directory: Rc<OwnedFd>,
     door: Option<Door>,
@@ -274,7 +336,8 @@ impl Stage<'_> {
                 return Err(error);
             }
         };
-        let Prepared { program, arguments, environment, directory, door } = &prepared;
+        let Prepared { program, arguments, input, environment, directory, door } = &prepared;
+        let input = input.as_ref().map_or(self.null, AsFd::as_fd);
         let limit = self.config.output_max;
         let id = self.launchers.fresh_tap();
         let streams = Streams {
@@ -285,7 +348,10 @@ impl Stage<'_> {
             cut: false,
         };
         let plan = plan.clone();
-        let image = Rc::clone(&admitted.score.image);
+        let image = match &admitted.program {
+            Program::Score(score) => Some(Rc::clone(&score.image)),
+            Program::Own(_) => None,
+        };
         let expected = Expected { key, plan, leaf, streams, image, alone, cancelled: false };
         let newborn = Newborn::Attempt(Box::new(expected));
         let user = &admitted.runner.identity;
@@ -293,7 +359,7 @@ impl Stage<'_> {
             program: program.as_fd(),
             arguments,
             environment,
-            descriptors: &[self.null],
+            descriptors: &[input],
             tap: Some(TapOf {
                 id,
                 directory: directory.as_fd(),
@@ -326,18 +392,32 @@ impl Stage<'_> {
         admitted: &Admitted,
         leaf: Option<&Leaf>,
     ) -> Result<Prepared, StartError> {
-        let Admitted { score, part, tree, runner } = admitted;
+        let Admitted { program, part, tree, runner } = admitted;
         let of = AttemptOf { key, part, tree: tree.as_deref(), runner };
         let environment = environment::of_attempt(self.surroundings, &of, &self.config.scores_dir);
         let environment = environment.map_err(StartError::Environment)?;
         let name = CString::new(plan.score.as_str()).map_err(StartError::Environment)?;
-        let program = score.image.open().map_err(StartError::Score)?;
+        let (program, arguments, input) = match program {
+            Program::Score(score) => {
+                (score.image.open().map_err(StartError::Score)?, vec![name], None)
+            }
+            Program::Own(change) => {
+                let ground = ground(self.config, self.is_live);
+                let begun = self.places.begin(change, key, &ground);
+                let input = begun.map_err(StartError::Change)?;
+                // This very program, because both have to understand the errand.
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                let own = rustix::fs::open("/proc/self/exe", flags, Mode::empty());
+                let own = own.map_err(|error| StartError::Score(error.into()))?;
+                (own, vec![c"player".to_owned(), c"change".to_owned()], Some(input))
+            }
+        };
         let directory = self.spool_dir.make_attempt(key);
         let directory = Rc::new(directory.map_err(StartError::Files)?);
         let owner = runner.identity.as_ref();
         stream::make_pipes(directory.as_fd(), owner).map_err(StartError::Files)?;
         let door = leaf.map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
-        Ok(Prepared { program, arguments: [name], environment, directory, door })
+        Ok(Prepared { program, arguments, input, environment, directory, door })
     }
 }
 
@@ -396,7 +476,7 @@ impl Expected {
 
     /// Returns why it has no process.
     pub(crate) fn why_not(&self, error: LaunchError) -> StartError {
-        StartError::of_launch(error, &self.image)
+        StartError::of_launch(error, self.image.as_deref())
     }
 
     /// Returns the score that was to start.

@@ -35,6 +35,11 @@ pub(crate) fn leases_report(asked: &Leases) -> v1::Report {
     v1::Report { key: None, order: 0, kind: Some(v1::report::Kind::Leases(asked.into())) }
 }
 
+/// Returns all places, as a report about no attempt.
+pub(crate) fn places_report(places: &PlacesReport) -> v1::Report {
+    v1::Report { key: None, order: 0, kind: Some(v1::report::Kind::Places(places.into())) }
+}
+
 /// Encodes a snapshot of what the spool knows and what the sitter adds. If it is larger than a
 /// message may be, the last scores are left out, and so are not offered.
 pub(crate) fn snapshot(

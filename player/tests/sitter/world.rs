@@ -28,6 +28,7 @@ use orchestra_model::{
         AgentSession, AttemptEnd, AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal,
         Report, StoreId, Term,
     },
+    score::BuiltIn,
     service::{Leases, LogPart, ReadingId, UnitReport},
     vitals::VitalsBatch,
 };
@@ -350,7 +351,11 @@ impl World {
         };
         self.say(ToSitter::Welcomed { session, store: STORE, term: Term(1) });
         let snapshot = RawSnapshot::decode(snapshot).unwrap();
-        snapshot_from_wire(&snapshot, STORE, scores_from_wire).unwrap()
+        let mut snapshot = snapshot_from_wire(&snapshot, STORE, scores_from_wire).unwrap();
+        // Those that have files: every player has the others.
+        let scores = snapshot.scores.iter().filter(|offer| BuiltIn::of(&offer.name).is_none());
+        snapshot.scores = scores.cloned().collect();
+        snapshot
     }
 
     /// Waits until the sitter has scanned its scores anew, and asked for a new session for that.
@@ -470,6 +475,7 @@ impl World {
             audience: "alice".to_owned(),
             params: params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             unit: None,
+            seal: Bytes::new(),
         };
         self.send_body(&body, timeout, key, number, (0, 0));
     }

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use crate::{FlowId, HostName, HostSet, JobName, ServiceName};
+use crate::{BundleName, FlowId, HostName, HostSet, JobName, ServiceName, bundle::BundleSerial};
 
 /// What somebody can ask for, to help what waits or was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Remedy {
     ListScores,
     /// To look which rights one has.
     ListRights,
+    /// To have a bundle known.
+    RegisterBundle(BundleName, BundleSerial),
 }
 
 /// In few words that are no tool's, for logs of engines and for tests.
@@ -58,6 +60,7 @@ impl Display for Remedy {
             Self::ListGroups => f.write_str("<groups>"),
             Self::ListScores => f.write_str("<scores>"),
             Self::ListRights => f.write_str("<rights>"),
+            Self::RegisterBundle(name, serial) => write!(f, "<register {name}@{serial}>"),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! arrival    which chunks are there of a bundle that is still arriving
 //! installed  a place on a host: where it is, whose, and how many releases it keeps
 //! record     which bundles a place of a host has taken, as its player keeps it beside them
+//! change     whether a place takes a bundle, or is switched to one that it has
 //! register   the bundles that a conductor knows, and which hosts have a copy
 //! report     what a player tells of its places, and many players' folded
 //! ```
@@ -23,6 +24,7 @@
 //! (`orchestra-bundle`, `orchestra-certs`).
 
 mod arrival;
+mod change;
 mod codec;
 mod diff;
 mod entry;
@@ -43,6 +45,7 @@ mod seal;
 mod shape;
 
 pub use arrival::{ArrivalJournal, ArrivalRecord};
+pub use change::{ChangeRefusal, Judging};
 pub use diff::{BundleChange, BundleDiff, EntryChange};
 pub use entry::{BundleEntry, DataExtent, EntryKind, FileEntry, FileTime, Xattr};
 pub use hash::{BundleId, ContentHash, HASH_TAG, InvalidHash, PublisherKey};
@@ -52,7 +55,7 @@ pub use manifest::{CHUNK_BYTES, HOLE_BYTES, LARGE_CHUNK_BYTES, LARGE_FROM, Manif
 pub use path::{BundlePath, EntryName, InvalidEntryName};
 pub use place::{BundlePlace, PlaceRefusal, PlaceTrust};
 pub use ranges::ChunkRanges;
-pub use record::{BundleRelease, InvalidRecord, InvalidRelease, PlaceRecord};
+pub use record::{BundleRelease, InvalidRecord, InvalidRelease, PendingChange, PlaceRecord};
 pub use reference::{BundleReference, BundleSerial, InvalidBundleReference, InvalidSerial};
 pub use register::{BundleRegister, RegisterRefusal, RegisteredBundle, Registration};
 pub use report::{HeldPlace, HeldTrouble, PlaceHolders, PlaceReport, PlaceStanding, PlacesReport};

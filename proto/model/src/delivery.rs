@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     audit::Asker,
+    bundle::Seal,
     ids::JobId,
     limits,
     names::{JobName, ScoreName},
@@ -299,6 +300,10 @@ pub enum Refusal {
     Spool(String),
     /// It cannot keep the limits that the service asks for, or not reserve as much, for this reason.
     Limits(String),
+    /// A place of the host does not take the bundle, or is not switched to it, for this reason.
+    Bundle(String),
+    /// The bundle's content is not here, for this reason.
+    Source(String),
     /// The order's term is lower than one that the sitter has seen.
     StaleTerm {
         /// The term seen.
@@ -325,6 +330,8 @@ impl fmt::Display for Refusal {
             Self::Limits(why) => {
                 write!(f, "the player cannot grant the service's resources: {why}")
             }
+            Self::Bundle(why) => write!(f, "the host does not take the bundle: {why}"),
+            Self::Source(why) => write!(f, "the bundle's content is not there: {why}"),
             Self::StaleTerm { seen, .. } => {
                 write!(f, "the player has seen term {} of this store, a later one", seen.0)
             }
@@ -420,4 +427,6 @@ pub struct JobPart {
     /// What its orders ask of units; `None`: each runs the score once. Its instances are told with
     /// the orders.
     pub unit: Option<Arc<UnitJob>>,
+    /// What publishers say of the bundle that it is about, where its score is built in.
+    pub seal: Option<Arc<Seal>>,
 }

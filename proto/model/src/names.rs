@@ -5,6 +5,9 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use crate::limits;
 
+/// Scores that are part of the player. No file can have such a name.
+const BUILT_IN_SCORES: [&str; 2] = ["@deliver", "@activate"];
+
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} {:?}: {}", .kind, .text, .rule)]
@@ -89,7 +92,8 @@ name_type!(
     HostName, "host name", check_host
 );
 name_type!(
-    /// The name of a score: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, and not `….conf`.
+    /// The name of a score: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, and not `….conf`; or that of one which
+    /// is part of every player, `@deliver` or `@activate`.
     ScoreName, "score name", check_score
 );
 name_type!(
@@ -321,6 +325,9 @@ fn check_word(text: &str) -> Result<(), &'static str> {
 }
 
 fn check_score(text: &str) -> Result<(), &'static str> {
+    if BUILT_IN_SCORES.contains(&text) {
+        return Ok(());
+    }
     check_word(text)?;
     if text.ends_with(".conf") {
         return Err("a name that ends in .conf is a configuration, not a score");

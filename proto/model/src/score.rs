@@ -7,11 +7,13 @@ use crate::{
     time::Millis,
 };
 
+mod built_in;
 mod check;
 mod held;
 mod offers;
 mod pattern;
 
+pub use built_in::BuiltIn;
 pub use check::{BrokenRule, ParamProblem, RefusedParams};
 pub use held::{HeldScore, Holdings};
 pub use offers::{Offers, WeakOffers};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use orchestra_model::{bundle::RegisteredBundle, names::PlaceName};
+use orchestra_model::{HostName, bundle::RegisteredBundle, names::PlaceName};
 use serde::Serialize;
 
 use super::OfBundle;
@@ -104,7 +104,7 @@ impl Output for Whereabouts {
 }
 
 fn sources(bundle: &RegisteredBundle) -> String {
-    let hosts: Vec<&str> = bundle.sources.iter().map(|host| host.as_str()).collect();
+    let hosts: Vec<&str> = bundle.sources.iter().map(HostName::as_str).collect();
     if hosts.is_empty() { "no host".to_owned() } else { hosts.join(", ") }
 }
 

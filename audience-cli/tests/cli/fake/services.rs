@@ -41,8 +41,9 @@ pub(super) fn register_bundle(
     register: &mut BundleRegister,
     request: v1::RegisterBundleRequest,
 ) -> Result<Response<v1::RegisterBundleResponse>, Status> {
-    let seal = Seal::decode(&request.seal).unwrap();
-    let source = HostName::new(&request.source).ok();
+    let v1::RegisterBundleRequest { seal, source } = request;
+    let seal = Seal::decode(&seal).unwrap();
+    let source = HostName::new(&source).ok();
     let domain = seal.statement.domain.clone();
     let at = Timestamp(1_763_712_000_000);
     let done = register.register(&seal, source, &domain, &Asker::Local, at);

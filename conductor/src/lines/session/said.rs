@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use orchestra_model::{
     HostName,
+    bundle::PlacesReport,
     delivery::{KnownEnd, Refusal, Report},
     service::{Leases, LogEnd, LogPart, ReadingId, RunEnd, UnitReport},
     vitals::VitalsBatch,
@@ -31,6 +32,8 @@ pub(super) struct Said {
     pub(super) logs: Vec<(ReadingId, LogPart)>,
     /// Leases that are asked for.
     pub(super) leases: Vec<Leases>,
+    /// Its places, where it tells them anew.
+    pub(super) places: Option<PlacesReport>,
     /// Samples of what the host and its units use.
     pub(super) vitals: Vec<VitalsBatch>,
     /// Whether it answers a probe.
@@ -72,6 +75,10 @@ impl Said {
             Some(Kind::Leases(asked)) => {
                 let read = Leases::try_from(asked).map_err(|error| Declined::invalid(&error))?;
                 self.leases.push(read);
+            }
+            Some(Kind::Places(places)) => {
+                let read = PlacesReport::try_from(places);
+                self.places = Some(read.map_err(|error| Declined::invalid(&error))?);
             }
             Some(Kind::Vitals(batch)) => {
                 let read = batch_from_wire(batch).map_err(|error| Declined::invalid(&error))?;
@@ -128,7 +135,9 @@ fn shorten(refusal: &mut Refusal) {
     | Refusal::Parameters(detail)
     | Refusal::SpawnFailed(detail)
     | Refusal::Spool(detail)
-    | Refusal::Limits(detail) = refusal
+    | Refusal::Limits(detail)
+    | Refusal::Bundle(detail)
+    | Refusal::Source(detail) = refusal
         && detail.len() > DETAIL_CHARS
     {
         *detail = cut(detail, DETAIL_CHARS);

@@ -8,7 +8,7 @@ use std::{
 
 use orchestra_model::bundle::{BundlePath, EntryKind, Manifest};
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags},
+    fs::{CWD, Dir, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 
@@ -61,6 +61,26 @@ pub(super) fn open_up(path: &Path, manifest: &Manifest) {
         let found = rustix::fs::openat2(&top, path.to_bytes(), flags, Mode::empty(), resolve);
         if let Ok(found) = found {
             open_for_owner(&found);
+        }
+    }
+}
+
+/// Makes every directory at and below a path writable for its owner, as far as that is possible.
+pub(super) fn open_up_all(path: &Path) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(top) = rustix::fs::openat(CWD, path, flags, Mode::empty()) else { return };
+    let mut ahead = vec![top];
+    while let Some(directory) = ahead.pop() {
+        open_for_owner(&directory);
+        let flags_to_read = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&directory, ".", flags_to_read, Mode::empty());
+        let Ok(entries) = opened.and_then(Dir::new) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                // What is no directory is not opened.
+                ahead.extend(rustix::fs::openat(&directory, name, flags, Mode::empty()));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use orchestra_bundle::{Publication, StoredBundle, UnpackError, publish, unpack};
+use orchestra_bundle::{Publication, StoredBundle, UnpackError, publish, remove_tree, unpack};
 use proptest::prelude::*;
 
 use crate::world::{World, names_in, publication, told};
@@ -196,4 +196,27 @@ proptest! {
         unpack_to(&bundle, &target).unwrap();
         is_again(&world, &bundle, &target);
     }
+}
+
+#[test]
+fn what_is_removed_is_removed_whole_and_nothing_that_a_link_leads_to() {
+    let world = World::new();
+    let outside = world.path("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("kept"), "").unwrap();
+    let tree = world.path("tree");
+    fs::create_dir_all(tree.join("a/b")).unwrap();
+    fs::write(tree.join("a/b/file"), "").unwrap();
+    symlink(&outside, tree.join("a/link")).unwrap();
+    for name in ["a/b", "a"] {
+        fs::set_permissions(tree.join(name), Permissions::from_mode(0o000)).unwrap();
+    }
+    remove_tree(&tree).unwrap();
+    assert!(tree.symlink_metadata().is_err());
+    symlink(&outside, &tree).unwrap();
+    remove_tree(&tree).unwrap();
+    fs::write(&tree, "").unwrap();
+    remove_tree(&tree).unwrap();
+    assert!(remove_tree(&tree).is_err());
+    assert_eq!(names_in(&outside), ["kept"]);
 }

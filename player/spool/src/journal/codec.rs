@@ -218,6 +218,8 @@ fn push_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
         Refusal::AlreadyAcknowledged => (9, None),
         Refusal::Stopping => (10, None),
         Refusal::Limits(why) => (11, Some(why)),
+        Refusal::Bundle(why) => (80, Some(why)),
+        Refusal::Source(why) => (81, Some(why)),
     };
     out.push(reason);
     if let Some(text) = text {
@@ -243,6 +245,8 @@ fn read_refusal(reader: &mut ByteReader<'_>) -> Option<Refusal> {
         9 => Refusal::AlreadyAcknowledged,
         10 => Refusal::Stopping,
         11 => Refusal::Limits(text()?),
+        80 => Refusal::Bundle(text()?),
+        81 => Refusal::Source(text()?),
         _ => return None,
     })
 }

@@ -44,6 +44,7 @@ fn own(config: &Config) -> Vec<(&'static str, PathBuf)> {
     let mut own = vec![
         ("the scores", real(&config.scores_dir)),
         ("the files of places", real(&config.places_dir)),
+        ("the depot", real(&config.depot_dir)),
         ("the spool", real(&config.spool_dir)),
         ("run_dir", real(&config.run_dir)),
         ("services_dir", real(&config.services_dir)),

@@ -13,11 +13,13 @@ use rustix::{
 };
 
 /// What the player remembers of a place.
-const RECORD: &str = ".orchestra";
+pub(crate) const RECORD: &str = ".orchestra";
+/// The record before it has its name.
+pub(super) const NEW_RECORD: &str = ".orchestra.new";
 /// The link to the active release.
-const CURRENT: &str = "current";
+pub(crate) const CURRENT: &str = "current";
 /// The directory that holds the releases.
-const RELEASES: &str = "releases";
+pub(crate) const RELEASES: &str = "releases";
 
 /// Reads the record of a place and where its link leads. Fails with what is told to people.
 pub(super) fn read(place: &File) -> Result<(PlaceRecord, Option<BundleRelease>), String> {

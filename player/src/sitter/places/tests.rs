@@ -174,7 +174,7 @@ fn what_a_place_has_is_told() {
         id: BundleId([serial as u8; 32]),
     };
     let kept = BTreeSet::from([release(41), release(42)]);
-    let record = PlaceRecord { highest: Some(release(42)), kept };
+    let record = PlaceRecord { highest: Some(release(42)), kept, pending: None };
     std::fs::write(world.path("srv/site/.orchestra"), record.encode()).unwrap();
     world.chmod("srv/site/.orchestra", 0o644);
     symlink(format!("releases/{}", release(41)), world.path("srv/site/current")).unwrap();

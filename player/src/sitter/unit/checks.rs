@@ -336,7 +336,7 @@ impl Sitter {
                 }
             }
             Launched::NotBorn(error) => {
-                let error = StartError::of_launch(error, &check.image);
+                let error = StartError::of_launch(error, Some(&check.image));
                 let score = check.score.clone();
                 check.not_born(now);
                 if let NotStarted::Lasting(why) = error.into() {

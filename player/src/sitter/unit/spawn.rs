@@ -322,7 +322,7 @@ impl ExpectedRun {
 
     /// Returns why the run has no process.
     fn why_not(&self, error: LaunchError) -> StartError {
-        StartError::of_launch(error, &self.image)
+        StartError::of_launch(error, Some(&self.image))
     }
 }
 

@@ -33,6 +33,12 @@ impl Sitter {
         engine.stores().into_iter().map(of).collect()
     }
 
+    /// Returns the session that is told what changes: one that was welcomed.
+    pub(in crate::sitter) fn hearer(&self) -> Option<AgentSession> {
+        let hearer = self.keeping.hearer.as_ref()?;
+        hearer.store.map(|_| hearer.session)
+    }
+
     /// Takes of which store the session is.
     pub(in crate::sitter) fn welcome(&mut self, session: AgentSession, store: StoreId) {
         let Some(hearer) = &mut self.keeping.hearer else { return };
@@ -44,6 +50,7 @@ impl Sitter {
         for (_, report) in changed.into_iter().filter(|(unit, _)| unit.store == store) {
             self.agent.report_unit(session, report);
         }
+        self.tell_places();
         self.look_after_leases(BootMillis::now());
     }
 

@@ -101,6 +101,7 @@ pub(super) fn ask_again(world: &World, asked: &Asked, key: AttemptKey) {
         audience: Asker::from_word("alice").unwrap(),
         params: Params::from_pairs(asked.params.clone()).unwrap(),
         unit: Some(unit.into()),
+        seal: None,
     };
     let body = v1::JobBody::from(&part);
     world.send_body(&body, None, key, key.job.flow.0, (3, asked.placement));

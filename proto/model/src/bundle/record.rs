@@ -9,12 +9,17 @@
 //! highest 42-sha256-…
 //! kept 41-sha256-…
 //! kept 42-sha256-…
+//! taking 43-sha256-… ATTEMPT
 //! ```
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use super::{BundleId, BundleSerial, BundleStatement};
-use crate::limits;
+use crate::{
+    delivery::AttemptKey,
+    journal::{ByteReader, push_key},
+    limits,
+};
 
 /// The first line of every record.
 const FIRST: &str = "orchestra place 1";
@@ -68,6 +73,16 @@ pub struct PlaceRecord {
     pub highest: Option<BundleRelease>,
     /// Releases that were unpacked whole, and are on disk.
     pub kept: BTreeSet<BundleRelease>,
+    /// The attempt that changes the place, if one was begun and its end is not noted yet.
+    pub pending: Option<PendingChange>,
+}
+
+/// A change of a place that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingChange {
+    pub release: BundleRelease,
+    /// Whose end tells what came of it.
+    pub attempt: AttemptKey,
 }
 
 /// Why a text is no record.
@@ -101,6 +116,12 @@ impl PlaceRecord {
         {
             text += &format!("{word} {release}\n");
         }
+        if let Some(PendingChange { release, attempt }) = &self.pending {
+            let mut key = Vec::new();
+            push_key(&mut key, attempt);
+            let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            text += &format!("taking {release} {key}\n");
+        }
         debug_assert!(text.len() <= Self::BYTES);
         text
     }
@@ -116,6 +137,13 @@ impl PlaceRecord {
         for (line, number) in lines.zip(2..) {
             let wrong = InvalidRecord::Line(number);
             let (word, release) = line.split_once(' ').ok_or(wrong.clone())?;
+            if record.pending.is_some() {
+                return Err(wrong);
+            }
+            if word == "taking" {
+                record.pending = Some(pending(release).ok_or(wrong)?);
+                continue;
+            }
             let release: BundleRelease = release.parse().map_err(|_| wrong.clone())?;
             let is_new = match word {
                 "highest" if number == 2 => record.highest.replace(release).is_none(),
@@ -135,9 +163,25 @@ impl PlaceRecord {
     }
 }
 
+fn pending(text: &str) -> Option<PendingChange> {
+    let (release, key) = text.split_once(' ')?;
+    let bytes = key.as_bytes().chunks(2).map(|pair| {
+        let digits = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(digits, 16).ok().filter(|byte| format!("{byte:02x}") == digits)
+    });
+    let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
+    let mut reader = ByteReader::new(&bytes);
+    let attempt = reader.key()?;
+    reader.is_empty().then_some(PendingChange { release: release.parse().ok()?, attempt })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        delivery::StoreId,
+        ids::{FlowId, JobId},
+    };
 
     fn release(serial: u64) -> BundleRelease {
         BundleRelease {
@@ -163,7 +207,13 @@ mod tests {
         let record = PlaceRecord {
             highest: Some(release(43)),
             kept: BTreeSet::from([release(9), release(41), release(42)]),
+            pending: None,
         };
+        assert_eq!(PlaceRecord::decode(&record.encode()), Ok(record.clone()));
+        let job = JobId { flow: FlowId(7), slot: 1, job: 2 };
+        let attempt = AttemptKey { store: StoreId([0xab; 16]), job, attempt: 3 };
+        let pending = Some(PendingChange { release: release(43), attempt });
+        let record = PlaceRecord { pending, ..record };
         assert_eq!(PlaceRecord::decode(&record.encode()), Ok(record));
     }
 
@@ -181,11 +231,13 @@ mod tests {
             (format!("{FIRST}\n{kept}{highest}"), InvalidRecord::Line(3)),
             (format!("{FIRST}\n{highest}{highest}"), InvalidRecord::Line(3)),
             (format!("{FIRST}\n{kept}kept {}\n", release(1)), InvalidRecord::Line(3)),
+            (format!("{FIRST}\ntaking {} 00\n", release(1)), InvalidRecord::Line(2)),
+            (format!("{FIRST}\ntaking {}\n", release(1)), InvalidRecord::Line(2)),
         ] {
             assert_eq!(PlaceRecord::decode(&text), Err(why), "{text:?}");
         }
         let many = (1..=MOST_KEPT as u64 + 1).map(release).collect();
-        let many = PlaceRecord { highest: None, kept: many };
+        let many = PlaceRecord { highest: None, kept: many, pending: None };
         assert_eq!(PlaceRecord::decode(&many.encode()), Err(InvalidRecord::TooMany));
     }
 }
