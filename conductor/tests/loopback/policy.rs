@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, fs};
 use bytes::{Buf as _, BufMut as _, Bytes};
 use orchestra_certs::Role;
 use orchestra_model::{
-    BundleName, HostName,
     audit::Verb,
     bundle::{BundleId, BundleSerial, BundleStatement, Seal},
     policy::{Concern, Right},
