@@ -66,7 +66,7 @@ pub(crate) fn flow(
     }
     writeln!(out)?;
     if let Some(awaited) = &flow.start {
-        writeln!(out, "  {}", begins(awaited, summary.state))?;
+        writeln!(out, "  {}", begins(awaited, flow))?;
     }
     for line in why(flow, style) {
         writeln!(out, "  {line}")?;
@@ -88,7 +88,7 @@ pub(crate) fn flow(
 }
 
 /// What a flow waits for before it begins, or waited for: `begins after flow 41 and at 22:00`.
-fn begins(awaited: &StartStatus, state: FlowState) -> String {
+fn begins(awaited: &StartStatus, flow: &FlowStatus) -> String {
     let StartStatus { start, ended } = awaited;
     let after = start.after.map(|After { flow, end }| {
         let needed = if end == NeededEnd::Ok { "is ok" } else { "has ended" };
@@ -102,7 +102,12 @@ fn begins(awaited: &StartStatus, state: FlowState) -> String {
     });
     let at = start.at.map(|at| format!("not before {}", when_about(at)));
     let what: Vec<String> = after.into_iter().chain(at).collect();
-    let begins = if state == FlowState::Pending { "begins" } else { "was to begin" };
+    let has_begun = flow.slots.iter().flatten().any(|job| job.started_at.is_some());
+    let begins = match (has_begun, flow.summary.state.is_final()) {
+        (true, _) => "began",
+        (false, false) => "begins",
+        (false, true) => "was to begin",
+    };
     format!("{begins} {}", what.join(", "))
 }
 

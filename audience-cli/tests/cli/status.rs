@@ -37,6 +37,7 @@ fn a_flow_is_summarised_with_its_failures_folded() {
 fn what_a_flow_waits_for_before_it_begins_is_told() {
     let told = |state, ended| {
         let mut flow = flow(state, JobState::Pending, &[(TaskState::Waiting, 3)]);
+        flow.slots[0][0].started_at = None;
         let after = Some(After { flow: FlowId(41), end: NeededEnd::Ok });
         let at = Some(Timestamp(2_110_867_200_000));
         flow.start = Some(StartStatus { start: Start { at, after }, ended });
