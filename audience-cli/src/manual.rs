@@ -26,7 +26,8 @@ pub(crate) enum Verbs {
     /// Tell what may come for the last of these words; for scripts of shells
     #[command(hide = true)]
     Candidates(Candidates),
-    /// Write man pages of the three programs into a directory
+    /// Write man pages of the three programs into a directory; for packagers, and named in the README
+    #[command(hide = true)]
     Man(Man),
 }
 

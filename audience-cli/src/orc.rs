@@ -51,13 +51,13 @@ pub(crate) enum Noun {
     Place(place::Verbs),
     #[command(flatten)]
     Task(task::Verbs),
-    /// Show which hosts hold which cells, and release hosts that count as down
+    /// Show who holds which cells, and release hosts that count as down
     Ledger(Ledger),
     /// Services: what is kept running, where, in which version
     Service(Service),
     /// What is left undone because too much seems wrong at once
     Brake(Brake),
-    /// Show zones: their players, who is away, and what holds replacements back
+    /// Show zones: their players, and what holds replacements back
     Zones(With<Zones>),
     /// What uses most of its host: units, or players
     Top(With<Top>),
@@ -76,9 +76,9 @@ pub(crate) enum Noun {
     WhoAmI(With<WhoAmI>),
     /// Ask or tell the conductor itself
     Conductor(Conductor),
-    /// Find out what stands between this machine and a conductor, with what mends it
+    /// Find what stands between this machine and a conductor
     Doctor(With<Doctor>),
-    /// Turn a Griforkfile, or a job flow of roadrunner's, into a flow file
+    /// Turn a file of another tool into one of ours
     Import(With<Import>),
     #[command(flatten)]
     Manual(manual::Verbs),

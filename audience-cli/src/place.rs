@@ -8,7 +8,7 @@ use crate::{error::Failure, verb::With};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verbs {
-    /// List places: where hosts take bundles, whose, and which releases are there
+    /// List places: where hosts take bundles, and what is there
     Places(With<list::List>),
 }
 

@@ -30,6 +30,7 @@ mod kills;
 mod output;
 mod places;
 mod player_crashes;
+mod policy;
 mod reload;
 mod restored;
 mod rollout;

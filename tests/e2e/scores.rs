@@ -49,8 +49,8 @@ fn a_score_that_is_not_in_order_is_disabled_with_a_reason_and_the_others_go_on()
         ("group-writable", "can be written"),
         ("bad-conf", "timeout"),
         ("writable-conf", "can be written"),
-        ("absolute-link", "leaves the scores directory"),
-        ("relative-link", "leaves the scores directory"),
+        ("absolute-link", "leaves its directory"),
+        ("relative-link", "leaves its directory"),
     ];
     for (name, reason) in disabled {
         let line = fleet.orc(&["scores", name]).exits(0);

@@ -27,6 +27,7 @@ const FLOORS: [&[&str]; 5] = [
         "orchestra-proto",
         "orchestra-certs",
         "orchestra-flow",
+        "orchestra-policy",
         "orchestra-service",
         "orchestra-store",
         "orchestra-spool",

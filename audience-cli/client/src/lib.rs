@@ -49,7 +49,7 @@ pub use flows::{Explained, RetryOf, TaskFilter};
 pub use logs::{LogChunks, ServiceInstance};
 pub use output::{Execution, OutputPart, OutputParts};
 pub use pages::{AttemptLog, Attempts, ListPage, Pages, Tasks};
-pub use policy::{PolicyDifference, PolicyRule, Reach, RightAnswer, RightQuestion, WhoAmI};
+pub use policy::{AllowedHosts, PolicyDifference, PolicyRule, RightAnswer, RightQuestion, WhoAmI};
 pub use services::{AppliedVersion, ServiceAnswer, ServiceAsk};
 pub use standing::{Awaited, ServiceState, ready_hosts, wanted_hosts};
 pub use submit::{ConditionalSubmission, FlowToSubmit};

@@ -17,7 +17,7 @@ use crate::{
 
 /// Which hosts something is allowed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct AllowedHosts {
     /// Whether it is every host but for these.
     pub all_but: bool,
     /// Folded, and cut where it is very long.
@@ -26,7 +26,7 @@ pub struct Reach {
     pub count: u32,
 }
 
-impl Reach {
+impl AllowedHosts {
     /// Returns whether no host is in it.
     pub fn is_nowhere(&self) -> bool {
         !self.all_but && self.count == 0
@@ -34,7 +34,7 @@ impl Reach {
 }
 
 /// As a host set, or in words.
-impl fmt::Display for Reach {
+impl fmt::Display for AllowedHosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.all_but, self.count) {
             (false, 0) => f.write_str("nowhere"),
@@ -63,7 +63,7 @@ pub struct PolicyRule {
     /// Likewise.
     pub bundles: Vec<String>,
     /// On which hosts.
-    pub hosts: Reach,
+    pub hosts: AllowedHosts,
 }
 
 /// Who asks, and which rules are about them.
@@ -102,7 +102,7 @@ pub struct RightAnswer {
     /// Why not; `None` if they may.
     pub why_not: Option<String>,
     /// Where they may.
-    pub reach: Reach,
+    pub reach: AllowedHosts,
 }
 
 /// What somebody would lose and gain in one right.
@@ -117,9 +117,9 @@ pub struct PolicyDifference {
     /// Whether on flows of others.
     pub of_others: bool,
     /// Where it is lost.
-    pub lost: Reach,
+    pub lost: AllowedHosts,
     /// Where it is gained.
-    pub gained: Reach,
+    pub gained: AllowedHosts,
 }
 
 impl Client {
@@ -206,7 +206,7 @@ fn difference(found: v1::PolicyDifference) -> Result<PolicyDifference, Invalid> 
     })
 }
 
-fn reach(reach: Option<v1::Reach>, field: &'static str) -> Result<Reach, Invalid> {
+fn reach(reach: Option<v1::Reach>, field: &'static str) -> Result<AllowedHosts, Invalid> {
     let v1::Reach { all_but, hosts, count } = reach.ok_or_else(|| Invalid::field(field))?;
-    Ok(Reach { all_but, hosts, count })
+    Ok(AllowedHosts { all_but, hosts, count })
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io};
 
-use orchestra_client::{PolicyDifference, PolicyRule, Reach, RightAnswer, WhoAmI};
+use orchestra_client::{AllowedHosts, PolicyDifference, PolicyRule, RightAnswer, WhoAmI};
 use orchestra_model::{
     names::AudienceName,
     policy::{Right, Role},
@@ -92,8 +92,8 @@ struct ReachDocument {
     count: u32,
 }
 
-impl From<Reach> for ReachDocument {
-    fn from(Reach { all_but, hosts, count }: Reach) -> Self {
+impl From<AllowedHosts> for ReachDocument {
+    fn from(AllowedHosts { all_but, hosts, count }: AllowedHosts) -> Self {
         Self { all_but, hosts, count }
     }
 }

@@ -7,9 +7,10 @@ use audience_cli::orc::OrcArgs;
 use clap::CommandFactory as _;
 use orchestra_model::{
     Asker,
+    bundle::{PlaceReport, PlacesReport},
     delivery::Outcome,
     foreign,
-    names::{HostName, ScoreName},
+    names::{HostName, PlaceName, ScoreName},
     quantity::Quantity,
     record::Drain,
     score::{ScoreHash, ScoreOffer, ScoreSpec},
@@ -30,7 +31,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 97] = [
+const LINES: [&str; 102] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -124,7 +125,12 @@ const LINES: [&str; 97] = [
     "orc players -l",
     "orc sandbox ps",
     "orc import nowhere\u{202e}",
+    "orc places",
+    "orc places --json",
     "orc bundle list --depot nowhere\u{202e}",
+    "orc bundle list --registered",
+    "orc bundle where site@7",
+    "orc bundle where site\u{202e}",
     "orc bundle show site\u{202e}",
     "orc bundle publish nowhere\u{202e} --name site --depot nowhere",
     "orc service import nowhere\u{202e}.json",
@@ -226,6 +232,10 @@ fn hostile() -> Fake {
         .encode_to_vec()
         .into(),
     }];
+    let place = PlaceName::new("site").unwrap();
+    let places = vec![PlaceReport { name: place, state: Err(HOSTILE.to_owned()) }];
+    let report = PlacesReport { troubles: vec![HOSTILE.to_owned()], places };
+    tables.places = vec![(HostName::new("db1").unwrap(), report)];
     let reach = || Some(v1::Reach { all_but: false, hosts: HOSTILE.to_owned(), count: 1 });
     tables.policy = vec![v1::PolicyRule {
         name: HOSTILE.to_owned(),

@@ -18,14 +18,14 @@ const NO_NAME: char = '\u{1}';
 
 /// Somebody of whom policies speak.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
+pub enum Affected {
     /// This audience.
     Named(AudienceName),
     /// Each audience that no rule names.
     Others,
 }
 
-impl Subject {
+impl Affected {
     fn name(&self) -> Option<&AudienceName> {
         match self {
             Self::Named(name) => Some(name),
@@ -34,7 +34,7 @@ impl Subject {
     }
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for Affected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => f.pad(name.as_str()),
@@ -47,7 +47,7 @@ impl fmt::Display for Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// For whom.
-    pub who: Subject,
+    pub who: Affected,
     /// In which right.
     pub right: Right,
     /// On which scores, services or bundles: a name, or `NAME*` for all others that begin so. Empty for a
@@ -64,10 +64,10 @@ pub struct Difference {
 /// Returns what changes if one policy follows another, by subject and right.
 pub fn differences(before: &Policy, after: &Policy) -> Vec<Difference> {
     let both = || before.rules().iter().chain(after.rules());
-    let mut subjects: BTreeSet<Subject> = [Subject::Others].into();
+    let mut affected: BTreeSet<Affected> = [Affected::Others].into();
     for rule in both() {
         if let Whom::These(names) = &rule.who {
-            subjects.extend(names.iter().cloned().map(Subject::Named));
+            affected.extend(names.iter().cloned().map(Affected::Named));
         }
     }
     // Within one of these, all names are alike to every rule.
@@ -75,7 +75,7 @@ pub fn differences(before: &Policy, after: &Policy) -> Vec<Difference> {
     let services = alike(both().flat_map(|rule| &rule.services));
     let bundles = alike(both().flat_map(|rule| &rule.bundles));
     let mut found = Vec::new();
-    for who in &subjects {
+    for who in &affected {
         for right in Right::all().filter(|right| *right != Right::OthersFlows) {
             for (what, told) in asked(right, [&scores, &services, &bundles]) {
                 let reach = |policy: &Policy| policy.reach(who.name(), right, &what);

@@ -23,7 +23,7 @@ use std::fmt;
 use orchestra_model::{AudienceName, HostSet, names::RuleName, policy::Right};
 
 pub use self::{
-    differences::{Difference, Subject, differences},
+    differences::{Affected, Difference, differences},
     reach::Reach,
     rule::{Effect, Pattern, Rule, Whom},
 };
@@ -86,7 +86,7 @@ impl fmt::Display for What<'_> {
 }
 
 /// A request that is not allowed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     who: AudienceName,
     right: Right,
@@ -107,6 +107,8 @@ pub enum Why {
     /// No rule gives it.
     Nobody,
 }
+
+impl std::error::Error for Denial {}
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use orchestra_model::{
     policy::{Concern, Right, Role},
 };
 use orchestra_policy::{
-    Difference, Effect, Pattern, Policy, Reach, Rule, Subject, What, Whom, differences,
+    Affected, Difference, Effect, Pattern, Policy, Reach, Rule, What, Whom, differences,
 };
 
 const SUBMIT: Right = Right::Do(Verb::Submit);
@@ -200,7 +200,7 @@ fn what_changes_is_told_by_whom_and_where() {
     assert_eq!(differences(&after, &after), []);
     let closed = differences(&Policy::Open, &Policy::Rules(Vec::new()));
     let count = Right::all().count();
-    assert!(closed.len() >= count - 1 && closed.iter().all(|it| it.who == Subject::Others));
+    assert!(closed.len() >= count - 1 && closed.iter().all(|it| it.who == Affected::Others));
 }
 
 /// A small generator: xorshift64*.

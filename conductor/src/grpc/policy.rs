@@ -1,7 +1,7 @@
 //! Who may do what, as messages of the protocol.
 
 use orchestra_model::{AudienceName, BundleName, HostSet, policy::Right};
-use orchestra_policy::{Difference, Effect, Pattern, Reach, Rule, Subject, Whom};
+use orchestra_policy::{Affected, Difference, Effect, Pattern, Reach, Rule, Whom};
 use orchestra_proto::v1;
 
 use super::{
@@ -102,8 +102,8 @@ fn difference(found: Difference) -> v1::PolicyDifference {
     let Difference { who, right, what, is_of_others: of_others, lost, gained } = found;
     v1::PolicyDifference {
         who: match who {
-            Subject::Named(name) => name.to_string(),
-            Subject::Others => String::new(),
+            Affected::Named(name) => name.to_string(),
+            Affected::Others => String::new(),
         },
         right: right.to_string(),
         what,

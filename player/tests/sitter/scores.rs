@@ -73,9 +73,9 @@ fn each_bad_score_is_disabled() {
     }
     let offers = world.start().scores;
     let mut expected = vec![
-        ("outside", "is a link that leaves the scores directory"),
-        ("out-and-in", "is a link that leaves the scores directory"),
-        ("magic", "is a link that leaves the scores directory"),
+        ("outside", "is a link that leaves its directory"),
+        ("out-and-in", "is a link that leaves its directory"),
+        ("magic", "is a link that leaves its directory"),
         ("dangling", "cannot be read: No such file"),
         ("writable", "can be written by its group or by everybody (mode 0757)"),
         ("group-writable", "can be written by its group or by everybody (mode 0775)"),

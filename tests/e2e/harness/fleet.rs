@@ -75,6 +75,7 @@ pub(crate) struct FleetBuilder {
     cgroup: Cgroup,
     player_keys: BTreeMap<String, String>,
     conductor_tables: String,
+    policy: Option<String>,
     deployment: Option<String>,
     attach: bool,
     small_disks: bool,
@@ -99,6 +100,13 @@ impl FleetBuilder {
     #[must_use]
     pub(crate) fn conductor_tables(mut self, text: &str) -> Self {
         self.conductor_tables.push_str(text);
+        self
+    }
+
+    /// What stands in `policy.toml` at first; without it everybody may do everything.
+    #[must_use]
+    pub(crate) fn policy(mut self, text: &str) -> Self {
+        self.policy = Some(text.to_owned());
         self
     }
 
@@ -211,6 +219,7 @@ impl Fleet {
             cgroup: Cgroup::Own,
             player_keys: BTreeMap::new(),
             conductor_tables: String::new(),
+            policy: None,
             deployment: None,
             attach: true,
             small_disks: false,
@@ -242,7 +251,18 @@ impl Fleet {
         let dir = self.dir().join("conductor");
         let ca = self.dir().join("ca");
         let own = |ending: &str| ca.join(format!("conductor/{CONDUCTOR}.{ending}"));
-        Config::of_conductor(NAMES, &self.address(), &dir.join("state"))
+        let config = Config::of_conductor(NAMES, &self.address(), &dir.join("state"));
+        let config = match &self.options.policy {
+            None => config,
+            Some(text) => {
+                let file = dir.join("policy.toml");
+                if !file.exists() {
+                    fs::write(file, text).expect("a file");
+                }
+                config.without("policy")
+            }
+        };
+        config
             .tls(ca.join("ca.pem"), own("pem"), own("key"))
             .tables(&self.options.conductor_tables)
             .write(&dir.join("conductor.toml"))
