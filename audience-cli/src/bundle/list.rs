@@ -14,7 +14,6 @@ use crate::{
 /// `orc bundle list`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  orc bundle list
   orc bundle list site --depot /srv/depot --json
   orc bundle list --registered")]
 pub(crate) struct List {
