@@ -136,9 +136,9 @@ check 'hosts that show release 1' "$(shown 1)" 100
 publish 2
 change deliver 2
 check 'hosts that still show release 1' "$(shown 1)" 100
-change activate 2 --canary 1 --parallel 25%
+change activate 2 --canary 1 --bake 100ms --parallel 25%
 check 'hosts that show release 2' "$(shown 2)" 100
 change activate 1 --parallel 25%
 check 'hosts that show release 1 again' "$(shown 1)" 100
-show orc places site || bad=1
+show orc places site -w fe1 || bad=1
 exit "$bad"
