@@ -78,7 +78,10 @@ fn when_an_instance_may_be_replaced_nothing_of_it_is_alive() {
         let instance = fleet.service()["instances"][0].clone();
         (instance["placement"] == 3 && instance["state"] == "ready").then_some(())
     });
+    // It is ready once it has started, which is before it has written anything.
+    eventually("what that run records", || {
+        let runs = fleet.record.of("run");
+        runs.iter().any(|line| line.task == "3@p1").then_some(())
+    });
     fleet.no_run_was_doubled();
-    let runs = fleet.record.of("run");
-    assert!(runs.iter().any(|line| line.task == "3@p1"), "{runs:?}");
 }

@@ -211,9 +211,12 @@ fn what_does_not_start_by_itself_waits_for_somebody() {
     assert_eq!(fleet.record.of("run"), []);
     fleet.orc(&["service", "start", "web-front"]).exits(0);
     fleet.orc(&["service", "wait", "web-front"]).exits(0);
+    // It is ready once it has started, which is before it has said anything.
+    eventually("what it says", || {
+        let said = fleet.orc(&["logs", "web-front/1"]).exits(0).out;
+        (said == "run 1 says hello\n").then_some(())
+    });
     assert_eq!(fleet.record.of("run").len(), 1);
-    let said = fleet.orc(&["logs", "web-front/1"]).exits(0).out;
-    assert_eq!(said, "run 1 says hello\n");
 }
 
 #[test]

@@ -65,6 +65,11 @@ pub enum What<'a> {
 }
 
 impl What<'_> {
+    /// Whether it is done on hosts.
+    fn is_of_hosts(&self) -> bool {
+        !matches!(self, Self::Conductor | Self::Bundle(_))
+    }
+
     fn is_of_others(&self) -> bool {
         matches!(self, Self::Score { is_of_others: true, .. })
     }
@@ -163,10 +168,12 @@ impl Policy {
     /// names.
     pub fn reach(&self, who: Option<&AudienceName>, right: Right, what: &What<'_>) -> Reach {
         let Self::Rules(rules) = self else { return Reach::everywhere() };
+        // What is about no hosts is not limited by the hosts that its rule has for others.
+        let (is_of_hosts, everywhere) = (what.is_of_hosts(), Reach::everywhere());
         let of = |effect| {
             let of = move |rule: &&Rule| rule.effect == effect && rule.who.has(who);
             let concerned = rules.iter().filter(of).filter(|rule| rule.concerns(right, what));
-            concerned.map(|rule| &rule.hosts)
+            concerned.map(|rule| if is_of_hosts { &rule.hosts } else { &everywhere })
         };
         let join = |reach: Reach, hosts: &Reach| match reach.is_everywhere() {
             true => reach,

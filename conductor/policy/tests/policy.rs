@@ -262,9 +262,8 @@ fn is_allowed(policy: &Policy, name: &str, right: Right, what: &What<'_>, host: 
                 like(&rule.services, service) && like(&rule.scores, score)
             }
         };
-        let is_here = rule.who.has(Some(&who(name)))
-            && is_about_what
-            && !rule.hosts.of(&hosts(host)).is_empty();
+        let is_there = matches!(what, What::Bundle(_)) || !rule.hosts.of(&hosts(host)).is_empty();
+        let is_here = rule.who.has(Some(&who(name))) && is_about_what && is_there;
         let has = |right| is_here && rule.may.contains(&right);
         let of_others = matches!(what, What::Score { is_of_others: true, .. });
         match rule.effect {

@@ -104,7 +104,8 @@ impl Desk {
         if seen.is_everywhere() {
             return Ok(());
         }
-        let Some(facts) = self.flow_facts(flow).await? else { return Ok(()) };
+        // One that is not on disk yet nobody was told of.
+        let facts = self.flow_facts(flow).await?.ok_or_else(|| unknown_flow(flow))?;
         match facts.jobs.iter().all(|job| seen.missing(&job.hosts).is_empty()) {
             true => Ok(()),
             false => Err(unknown_flow(flow)),
@@ -123,7 +124,8 @@ impl Desk {
         if *policy == Policy::Open {
             return Ok(());
         }
-        let Some(facts) = self.flow_facts(flow).await? else { return Ok(()) };
+        // One that is not on disk yet nobody was told of.
+        let facts = self.flow_facts(flow).await?.ok_or_else(|| unknown_flow(flow))?;
         let is_of_others = facts.by != Asker::from(by);
         let chosen = facts.jobs.iter().filter(|facts| job.is_none_or(|job| job == facts.job));
         for JobFacts { score, hosts: targets, .. } in chosen {
@@ -214,8 +216,14 @@ pub(super) fn check_submission(policy: &Policy, submission: &Submission) -> Resu
     // What else submits is a part of the conductor.
     let Asker::Audience(by) = &submission.audience else { return Ok(()) };
     let slots = submission.spec.slots.iter().zip(&submission.targets);
-    for (job, hosts) in slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets)) {
+    let slots = (1..).zip(slots).flat_map(|(slot, (jobs, sets))| {
+        (1..).zip(jobs.jobs.iter().zip(sets)).map(move |(number, job)| ((slot, number), job))
+    });
+    for (place, (job, hosts)) in slots {
         let what = What::Score { score: job.score.as_str(), is_of_others: false };
+        // Hosts of a tree's root serve.
+        let root = submission.trees.get(&place).map(|tree| hosts.union(&tree.root));
+        let hosts = root.as_ref().unwrap_or(hosts);
         let checked = policy.check(by, Right::Do(Verb::Submit), what, Some(hosts));
         checked.map_err(|denial| {
             tracing::warn!(audience = %by, %denial, "denied");

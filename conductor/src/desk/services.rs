@@ -248,9 +248,8 @@ impl Desk {
         service: &ServiceName,
         ask: &Ask,
     ) -> Result<(), Declined> {
-        if let Some(status) = self.service_status(service).await?
-            && !self.sees_service(by, &status)
-        {
+        let status = self.service_status(service).await?;
+        if status.as_ref().is_some_and(|status| !self.sees_service(by, status)) {
             return Err(unknown(service));
         }
         let what = match verb {
@@ -258,8 +257,7 @@ impl Desk {
             _ => What::Service(service.as_str()),
         };
         match ask {
-            Ask::Restart { hosts: Some(hosts), .. }
-            | Ask::Reload { hosts: Some(hosts), .. }
+            Ask::Reload { hosts: Some(hosts), .. }
             | Ask::Signal { hosts: Some(hosts), .. }
             | Ask::StopStrangers { hosts: Some(hosts), .. }
             | Ask::Adopt { hosts: Some(hosts), .. } => {
@@ -267,11 +265,26 @@ impl Desk {
             }
             _ => {}
         }
+        // What is placed may be begun on any player by whatever it is asked.
+        let is_placed = status.as_ref().is_some_and(|status| status.record.layout.is_some());
         let more = match ask {
+            _ if is_placed => self.all_players(),
             Ask::Scale { .. } | Ask::Rebalance { .. } => self.all_players(),
             // Strangers may be anywhere.
             Ask::StopStrangers { .. } | Ask::Adopt { .. } => self.all_players(),
-            Ask::Revert { hosts, .. } => {
+            // A version that was placed, or followed another service, has no hosts of its own.
+            Ask::Revert { to, hosts, .. } => {
+                let stable = status.as_ref().and_then(|status| status.record.stable);
+                if to.or(stable).is_none_or(|version| !hosts.contains_key(&version)) {
+                    return self
+                        .check_service_right(
+                            by,
+                            Right::Do(verb),
+                            what,
+                            (service, &self.all_players()),
+                        )
+                        .await;
+                }
                 hosts.values().fold(HostSet::default(), |all, hosts| all.union(hosts))
             }
             _ => HostSet::default(),
@@ -330,6 +343,10 @@ impl Desk {
         by: &AudienceName,
         to: &impl Recipient<Vec<ServiceStatus>>,
     ) -> Result<(), Stopped> {
+        if self.sight(by).is_nowhere() {
+            self.check_right(by, Right::See, What::Hosts, None)?;
+        }
+        let is_named = name.is_some();
         let names = match name {
             Some(name) => vec![name],
             None => {
@@ -337,12 +354,11 @@ impl Desk {
                 self.ask(ask).await?
             }
         };
-        let is_one = names.len() == 1;
         for name in names {
             let status = self.service_status(&name).await?;
             match status.filter(|status| self.sees_service(by, status)) {
                 Some(status) => to.give(vec![self.with_usage(*status)]).await?,
-                None if is_one => return Err(unknown(&name).into()),
+                None if is_named => return Err(unknown(&name).into()),
                 // The service was removed meanwhile, or may not be seen.
                 None => {}
             }

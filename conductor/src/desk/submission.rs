@@ -171,8 +171,8 @@ impl Desk {
         submission: Box<Submission>,
         conditions: &Conditions,
     ) -> Result<(Box<Submission>, Vec<String>), Declined> {
-        self.check_bundles(&submission).await?;
         let (submission, survey) = self.survey(submission).await?;
+        self.check_bundles(&submission).await?;
         if let Some(refusal) = survey.refusal(conditions.same_score) {
             return Err(refused(&refusal));
         }

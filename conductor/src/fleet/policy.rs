@@ -99,6 +99,9 @@ fn read_teams(fields: &mut Fields<'_>, problems: &mut Problems) -> Teams {
             problems.add(&place, "expected a list of audiences");
             continue;
         };
+        if members.is_empty() {
+            problems.add(&place, "it names nobody");
+        }
         let team = teams.entry(name).or_default();
         for member in members {
             match member {
@@ -214,7 +217,12 @@ fn read_who(fields: &mut Fields<'_>, teams: &Teams, problems: &mut Problems) -> 
                 None => fields.note("who", format_args!("there is no group {word}"), problems),
             }
         } else if word != ANY {
+            let is_team = RuleName::new(word).is_ok_and(|name| teams.contains_key(&name));
             match AudienceName::new(word) {
+                _ if is_team => {
+                    let why = format_args!("{word} is a group: write @{word}");
+                    fields.note("who", why, problems);
+                }
                 Ok(name) => drop(names.insert(name)),
                 Err(error) => fields.note("who", error, problems),
             }

@@ -19,7 +19,8 @@ use super::{
 use crate::{
     declined::{Declined, Ground},
     desk::{
-        Conditions, Desk, Others, ReadProposal, RecoveryRequest, WantedOutput, off_the_runtime,
+        Conditions, Desk, Others, ReadProposal, RecoveryRequest, ToldOfEnds, WantedOutput,
+        off_the_runtime,
     },
     reload::Allowed,
 };
@@ -114,6 +115,10 @@ impl Audience for AudienceCalls {
         let id = self.0.flow_id(requests::flow(request.flow)?, &by).await?;
         let jobs = self.0.chosen_jobs(id, &choice).await?;
         let told = requests::told_of_ends(request.ends, request.last_lines);
+        if told == ToldOfEnds::Whole {
+            // A whole end has what its attempt printed.
+            self.0.check_reads_output(&by, id, None).await?;
+        }
         Ok(stream(&self.0, answers::tasks, |desk, to| async move {
             desk.list_tasks(jobs, &filter, told, &to).await
         }))

@@ -170,6 +170,9 @@ fn rows(flow: u64) -> Vec<Row> {
     let output = Some(Right::ReadOutput);
     let logs = v1::GetLogsRequest { flow: id(flow), host: hosts(), ..Default::default() };
     add("GetLogs", encoded(&logs), output);
+    // Whole ends have what was printed.
+    let ends = v1::ListTasksRequest { flow: id(flow), ends: true, ..Default::default() };
+    add("ListTasks", encoded(&ends), output);
     let follow = v1::FollowOutputRequest { flow: id(flow), ..Default::default() };
     add("FollowOutput", encoded(&follow), output);
     let of_unit = v1::ReadLogsRequest {
@@ -341,6 +344,17 @@ async fn a_submission_is_refused_whole_where_one_host_or_score_is_not_allowed() 
     let other = v1::JobSpec { score: "reboot".to_owned(), ..job("db1") };
     let told = denied(bob.try_submit(request([other])).await);
     assert!(told.starts_with("bob may not submit reboot on db1: no rule allows it"), "{told}");
+    // Hosts of a tree's root serve.
+    let tree = v1::Tree {
+        branches: 2,
+        root: "web1".to_owned(),
+        advance: v1::tree::Advance::Host.into(),
+        orphans: v1::tree::Orphans::Adopt.into(),
+        ..Default::default()
+    };
+    let served = v1::JobSpec { tree: Some(tree), ..job("db1") };
+    let told = denied(bob.try_submit(request([served])).await);
+    assert!(told.starts_with("bob may not submit hello on web1"), "{told}");
     bob.submit([job("@app=db")]).await;
     assert_eq!(
         denied(bob.undrain("db1").await).split(':').next(),
@@ -393,6 +407,10 @@ async fn a_service_is_applied_where_and_with_what_one_may_apply() {
     denied(bob.apply(&spec("web", "hello", "db1")).await);
     denied(bob.apply(&spec("db-main", "other", "db1")).await);
     denied(bob.apply(&spec("db-main", "hello", "web1")).await);
+    // A new run of some is the service's: what it does elsewhere ends for it.
+    let restart = OfService::Restart("db1".to_owned());
+    let restart = v1::ChangeServiceRequest { name: "db-main".to_owned(), verb: Some(restart) };
+    denied(bob.client.clone().change_service(restart).await);
     // Where it is now counts too.
     alice.apply(&spec("db-wide", "hello", "db1,web1")).await.unwrap();
     let told = denied(bob.apply(&spec("db-wide", "hello", "db1")).await);
