@@ -53,6 +53,8 @@ const SIMULATION: World = World { tests: &["--test", "sim"], named: RANDOM, seed
 /// The world of fetches.
 const FETCHES: World =
     World { tests: &["-p", "orchestra-depot", "--test", "world"], named: RANDOM, seeds: "300" };
+/// The scheduler's stories, for mutants that name one of them.
+const STORIES: World = World { tests: &["-p", "orchestra-flow"], named: RANDOM, seeds: "1" };
 /// Packages and files that have a world of their own.
 const WORLDS: [(&str, World); 6] = [
     // A world of both engines, beside the simulation.
@@ -94,7 +96,9 @@ impl Mutant {
             let is_file = Path::new(place).extension().is_some();
             self.file.starts_with(place) && !(is_file && self.scenario.is_some())
         });
-        own.map_or(SIMULATION, |(_, world)| *world)
+        let is_of_flow = self.scenario.is_some() && self.file.starts_with("conductor/flow/");
+        let other = if is_of_flow { STORIES } else { SIMULATION };
+        own.map_or(other, |(_, world)| *world)
     }
 }
 
