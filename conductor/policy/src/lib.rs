@@ -65,8 +65,8 @@ pub enum What<'a> {
 }
 
 impl What<'_> {
-    /// Whether it is done on hosts.
-    fn is_of_hosts(&self) -> bool {
+    /// Returns whether it is done on hosts.
+    pub fn is_of_hosts(&self) -> bool {
         !matches!(self, Self::Conductor | Self::Bundle(_))
     }
 
@@ -93,7 +93,8 @@ impl fmt::Display for What<'_> {
 /// A request that is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    who: AudienceName,
+    /// Who asked.
+    pub who: AudienceName,
     right: Right,
     what: String,
     /// Those of its hosts on which it is not allowed; `None` if it is about none.
@@ -186,6 +187,11 @@ impl Policy {
     /// Returns the rules that are about an audience.
     pub fn rules_of(&self, who: &AudienceName) -> impl Iterator<Item = &Rule> {
         self.rules().iter().filter(|rule| rule.who.has(Some(who)))
+    }
+
+    /// Returns whether every audience may do everything.
+    pub fn is_open(&self) -> bool {
+        *self == Self::Open
     }
 
     /// Returns its rules. An open policy has none.

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use orchestra_model::{
     AudienceName, FlowId,
     flow_filter::FlowFilter,
-    policy::Right,
     record::{FlowRecord, JobRecord},
     status::{Counts, FlowProgress, FlowSummary},
 };
-use orchestra_policy::{Reach, What};
+use orchestra_policy::Reach;
 use orchestra_store::Reader;
 
 use super::{Desk, Recipient, Stopped, listing::PAGE};
@@ -36,10 +35,7 @@ impl Desk {
         by: &AudienceName,
         to: &impl Recipient<Vec<FlowSummary>>,
     ) -> Result<(), Stopped> {
-        let seen = Arc::new(self.sight(by));
-        if seen.is_nowhere() {
-            self.check_right(by, Right::See, What::Hosts, None)?;
-        }
+        let seen = Arc::new(self.some_sight(by)?);
         let mut left = most as usize;
         let mut before = None;
         while left > 0 && !to.is_gone() {

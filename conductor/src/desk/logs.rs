@@ -10,7 +10,7 @@ use orchestra_model::{
 };
 use orchestra_policy::What;
 
-use super::{Desk, Recipient, Stopped, services::unknown};
+use super::{Desk, Recipient, Stopped, rights::sees_service, services::unknown};
 use crate::{
     declined::{Declined, Ground},
     driver::{Carries, Request},
@@ -67,7 +67,8 @@ impl Desk {
         let (host, carries) = match &which {
             WhichLog::Instance(service, instance) => {
                 let status = self.service_status(service).await?;
-                let status = status.filter(|status| self.sees_service(by, status));
+                let seen = self.sight(by);
+                let status = status.filter(|status| sees_service(&seen, status));
                 let status = status.ok_or_else(|| unknown(service))?;
                 let what = What::Service(service.as_str());
                 self.check_right(by, Right::ReadOutput, what, None)?;

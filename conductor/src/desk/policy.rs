@@ -6,7 +6,7 @@ use orchestra_model::{
     AudienceName, BundleName, ScoreName, ServiceName,
     policy::{Concern, Right},
 };
-use orchestra_policy::{Difference, Policy, Reach, Rule, What, differences};
+use orchestra_policy::{Difference, Reach, Rule, What, differences};
 
 use super::{Desk, Recipient, Stopped, off_the_runtime};
 use crate::declined::{Declined, Ground};
@@ -46,10 +46,7 @@ impl Desk {
     /// Returns the rules that are about somebody.
     pub(crate) fn rules_of(&self, by: &AudienceName) -> ListedRules {
         let policy = self.policy();
-        ListedRules {
-            is_open: *policy == Policy::Open,
-            rules: policy.rules_of(by).cloned().collect(),
-        }
+        ListedRules { is_open: policy.is_open(), rules: policy.rules_of(by).cloned().collect() }
     }
 
     /// Lists the rules in force.
@@ -60,7 +57,7 @@ impl Desk {
     ) -> Result<(), Stopped> {
         self.check_right(by, Right::SeePolicy, What::Conductor, None)?;
         let policy = self.policy();
-        let is_open = *policy == Policy::Open;
+        let is_open = policy.is_open();
         if is_open {
             return to.give(ListedRules { is_open, rules: Vec::new() }).await;
         }
@@ -76,23 +73,18 @@ impl Desk {
         asked: RightQuestion,
         by: &AudienceName,
     ) -> Result<RightAnswer, Declined> {
-        let RightQuestion { who, right, score, service, bundle, is_of_others, hosts } = asked;
-        if who != *by {
+        if asked.who != *by {
             self.check_right(by, Right::SeePolicy, What::Conductor, None)?;
         }
-        let what = match (right.concern(), &bundle) {
-            (Concern::Bundles, Some(bundle)) => What::Bundle(bundle.as_str()),
-            _ => what(right, score.as_ref(), service.as_ref(), is_of_others)?,
-        };
-        let hosts = match hosts {
+        let what = asked.what()?;
+        let hosts = match asked.hosts.clone() {
             Some(hosts) => self.players(hosts).await?,
             None => self.fleet.borrow().hosts().clone(),
         };
-        let policy = self.policy();
-        let is_of_hosts = !matches!(what, What::Conductor | What::Bundle(_));
-        let hosts = Some(&hosts).filter(|_| is_of_hosts);
-        let denied = policy.check(&who, right, what, hosts).err();
-        let reach = policy.reach(Some(&who), right, &what);
+        let (policy, right) = (self.policy(), asked.right);
+        let hosts = Some(&hosts).filter(|_| what.is_of_hosts());
+        let denied = policy.check(&asked.who, right, what, hosts).err();
+        let reach = policy.reach(Some(&asked.who), right, &what);
         Ok(RightAnswer { why_not: denied.map(|denial| denial.to_string()), reach })
     }
 
@@ -117,34 +109,35 @@ impl Desk {
     }
 }
 
-/// Returns what a right is asked about. Exactly what limits it has to be given.
-fn what<'a>(
-    right: Right,
-    score: Option<&'a ScoreName>,
-    service: Option<&'a ServiceName>,
-    is_of_others: bool,
-) -> Result<What<'a>, Declined> {
-    let (score, service) = (score.map(ScoreName::as_str), service.map(ServiceName::as_str));
-    let wrong = |needed: &str| {
+impl RightQuestion {
+    /// Returns what the right is asked about. Exactly what limits it has to be given.
+    fn what(&self) -> Result<What<'_>, Declined> {
+        let right = self.right;
+        let score = self.score.as_ref().map(ScoreName::as_str);
+        let service = self.service.as_ref().map(ServiceName::as_str);
+        let bundle = self.bundle.as_ref().map(BundleName::as_str);
+        let needed = match (right.concern(), score, service, bundle) {
+            (Concern::Conductor, None, None, None) => return Ok(What::Conductor),
+            (Concern::Hosts, None, None, None) => return Ok(What::Hosts),
+            (Concern::Scores | Concern::Output, Some(score), None, None) => {
+                return Ok(What::Score { score, is_of_others: self.is_of_others });
+            }
+            (Concern::Services | Concern::Output, None, Some(service), None) => {
+                return Ok(What::Service(service));
+            }
+            (Concern::ScoresOfServices, Some(score), Some(service), None) => {
+                return Ok(What::ScoreOfService { service, score });
+            }
+            (Concern::Bundles, None, None, Some(bundle)) => return Ok(What::Bundle(bundle)),
+            (Concern::Conductor, ..) => "nothing",
+            (Concern::Hosts, ..) => "hosts alone",
+            (Concern::Scores, ..) => "a score",
+            (Concern::Services, ..) => "a service",
+            (Concern::Output, ..) => "a score or a service",
+            (Concern::ScoresOfServices, ..) => "a service and its score",
+            (Concern::Bundles, ..) => "a bundle",
+        };
         let why = format!("{right} is limited by {needed}: ask about that");
-        Declined::new(Ground::Invalid, why)
-    };
-    match (right.concern(), score, service) {
-        (Concern::Conductor, None, None) => Ok(What::Conductor),
-        (Concern::Hosts, None, None) => Ok(What::Hosts),
-        (Concern::Scores | Concern::Output, Some(score), None) => {
-            Ok(What::Score { score, is_of_others })
-        }
-        (Concern::Services | Concern::Output, None, Some(service)) => Ok(What::Service(service)),
-        (Concern::ScoresOfServices, Some(score), Some(service)) => {
-            Ok(What::ScoreOfService { service, score })
-        }
-        (Concern::Conductor, ..) => Err(wrong("nothing")),
-        (Concern::Hosts, ..) => Err(wrong("hosts alone")),
-        (Concern::Scores, ..) => Err(wrong("a score")),
-        (Concern::Services, ..) => Err(wrong("a service")),
-        (Concern::Output, ..) => Err(wrong("a score or a service")),
-        (Concern::ScoresOfServices, ..) => Err(wrong("a service and its score")),
-        (Concern::Bundles, ..) => Err(wrong("a bundle")),
+        Err(Declined::new(Ground::Invalid, why))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use orchestra_flow::Submission;
 use orchestra_model::{
-    Asker, AudienceName, FlowId, HostSet, JobId, ScoreName, ServiceName,
+    Asker, AudienceName, FlowId, HostSet, JobId, ScoreName,
     advice::{Advice, Remedy},
     audit::Verb,
     policy::Right,
@@ -50,7 +50,7 @@ impl Desk {
         what: What<'_>,
         hosts: Option<&HostSet>,
     ) -> Result<(), Declined> {
-        self.policy().check(by, right, what, hosts).map_err(|denial| self.denied(by, &denial))
+        self.policy().check(by, right, what, hosts).map_err(|denial| self.denied(&denial))
     }
 
     /// Declines a verb on hosts.
@@ -69,6 +69,12 @@ impl Desk {
         self.policy().reach(Some(by), Right::See, &What::Hosts)
     }
 
+    /// Returns the hosts that somebody may see, of which there has to be one.
+    pub(super) fn some_sight(&self, by: &AudienceName) -> Result<Reach, Declined> {
+        self.check_right(by, Right::See, What::Hosts, None)?;
+        Ok(self.sight(by))
+    }
+
     /// Declines to tell of the whole fleet to those who may not see every player.
     pub(crate) fn check_sees_all(&self, by: &AudienceName) -> Result<(), Declined> {
         let fleet = Arc::clone(&self.fleet.borrow());
@@ -83,11 +89,8 @@ impl Desk {
         by: &AudienceName,
     ) -> Result<HostSet, Declined> {
         if expression.is_empty() {
-            let (seen, fleet) = (self.sight(by), Arc::clone(&self.fleet.borrow()));
-            if seen.is_nowhere() {
-                self.check_right(by, Right::See, What::Hosts, None)?;
-            }
-            return Ok(seen.of(fleet.hosts()));
+            let seen = self.some_sight(by)?;
+            return Ok(seen.of(self.fleet.borrow().hosts()));
         }
         let hosts = self.players(expression).await?;
         self.check_right(by, Right::See, What::Hosts, Some(&hosts))?;
@@ -121,7 +124,7 @@ impl Desk {
         (job, hosts): (Option<JobId>, Option<&HostSet>),
     ) -> Result<(), Declined> {
         let policy = self.policy();
-        if *policy == Policy::Open {
+        if policy.is_open() {
             return Ok(());
         }
         // One that is not on disk yet nobody was told of.
@@ -135,7 +138,7 @@ impl Desk {
             };
             let what = What::Score { score: score.as_str(), is_of_others };
             let checked = policy.check(by, right, what, Some(&targets));
-            checked.map_err(|denial| self.denied(by, &denial))?;
+            checked.map_err(|denial| self.denied(&denial))?;
         }
         Ok(())
     }
@@ -160,37 +163,6 @@ impl Desk {
         self.check_flow_right(by, Right::ReadOutput, flow, (None, hosts)).await
     }
 
-    /// Returns the hosts that a service is on, or is to be on.
-    pub(super) fn hosts_of_service(status: &ServiceStatus) -> HostSet {
-        let placed = status.instances.iter().map(|instance| instance.host.clone());
-        status.record.hosts.union(&HostSet::from_names(placed))
-    }
-
-    /// Returns whether somebody may see all hosts of a service.
-    pub(super) fn sees_service(&self, by: &AudienceName, status: &ServiceStatus) -> bool {
-        let seen = self.sight(by);
-        let is_seen = || seen.missing(&Self::hosts_of_service(status)).is_empty();
-        seen.is_everywhere() || (!seen.is_nowhere() && is_seen())
-    }
-
-    /// Declines what somebody may not do to a service on its hosts and on some more.
-    pub(super) async fn check_service_right(
-        &self,
-        by: &AudienceName,
-        right: Right,
-        what: What<'_>,
-        (service, more): (&ServiceName, &HostSet),
-    ) -> Result<(), Declined> {
-        if *self.policy() == Policy::Open {
-            return Ok(());
-        }
-        let hosts = match self.service_status(service).await? {
-            Some(status) => Self::hosts_of_service(&status).union(more),
-            None => more.clone(),
-        };
-        self.check_right(by, right, what, Some(&hosts))
-    }
-
     async fn flow_facts(&self, flow: FlowId) -> Result<Option<FlowFacts>, Declined> {
         self.read(move |reader| {
             let Some(record) = reader.flow(flow)? else { return Ok(None) };
@@ -205,35 +177,37 @@ impl Desk {
     }
 
     /// Declines a request, and logs that, at most so often.
-    fn denied(&self, by: &AudienceName, denial: &Denial) -> Declined {
-        self.denials.write(|| tracing::warn!(audience = %by, %denial, "denied"));
-        denied(denial)
+    pub(super) fn denied(&self, denial: &Denial) -> Declined {
+        self.denials.write(|| tracing::warn!(audience = %denial.who, %denial, "denied"));
+        let text = Advice::from(denial.to_string()).say("; ").name(Remedy::ListRights);
+        Declined::new(Ground::Forbidden, text.say(" tells what you may do"))
     }
 }
 
-/// Declines a submission of which its submitter may not have some part done.
-pub(super) fn check_submission(policy: &Policy, submission: &Submission) -> Result<(), Declined> {
+/// Returns the hosts that a service is on, or is to be on.
+pub(super) fn hosts_of_service(status: &ServiceStatus) -> HostSet {
+    let placed = status.instances.iter().map(|instance| instance.host.clone());
+    status.record.hosts.union(&HostSet::from_names(placed))
+}
+
+/// Returns whether all hosts of a service are seen.
+pub(super) fn sees_service(seen: &Reach, status: &ServiceStatus) -> bool {
+    let is_seen = || seen.missing(&hosts_of_service(status)).is_empty();
+    seen.is_everywhere() || (!seen.is_nowhere() && is_seen())
+}
+
+/// Denies a submission of which its submitter may not have some part done.
+pub(super) fn check_submission(policy: &Policy, submission: &Submission) -> Result<(), Denial> {
     // What else submits is a part of the conductor.
     let Asker::Audience(by) = &submission.audience else { return Ok(()) };
-    let slots = submission.spec.slots.iter().zip(&submission.targets);
-    let slots = (1..).zip(slots).flat_map(|(slot, (jobs, sets))| {
-        (1..).zip(jobs.jobs.iter().zip(sets)).map(move |(number, job)| ((slot, number), job))
-    });
-    for (place, (job, hosts)) in slots {
-        let what = What::Score { score: job.score.as_str(), is_of_others: false };
-        // Hosts of a tree's root serve.
-        let root = submission.trees.get(&place).map(|tree| hosts.union(&tree.root));
-        let hosts = root.as_ref().unwrap_or(hosts);
-        let checked = policy.check(by, Right::Do(Verb::Submit), what, Some(hosts));
-        checked.map_err(|denial| {
-            tracing::warn!(audience = %by, %denial, "denied");
-            denied(&denial)
-        })?;
+    for (slot, (jobs, sets)) in (1..).zip(submission.spec.slots.iter().zip(&submission.targets)) {
+        for (number, (job, hosts)) in (1..).zip(jobs.jobs.iter().zip(sets)) {
+            let what = What::Score { score: job.score.as_str(), is_of_others: false };
+            // Hosts of a tree's root serve.
+            let root = submission.trees.get(&(slot, number)).map(|tree| hosts.union(&tree.root));
+            let hosts = root.as_ref().unwrap_or(hosts);
+            policy.check(by, Right::Do(Verb::Submit), what, Some(hosts))?;
+        }
     }
     Ok(())
-}
-
-fn denied(denial: &Denial) -> Declined {
-    let text = Advice::from(denial.to_string()).say("; ").name(Remedy::ListRights);
-    Declined::new(Ground::Forbidden, text.say(" tells what you may do"))
 }

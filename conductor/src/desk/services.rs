@@ -7,7 +7,6 @@ use orchestra_model::{
     audit::Verb,
     hostset::Groups as _,
     names::LabelValue,
-    policy::Right,
     service::{
         BrakeScope, FleetZones, Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion,
         Stranger, VersionRecord,
@@ -17,7 +16,10 @@ use orchestra_policy::What;
 use orchestra_proto::decode_service;
 use orchestra_service::{AppliedService, Ask, Taken};
 
-use super::{Desk, Others, Recipient, Stopped, off_the_runtime};
+use super::{
+    Desk, Others, Recipient, Stopped, off_the_runtime,
+    rights::{hosts_of_service, sees_service},
+};
 use crate::{
     declined::{Declined, Ground},
     driver::{Asked, Request, ServiceQuestion},
@@ -130,15 +132,7 @@ impl Desk {
                 true => HostSet::default(),
                 false => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
             };
-            let all = self.all_players();
-            let (service, score) = (spec.name.as_str(), spec.score.as_str());
-            self.check_service_right(
-                by,
-                Right::Do(Verb::ServiceApply),
-                What::ScoreOfService { service, score },
-                (&spec.name, if is_anywhere { &all } else { &hosts }),
-            )
-            .await?;
+            self.check_apply(by, &spec, if is_anywhere { None } else { Some(&hosts) }).await?;
             services.push(AppliedService { spec, spec_bytes, hosts });
         }
         Ok(Ask::Apply { services, take_over })
@@ -239,8 +233,29 @@ impl Desk {
         Ok(taken)
     }
 
-    /// Declines what somebody may not do to a service on its hosts, or on those that are named. What
-    /// looks for other players may find any.
+    /// Declines a version of a service that somebody may not apply where the service is, or on these
+    /// hosts; `None` if it may be on any player.
+    async fn check_apply(
+        &self,
+        by: &AudienceName,
+        spec: &ServiceSpec,
+        hosts: Option<&HostSet>,
+    ) -> Result<(), Declined> {
+        if self.policy().is_open() {
+            return Ok(());
+        }
+        let status = self.service_status(&spec.name).await?;
+        let present = status.map(|status| hosts_of_service(&status)).unwrap_or_default();
+        let all = match hosts {
+            Some(hosts) => present.union(hosts),
+            None => present.union(&self.all_players()),
+        };
+        let (service, score) = (spec.name.as_str(), spec.score.as_str());
+        let what = What::ScoreOfService { service, score };
+        self.check_verb(by, Verb::ServiceApply, what, Some(&all))
+    }
+
+    /// Declines what somebody may not do to a service, wherever it may have effects.
     async fn check_change(
         &self,
         by: &AudienceName,
@@ -248,48 +263,32 @@ impl Desk {
         service: &ServiceName,
         ask: &Ask,
     ) -> Result<(), Declined> {
+        if self.policy().is_open() {
+            return Ok(());
+        }
         let status = self.service_status(service).await?;
-        if status.as_ref().is_some_and(|status| !self.sees_service(by, status)) {
+        let seen = self.sight(by);
+        if status.as_ref().is_some_and(|status| !sees_service(&seen, status)) {
             return Err(unknown(service));
         }
         let what = match verb {
             Verb::BrakeRelease => What::Hosts,
             _ => What::Service(service.as_str()),
         };
-        match ask {
+        let status = status.as_deref();
+        let present = || status.map(hosts_of_service).unwrap_or_default();
+        let hosts = match ask {
             Ask::Reload { hosts: Some(hosts), .. }
             | Ask::Signal { hosts: Some(hosts), .. }
             | Ask::StopStrangers { hosts: Some(hosts), .. }
-            | Ask::Adopt { hosts: Some(hosts), .. } => {
-                return self.check_verb(by, verb, what, Some(hosts));
+            | Ask::Adopt { hosts: Some(hosts), .. } => hosts.clone(),
+            ask if may_be_anywhere(status, ask) => present().union(&self.all_players()),
+            Ask::Revert { hosts, .. } => {
+                hosts.values().fold(present(), |all, hosts| all.union(hosts))
             }
-            _ => {}
-        }
-        // What is placed may be begun on any player by whatever it is asked.
-        let is_placed = status.as_ref().is_some_and(|status| status.record.layout.is_some());
-        let more = match ask {
-            _ if is_placed => self.all_players(),
-            Ask::Scale { .. } | Ask::Rebalance { .. } => self.all_players(),
-            // Strangers may be anywhere.
-            Ask::StopStrangers { .. } | Ask::Adopt { .. } => self.all_players(),
-            // A version that was placed, or followed another service, has no hosts of its own.
-            Ask::Revert { to, hosts, .. } => {
-                let stable = status.as_ref().and_then(|status| status.record.stable);
-                if to.or(stable).is_none_or(|version| !hosts.contains_key(&version)) {
-                    return self
-                        .check_service_right(
-                            by,
-                            Right::Do(verb),
-                            what,
-                            (service, &self.all_players()),
-                        )
-                        .await;
-                }
-                hosts.values().fold(HostSet::default(), |all, hosts| all.union(hosts))
-            }
-            _ => HostSet::default(),
+            _ => present(),
         };
-        self.check_service_right(by, Right::Do(verb), what, (service, &more)).await
+        self.check_verb(by, verb, what, Some(&hosts))
     }
 
     fn all_players(&self) -> HostSet {
@@ -343,9 +342,7 @@ impl Desk {
         by: &AudienceName,
         to: &impl Recipient<Vec<ServiceStatus>>,
     ) -> Result<(), Stopped> {
-        if self.sight(by).is_nowhere() {
-            self.check_right(by, Right::See, What::Hosts, None)?;
-        }
+        let seen = self.some_sight(by)?;
         let is_named = name.is_some();
         let names = match name {
             Some(name) => vec![name],
@@ -356,7 +353,7 @@ impl Desk {
         };
         for name in names {
             let status = self.service_status(&name).await?;
-            match status.filter(|status| self.sees_service(by, status)) {
+            match status.filter(|status| sees_service(&seen, status)) {
                 Some(status) => to.give(vec![self.with_usage(*status)]).await?,
                 None if is_named => return Err(unknown(&name).into()),
                 // The service was removed meanwhile, or may not be seen.
@@ -373,9 +370,12 @@ impl Desk {
         by: &AudienceName,
         to: &impl Recipient<Vec<ListedVersion>>,
     ) -> Result<(), Stopped> {
-        let status = self.service_status(&service).await?;
-        if status.is_some_and(|status| !self.sees_service(by, &status)) {
-            return Err(unknown(&service).into());
+        let seen = self.sight(by);
+        if !seen.is_everywhere() {
+            let status = self.service_status(&service).await?;
+            if status.is_some_and(|status| !sees_service(&seen, &status)) {
+                return Err(unknown(&service).into());
+            }
         }
         let name = service.clone();
         let ask = |reply| Request::AboutServices(ServiceQuestion::History(name, reply));
@@ -383,6 +383,22 @@ impl Desk {
         let listed = off_the_runtime(move || list(versions)).await??;
         to.give(listed).await
     }
+}
+
+/// Returns whether an ask may begin, or find, units of a service on any player: those of what is
+/// placed, of a version that was or that followed another service, and strangers.
+fn may_be_anywhere(status: Option<&ServiceStatus>, ask: &Ask) -> bool {
+    let is_placed = status.is_some_and(|status| status.record.layout.is_some());
+    is_placed
+        || match ask {
+            Ask::Scale { .. } | Ask::Rebalance { .. } => true,
+            Ask::StopStrangers { .. } | Ask::Adopt { .. } => true,
+            Ask::Revert { to, hosts, .. } => {
+                let stable = status.and_then(|status| status.record.stable);
+                to.or(stable).is_none_or(|version| !hosts.contains_key(&version))
+            }
+            _ => false,
+        }
 }
 
 pub(super) fn unknown(service: &ServiceName) -> Declined {

@@ -15,6 +15,7 @@ use orchestra_model::{
     Asker, AudienceName, FlowId, HostSet, Params, audit::Verb, delivery::RequestId, flow::FlowSpec,
     hostset::Unknown, proof::Mac, thresholds::Excess,
 };
+use orchestra_policy::Denial;
 
 use self::targets::resolve;
 use super::{
@@ -201,13 +202,13 @@ impl Desk {
             self.check_sees_flow(by, after.flow).await?;
         }
         let (inventory, policy) = (self.inventory.clone(), self.policy());
-        off_the_runtime(move || {
+        let surveyed = off_the_runtime(move || {
             check_submission(&policy, &submission)?;
             let Submission { spec, targets, params, .. } = &*submission;
             let survey = inventory.survey(spec, targets, params);
             Ok((submission, survey))
-        })
-        .await?
+        });
+        surveyed.await?.map_err(|denial: Denial| self.denied(&denial))
     }
 
     /// Returns the flow of a request that was taken, once it is on disk. While the store cannot be
