@@ -46,6 +46,6 @@ pub use orchestra_model::TlsFiles;
 pub use outgoing::Outgoing;
 pub use publisher::{Publisher, good_signatures};
 pub use refused::{Refused, explain};
-pub use regular::open_regular;
+pub use regular::{open_regular, read_regular};
 pub use revocation::{NewestLists, OlderList, RevocationList};
 pub use ticket::{TicketJudge, TicketRefused, TicketSigner, Unsigned};

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -17,6 +17,16 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    }
+}
+
+/// Reads the text of a regular file. Fails if it is longer than so many bytes.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    open_regular(path)?.take(most.saturating_add(1)).read_to_string(&mut text)?;
+    match text.len() as u64 > most {
+        true => Err(io::Error::other(format!("larger than {} KiB", most >> 10))),
+        false => Ok(text),
     }
 }
 

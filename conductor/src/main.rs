@@ -2,17 +2,10 @@
 //!
 //! Exit codes: 0 it was asked to stop, 1 it failed, 64 it was called wrongly (sysexits(3)).
 
-use std::{
-    env,
-    ffi::OsString,
-    fs::File,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use conductor::{Options, check, config::DEFAULT_DIR, serve};
-use orchestra_daemon::{limits, log, manual, signals};
+use orchestra_daemon::{lifeline, limits, log, manual, program::answer, signals};
 
 const USAGE: &str = "\
 Holds the flows and the players' sessions of a fleet.
@@ -50,12 +43,15 @@ fn main() -> ExitCode {
     let options = match parse(env::args_os().skip(1)) {
         Ok(Parsed::Run(options)) => options,
         Ok(Parsed::Check { directory, new_store }) => return check(&directory, new_store).print(),
-        Ok(Parsed::Help) => return answer(USAGE),
+        Ok(Parsed::Help) => return answer("conductor", USAGE),
         Ok(Parsed::Man) => {
-            return answer(&manual::page("conductor", env!("CARGO_PKG_VERSION"), USAGE));
+            return answer(
+                "conductor",
+                &manual::page("conductor", env!("CARGO_PKG_VERSION"), USAGE),
+            );
         }
         Ok(Parsed::Version) => {
-            return answer(concat!("conductor ", env!("CARGO_PKG_VERSION"), "\n"));
+            return answer("conductor", concat!("conductor ", env!("CARGO_PKG_VERSION"), "\n"));
         }
         Err(why) => {
             log::say(format_args!("conductor: {why}\n\n{USAGE}"));
@@ -69,17 +65,6 @@ fn main() -> ExitCode {
             log::say(format_args!("conductor: {}", orchestra_model::chain(&error)));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Prints what was asked for. It is no failure if the reader has closed the pipe.
-fn answer(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            log::say(format_args!("conductor: writing to standard output: {error}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -114,7 +99,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
             "--allow-removal" => options.allow_removal = true,
             "--take-over" => options.take_over = true,
             "--check" => is_check = true,
-            "--lifeline" => options.lifeline = Some(lifeline(&value()?)?),
+            "--lifeline" => options.lifeline = Some(lifeline::open(&value()?)?),
             _ => return Err(format!("unexpected argument {:?}", arg.to_string_lossy())),
         }
     }
@@ -125,15 +110,4 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
         return Err("--check goes with --config-dir and --new-store alone".to_owned());
     }
     Ok(Parsed::Check { directory: options.config_dir, new_store: options.new_store })
-}
-
-/// Opens anew a descriptor that was inherited on purpose, so that it is ours to read.
-fn lifeline(text: &OsString) -> Result<File, String> {
-    let wrong = |why: String| format!("--lifeline {}: {why}", text.to_string_lossy());
-    let number: u32 = text
-        .to_str()
-        .and_then(|text| text.parse().ok())
-        .filter(|number| *number > 2)
-        .ok_or_else(|| wrong("not a descriptor above 2".to_owned()))?;
-    File::open(format!("/proc/self/fd/{number}")).map_err(|error| wrong(error.to_string()))
 }

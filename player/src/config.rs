@@ -7,11 +7,11 @@
 //! find out when they use them).
 
 use std::{
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
-use orchestra_certs::{NewestLists, TlsFiles};
+use orchestra_certs::{NewestLists, TlsFiles, read_regular};
 use orchestra_document::{Fields, Problems, settings};
 use orchestra_link::{Dialler, Endpoint};
 use orchestra_model::{ByteSize, HostName, Millis, limits};
@@ -112,12 +112,7 @@ impl Config {
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
         let failed = |source| ConfigError::Read { file: file.to_owned(), source };
         let absolute = std::path::absolute(file).map_err(failed)?;
-        let mut text = String::new();
-        let opened = orchestra_certs::open_regular(&absolute).map_err(failed)?;
-        opened.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-        if text.len() as u64 > FILE_BYTES {
-            return Err(failed(io::Error::other("larger than 64 KiB")));
-        }
+        let text = read_regular(&absolute, FILE_BYTES).map_err(failed)?;
         Config::parse(&absolute, &text)
     }
 

@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use orchestra_daemon::{limits, log, manual, signals};
+use orchestra_daemon::{lifeline, limits, log, manual, program::answer, signals};
 use player::{
     agent, changer,
     config::{self, Config},
@@ -63,12 +63,12 @@ fn main() -> ExitCode {
     let ended = match Args::parse(arguments) {
         Ok(Parsed::Run(args)) => run(&args),
         Ok(Parsed::Check { config }) => return sitter::check(&config).print(),
-        Ok(Parsed::Help) => return answer(USAGE),
+        Ok(Parsed::Help) => return answer("player", USAGE),
         Ok(Parsed::Man) => {
-            return answer(&manual::page("player", env!("CARGO_PKG_VERSION"), USAGE));
+            return answer("player", &manual::page("player", env!("CARGO_PKG_VERSION"), USAGE));
         }
         Ok(Parsed::Version) => {
-            return answer(concat!("player ", env!("CARGO_PKG_VERSION"), "\n"));
+            return answer("player", concat!("player ", env!("CARGO_PKG_VERSION"), "\n"));
         }
         Err(why) => {
             log::say(format_args!("player: {why}\n\n{USAGE}"));
@@ -149,17 +149,6 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Prints what was asked for. It is no failure if the reader has closed the pipe.
-fn answer(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            log::say(format_args!("player: writing to standard output: {error}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
-    }
-}
-
 /// What the program is to do.
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {
@@ -210,7 +199,9 @@ impl Args {
                 "-V" | "--version" => return Ok(Parsed::Version),
                 "--config" => config = Some(PathBuf::from(value(&mut args)?)),
                 "--check" if !agent => is_check = true,
-                "--lifeline" if !agent => lifeline = Some(descriptor(&value(&mut args)?)?),
+                "--lifeline" if !agent => {
+                    lifeline = Some(lifeline::descriptor(&value(&mut args)?)?);
+                }
                 _ => return Err(format!("unexpected argument {:?}", arg.to_string_lossy())),
             }
         }
@@ -224,13 +215,6 @@ impl Args {
         let role = if agent { Role::Agent } else { Role::Sitter { lifeline } };
         Ok(Parsed::Run(Args { role, config }))
     }
-}
-
-/// Reads the number of a descriptor that was inherited on purpose, which is none of the standard
-/// three.
-fn descriptor(text: &OsString) -> Result<RawFd, String> {
-    let fd = text.to_str().and_then(|text| text.parse().ok()).filter(|fd| *fd > 2);
-    fd.ok_or_else(|| format!("--lifeline {}: not a descriptor above 2", text.to_string_lossy()))
 }
 
 #[cfg(test)]

@@ -1,15 +1,10 @@
 //! What tells the conductor from outside what to do: signals, and the end of its lifeline.
 
-use std::{
-    fs,
-    io::{self, Read as _},
-};
+use std::{fs, io};
 
+use orchestra_daemon::lifeline::Lifeline;
 use orchestra_model::audit::Verb;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     driver::Asked,
@@ -21,7 +16,7 @@ pub(super) struct Told {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
-    lifeline: Option<oneshot::Receiver<()>>,
+    lifeline: Option<Lifeline>,
 }
 
 impl Told {
@@ -30,7 +25,7 @@ impl Told {
             hangup,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            lifeline: lifeline.map(watch_lifeline).transpose()?,
+            lifeline: lifeline.map(Lifeline::watch).transpose()?,
         })
     }
 
@@ -46,32 +41,8 @@ impl Told {
                 }
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                true = ended(&mut self.lifeline) => return,
+                true = Lifeline::ended(&mut self.lifeline) => return,
             }
         }
-    }
-}
-
-/// Reads the lifeline on a thread. Nobody writes to it, so a read returns only when the other end
-/// is closed.
-fn watch_lifeline(mut lifeline: fs::File) -> io::Result<oneshot::Receiver<()>> {
-    let (cut, is_cut) = oneshot::channel();
-    std::thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
-        while matches!(lifeline.read(&mut [0; 64]), Ok(1..)) {}
-        // Nobody waits if the conductor is stopping already.
-        let _ = cut.send(());
-    })?;
-    Ok(is_cut)
-}
-
-/// Waits for the end of the lifeline; returns `false` at once if there is none.
-async fn ended(cut: &mut Option<oneshot::Receiver<()>>) -> bool {
-    match cut {
-        Some(cut) => {
-            // An error means the end too.
-            let _ = cut.await;
-            true
-        }
-        None => false,
     }
 }

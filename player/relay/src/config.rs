@@ -2,12 +2,12 @@
 //! in this file and nowhere else.
 
 use std::{
-    io::{self, Read},
+    io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
-use orchestra_certs::TlsFiles;
+use orchestra_certs::{TlsFiles, read_regular};
 use orchestra_document::{Fields, Problems, settings};
 use orchestra_model::{ByteSize, HostName};
 
@@ -47,12 +47,7 @@ impl Config {
     pub fn load(file: &Path) -> Result<Config, RelayConfigError> {
         let failed = |source| RelayConfigError::Read { file: file.to_owned(), source };
         let absolute = std::path::absolute(file).map_err(failed)?;
-        let mut text = String::new();
-        let opened = orchestra_certs::open_regular(&absolute).map_err(failed)?;
-        opened.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-        if text.len() as u64 > FILE_BYTES {
-            return Err(failed(io::Error::other("larger than 64 KiB")));
-        }
+        let text = read_regular(&absolute, FILE_BYTES).map_err(failed)?;
         Config::parse(&absolute, &text)
     }
 

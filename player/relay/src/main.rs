@@ -2,16 +2,9 @@
 //!
 //! Exit codes: 0 it was asked to stop, 1 it failed, 64 it was called wrongly (sysexits(3)).
 
-use std::{
-    env,
-    ffi::OsString,
-    fs::File,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
-use orchestra_daemon::{limits, log, manual, signals};
+use orchestra_daemon::{lifeline, limits, log, manual, program::answer, signals};
 use relay::{RelayOptions, check, config::DEFAULT_FILE, serve};
 
 const USAGE: &str = "\
@@ -44,12 +37,12 @@ fn main() -> ExitCode {
     let options = match parse(env::args_os().skip(1)) {
         Ok(Parsed::Run(options)) => options,
         Ok(Parsed::Check(config)) => return check::check(&config).print(),
-        Ok(Parsed::Help) => return answer(USAGE),
+        Ok(Parsed::Help) => return answer("relay", USAGE),
         Ok(Parsed::Man) => {
-            return answer(&manual::page("relay", env!("CARGO_PKG_VERSION"), USAGE));
+            return answer("relay", &manual::page("relay", env!("CARGO_PKG_VERSION"), USAGE));
         }
         Ok(Parsed::Version) => {
-            return answer(concat!("relay ", env!("CARGO_PKG_VERSION"), "\n"));
+            return answer("relay", concat!("relay ", env!("CARGO_PKG_VERSION"), "\n"));
         }
         Err(why) => {
             log::say(format_args!("relay: {why}\n\n{USAGE}"));
@@ -63,17 +56,6 @@ fn main() -> ExitCode {
             log::say(format_args!("relay: {}", orchestra_model::chain(&error)));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Prints what was asked for. It is no failure if the reader has closed the pipe.
-fn answer(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            log::say(format_args!("relay: writing to standard output: {error}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -104,7 +86,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
             "--man" => return Ok(Parsed::Man),
             "--config" => options.config = PathBuf::from(value()?),
             "--check" => is_check = true,
-            "--lifeline" => options.lifeline = Some(lifeline(&value()?)?),
+            "--lifeline" => options.lifeline = Some(lifeline::open(&value()?)?),
             _ => return Err(format!("unexpected argument {:?}", arg.to_string_lossy())),
         }
     }
@@ -113,17 +95,6 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
         (true, false) => Ok(Parsed::Check(options.config)),
         (false, _) => Ok(Parsed::Run(options)),
     }
-}
-
-/// Opens anew a descriptor that was inherited on purpose, so that it is ours to read.
-fn lifeline(text: &OsString) -> Result<File, String> {
-    let wrong = |why: String| format!("--lifeline {}: {why}", text.to_string_lossy());
-    let number: u32 = text
-        .to_str()
-        .and_then(|text| text.parse().ok())
-        .filter(|number| *number > 2)
-        .ok_or_else(|| wrong("not a descriptor above 2".to_owned()))?;
-    File::open(format!("/proc/self/fd/{number}")).map_err(|error| wrong(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,23 +1,18 @@
 //! Starting and stopping a relay, and reading its certificates again.
 
-use std::{
-    fs,
-    io::{self, Read as _},
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use orchestra_bundle::Depot;
 use orchestra_certs::{
     Acceptance, Credentials, Door, Incoming, Limits, Lines, LoadError, NewestLists, Peer,
     TicketJudge, incoming,
 };
+use orchestra_daemon::lifeline::Lifeline;
 use orchestra_model::{HostName, chain};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Semaphore, oneshot, watch},
+    sync::{Semaphore, watch},
 };
 use tokio_stream::StreamExt as _;
 
@@ -66,7 +61,7 @@ pub fn serve(options: RelayOptions) -> Result<(), RelayError> {
         let mut hangup = signal(SignalKind::hangup()).map_err(RelayError::System)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(RelayError::System)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(RelayError::System)?;
-        let lifeline = options.lifeline.map(watch_lifeline).transpose();
+        let lifeline = options.lifeline.map(Lifeline::watch).transpose();
         let mut lifeline = lifeline.map_err(RelayError::System)?;
         let relay = Relay::start(&config).await?;
         let reloader = relay.reloader();
@@ -77,7 +72,7 @@ pub fn serve(options: RelayOptions) -> Result<(), RelayError> {
                 Some(()) = hangup.recv() => reloader.reload(),
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                true = ended(&mut lifeline) => return Ok(()),
+                true = Lifeline::ended(&mut lifeline) => return Ok(()),
             }
         }
     })
@@ -210,28 +205,4 @@ fn read(
         tracing::warn!("{older}");
     }
     Ok((credentials.relay_acceptance()?, Arc::new(credentials.ticket_judge()?)))
-}
-
-/// Reads the lifeline on a thread. Nobody writes to it, so a read returns only when the other end is
-/// closed.
-fn watch_lifeline(mut lifeline: fs::File) -> io::Result<oneshot::Receiver<()>> {
-    let (cut, is_cut) = oneshot::channel();
-    std::thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
-        while matches!(lifeline.read(&mut [0; 64]), Ok(1..)) {}
-        // Nobody waits if the relay is stopping already.
-        let _ = cut.send(());
-    })?;
-    Ok(is_cut)
-}
-
-/// Waits for the end of the lifeline; returns `false` at once if there is none.
-async fn ended(cut: &mut Option<oneshot::Receiver<()>>) -> bool {
-    match cut {
-        Some(cut) => {
-            // An error means the end too.
-            let _ = cut.await;
-            true
-        }
-        None => false,
-    }
 }

@@ -12,12 +12,16 @@
 //! limits   limits of the process that will be felt, told at the start
 //! manual   a man page, of what `--help` prints
 //! check    what `--check` tells of a configuration
+//! program  what the program answers when it is asked of itself
+//! lifeline the end of whoever started the daemon
 //! ```
 
 pub mod check;
+pub mod lifeline;
 pub mod limits;
 mod lines;
 pub mod log;
 pub mod manual;
 mod output;
+pub mod program;
 pub mod signals;
