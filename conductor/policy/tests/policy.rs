@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use orchestra_model::{
     AudienceName, HostSet,
     audit::Verb,
+    chance::Chance,
     policy::{Concern, Right, Role},
 };
 use orchestra_policy::{
@@ -204,20 +205,14 @@ fn what_changes_is_told_by_whom_and_where() {
     assert!(closed.len() >= count - 1 && closed.iter().all(|it| it.who == Affected::Others));
 }
 
-/// A small generator: xorshift64*.
-struct Chance(u64);
+/// Draws a number below `n`.
+fn below(chance: &mut Chance, n: u64) -> u64 {
+    chance.up_to(n - 1)
+}
 
-impl Chance {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
-    }
-
-    fn some<T: Copy>(&mut self, of: &[T]) -> Vec<T> {
-        of.iter().copied().filter(|_| self.below(2) == 0).collect()
-    }
+/// Draws some of these.
+fn some<T: Copy>(chance: &mut Chance, of: &[T]) -> Vec<T> {
+    of.iter().copied().filter(|_| below(chance, 2) == 0).collect()
 }
 
 const NAMES: [&str; 3] = ["alice", "bob", "eve"];
@@ -229,21 +224,21 @@ const RIGHTS: [Right; 7] =
     [SUBMIT, CANCEL, Right::OthersFlows, APPLY, DRAIN, Right::ReadOutput, REGISTER];
 
 fn random_policy(chance: &mut Chance) -> Policy {
-    let count = chance.below(5);
+    let count = below(chance, 5);
     let rules = (0..count).map(|number| {
-        let who = match chance.below(4) {
+        let who = match below(chance, 4) {
             0 => "*".to_owned(),
-            _ => chance.some(&NAMES[..2]).join(" "),
+            _ => some(chance, &NAMES[..2]).join(" "),
         };
-        let on = match chance.below(4) {
+        let on = match below(chance, 4) {
             0 => "*".to_owned(),
-            _ => chance.some(&HOSTS[..2]).join(","),
+            _ => some(chance, &HOSTS[..2]).join(","),
         };
-        let what = chance.some(&PATTERNS).join(" ");
-        let one = rule(&format!("r{number}"), &who, chance.some(&RIGHTS), &what, &on);
-        let services = chance.some(&PATTERNS).into_iter().filter_map(Pattern::read).collect();
+        let what = some(chance, &PATTERNS).join(" ");
+        let one = rule(&format!("r{number}"), &who, some(chance, &RIGHTS), &what, &on);
+        let services = some(chance, &PATTERNS).into_iter().filter_map(Pattern::read).collect();
         let one = Rule { services, ..one };
-        if chance.below(3) == 0 { deny(one) } else { one }
+        if below(chance, 3) == 0 { deny(one) } else { one }
     });
     Policy::Rules(rules.collect())
 }
@@ -296,9 +291,9 @@ fn everything(right: Right) -> Vec<What<'static>> {
 /// two policies is what the reference says differs.
 #[test]
 fn whatever_the_rules_each_host_is_judged_as_if_alone() {
-    let mut chance = Chance(7);
+    let chance = &mut Chance::new(7);
     for _ in 0..400 {
-        let (policy, next) = (random_policy(&mut chance), random_policy(&mut chance));
+        let (policy, next) = (random_policy(chance), random_policy(chance));
         let found = differences(&policy, &next);
         let mut changed = BTreeSet::new();
         for name in NAMES {
@@ -308,7 +303,7 @@ fn whatever_the_rules_each_host_is_judged_as_if_alone() {
                         HOSTS.map(|host| is_allowed(policy, name, right, &what, host)).into()
                     };
                     let now = allowed(&policy);
-                    let some = chance.some(&HOSTS);
+                    let some = some(chance, &HOSTS);
                     let expected = some.iter().all(|host| {
                         HOSTS.iter().zip(&now).any(|(known, allowed)| known == host && *allowed)
                     });

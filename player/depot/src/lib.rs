@@ -56,7 +56,6 @@
 pub mod bounds;
 
 mod audit;
-mod chance;
 mod effect;
 mod fetch;
 mod input;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use orchestra_model::HostName;
+use orchestra_model::{HostName, chance::Chance};
 
-use crate::{bounds, chance::Chance, effect::SourceFault};
+use crate::{bounds, effect::SourceFault};
 
 /// The sources, and the round that goes through them.
 ///

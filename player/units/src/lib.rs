@@ -78,7 +78,6 @@
 pub mod bounds;
 pub mod journal;
 
-mod chance;
 mod effect;
 mod entry;
 mod input;

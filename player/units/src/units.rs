@@ -7,6 +7,7 @@ use std::{
 };
 
 use orchestra_model::{
+    chance::Chance,
     delivery::{AttemptKey, SpoolId, StoreId},
     journal::{Contradiction, JournalState, require},
     process::BootId,
@@ -14,7 +15,6 @@ use orchestra_model::{
 };
 
 use crate::{
-    chance::Chance,
     effect::Effect,
     entry::Entry,
     input::{Capacity, Leased, Now, ProbeNumber},

@@ -2,13 +2,14 @@
 //! travels between conductor and player, what is kept on disk.
 //!
 //! Everything above this crate speaks in these types. It does no IO, reads no clock and draws no
-//! chance, so that the engines built on it behave the same in a daemon, a test and a simulation.
+//! chance but from a seed, so that the engines built on it behave the same in a daemon, a test and a simulation.
 //! A value of a type here is valid: parsing happens once, at the border where text or bytes come
 //! in, and fails with an error that says what was attempted, on what, and why.
 
 pub mod advice;
 pub mod audit;
 pub mod bundle;
+pub mod chance;
 pub mod delivery;
 pub mod deployment;
 pub mod error;

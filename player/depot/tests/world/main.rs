@@ -6,6 +6,8 @@
 
 use std::env;
 
+use orchestra_model::chance::Chance;
+
 mod disk;
 mod player;
 mod reference;
@@ -14,22 +16,18 @@ mod world;
 
 use world::World;
 
-/// SplitMix64, as the engine has it, but with a seed of its own.
+/// Chance as the engine has it, but with a seed of its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(Chance);
 
 impl Dice {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Chance::new(seed))
     }
 
     /// A number below `n`.
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.draw() % n.max(1) as u64).unwrap()
+        usize::try_from(self.0.draw() % n.max(1) as u64).unwrap()
     }
 
     /// Whether something of this likelihood (in 100) happens.

@@ -49,7 +49,7 @@ fn host(n: usize) -> HostName {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let chunks = dice.one_of(&[0, 1, 5, 30, 70]);
         let manifest_bytes = dice.one_of(&[1, 3]) * CHUNK_BYTES;
         let shape = BundleShape { manifest_bytes, content_bytes: chunks * CHUNK_BYTES };

@@ -73,7 +73,7 @@ impl World {
         let units = Units::new(SpoolId([9; 16]), CAPACITY, seed, host.now(), host.boot);
         host.disk = journal::compacted(units.state());
         let reference = Reference::default();
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         World {
             host,
             is_calm: dice.happens(30),

@@ -5,28 +5,26 @@
 
 use std::env;
 
+use orchestra_model::chance::Chance;
+
 mod driver;
 mod host;
 mod reference;
 
 use driver::World;
 
-/// SplitMix64, as the engine has it, but with a seed of its own.
+/// Chance as the engine has it, but with a seed of its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(Chance);
 
 impl Dice {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Chance::new(seed))
     }
 
     /// A number below `n`.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.draw() % n.max(1)
+        self.0.draw() % n.max(1)
     }
 
     /// Whether something of this likelihood (in 100) happens.

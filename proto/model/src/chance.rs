@@ -1,15 +1,17 @@
-//! A small deterministic source of chance, so that pauses do not fall together.
+//! A small deterministic source of chance, for waits that are not to fall together.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): one word of state, and every seed is a good one.
 #[derive(Clone, Debug)]
-pub(crate) struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Returns a source that draws the same numbers for the same seed.
+    pub fn new(seed: u64) -> Self {
         Chance(seed)
     }
 
-    fn draw(&mut self) -> u64 {
+    /// Draws 64 bits.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -18,7 +20,7 @@ impl Chance {
     }
 
     /// A number from 0 to `most`, each as likely as the others.
-    pub(crate) fn up_to(&mut self, most: u64) -> u64 {
+    pub fn up_to(&mut self, most: u64) -> u64 {
         let wide = u128::from(self.draw()) * (u128::from(most) + 1);
         (wide >> 64) as u64
     }
