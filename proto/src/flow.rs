@@ -7,15 +7,17 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec, Stragglers},
     ids::{FlowId, JobId},
     limits,
-    names::{FlowName, JobName, ParamKey, ScoreName},
+    names::{FlowName, JobName, ParamKey, ScoreName, ServiceName},
     params::Params,
     quantity::Quantity,
     score::{HeldScore, Interface, ParamKind, ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
+    service::{RecipeJob, RecipeStep},
     start::{After, NeededEnd, Start},
     time::{Millis, Timestamp},
 };
 
 use crate::{
+    audience::text,
     invalid::{InField, Invalid},
     service::{unit_job_from_wire, unit_job_to_wire},
     v1,
@@ -175,6 +177,11 @@ impl From<&JobSpec> for v1::JobSpec {
             unthrottled: job.unthrottled,
             unit: job.unit.as_deref().map(unit_job_to_wire),
             tree: job.tree.as_deref().map(Into::into),
+            recipe: job.recipe.as_ref().map(|recipe| v1::RecipeJob {
+                service: recipe.service.to_string(),
+                step: recipe.step.to_string(),
+            }),
+            only_where_ok: text(job.only_where_ok.as_ref()),
         }
     }
 }
@@ -242,6 +249,22 @@ impl TryFrom<&v1::JobSpec> for JobSpec {
             unthrottled: job.unthrottled,
             unit: job.unit.as_ref().map(unit_job_from_wire).transpose()?.map(Arc::new),
             tree: job.tree.as_ref().map(TryInto::try_into).transpose()?.map(Arc::new),
+            recipe: job.recipe.as_ref().map(TryInto::try_into).transpose()?,
+            only_where_ok: match &*job.only_where_ok {
+                "" => None,
+                name => Some(JobName::new(name).in_field("JobSpec.only_where_ok")?),
+            },
+        })
+    }
+}
+
+impl TryFrom<&v1::RecipeJob> for RecipeJob {
+    type Error = Invalid;
+
+    fn try_from(recipe: &v1::RecipeJob) -> Result<Self, Invalid> {
+        Ok(RecipeJob {
+            service: ServiceName::new(&recipe.service).in_field("RecipeJob.service")?,
+            step: RecipeStep::from_word(&recipe.step).in_field("RecipeJob.step")?,
         })
     }
 }

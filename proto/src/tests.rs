@@ -23,11 +23,11 @@ use orchestra_model::{
         Goal, HealthRule, Hindered, HttpPath, Instance, InstanceAbsence, InstanceStatus, Judged,
         Judgement, Layout, LivingChange, MilliCores, Need, Obstacle, OnUnhealthy, Ordinal,
         PlaceRule, Placement, PlannedAbsence, PortName, PortRule, Probe, ProcessRule, ReadyRule,
-        ReadySign, ReloadRule, Replaceable, Replacing, ReplacingWait, Resources, RestartRule,
-        RestartWhen, Room, RunEnd, RunNumber, ServiceEvent, ServiceFile, ServiceRecord,
-        ServiceSpec, ServiceStatus, ServiceVersion, SocketName, Spread, StopRule, Suspicion,
-        Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep,
-        Waiting, Wanted, ZoneStatus,
+        ReadySign, Recipe, RecipeJob, RecipeStep, ReloadRule, Replaceable, Replacing,
+        ReplacingWait, Resources, RestartRule, RestartWhen, Room, RunEnd, RunNumber, ServiceEvent,
+        ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, SocketName, Spread,
+        StopRule, Suspicion, Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit,
+        UpdateRule, Upkeep, Waiting, Wanted, ZoneStatus,
     },
     size::ByteSize,
     status::{
@@ -82,6 +82,11 @@ fn every_field_of_a_job_is_read_back() {
         on_doomed: OnDoomed::Cancel,
         sequence_on_failure: SequenceOnFailure::Continue,
         unthrottled: true,
+        only_where_ok: JobName::new("first").ok(),
+        recipe: Some(RecipeJob {
+            service: ServiceName::new("web").unwrap(),
+            step: RecipeStep::Cleanup,
+        }),
         ..spec()
     };
     for job in [spec(), gated] {
@@ -365,6 +370,14 @@ fn a_service_is_read_back() {
     let bare = ServiceSpec::new(name, ScoreName::new("run-web").unwrap(), "@web");
     let whole = ServiceSpec {
         params: Params::from_pairs([("port", "80")]).unwrap(),
+        prepare: Some(Recipe {
+            score: ScoreName::new("install").unwrap(),
+            params: Params::from_pairs([("release", "7")]).unwrap(),
+        }),
+        cleanup: Some(Recipe {
+            score: ScoreName::new("remove").unwrap(),
+            params: Params::default(),
+        }),
         budget: Some(Quantity::Percent(50)),
         update: UpdateRule {
             parallel: Quantity::Count(2),
@@ -507,6 +520,7 @@ fn what_is_told_of_a_service_is_read_back() {
                 superseded: false,
             }),
             spent: Millis(0),
+            uncleaned: HostSet::default(),
             last_placement: Placement(12),
             judged: Judged {
                 suspicion: Some(Suspicion {

@@ -44,6 +44,7 @@ mod service_health;
 mod service_leases;
 mod service_moves;
 mod service_outages;
+mod service_recipes;
 mod services;
 mod smoke;
 mod strays;

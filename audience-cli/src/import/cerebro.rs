@@ -3,12 +3,12 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use orchestra_document::{Fields, Foreign, Format, Node, Problems};
+use orchestra_document::{Fields, Foreign, Format, Node, Problems, read_params};
 use orchestra_model::{
     names::{LabelValue, ScoreName, ServiceName},
     service::{
-        INSTANCES, Layout, MilliCores, PlaceRule, Resources, RestartRule, RestartWhen, ServiceSpec,
-        Spread,
+        INSTANCES, Layout, MilliCores, PlaceRule, Recipe, Resources, RestartRule, RestartWhen,
+        ServiceSpec, Spread,
     },
     size::ByteSize,
 };
@@ -44,6 +44,8 @@ pub(crate) struct Said {
     pub(crate) score: Option<ScoreName>,
     /// How the service is called.
     pub(crate) name: Option<ServiceName>,
+    /// The score that does what the recipe did.
+    pub(crate) prepare: Option<ScoreName>,
 }
 
 impl Job {
@@ -85,6 +87,7 @@ impl Reader {
         let linked = fields.text("linked_job", problems).map(str::to_owned);
         let layout = self.layout(&mut fields, problems);
         self.left_out(&mut fields, problems);
+        let prepare = self.recipe(&mut fields, said.prepare.clone(), problems);
         let task = fields.table("task_configuration", problems);
         fields.needed("task_configuration", problems);
         if linked.is_none() {
@@ -107,6 +110,7 @@ impl Reader {
                 });
             }
         }
+        spec.prepare = prepare;
         if let Err(invalid) = spec.check() {
             problems.add("", invalid);
         }
@@ -159,18 +163,10 @@ impl Reader {
 
     /// Notes what has no counterpart.
     fn left_out(&mut self, fields: &mut Fields<'_>, problems: &mut Problems) {
-        const LEFT_OUT: [(&str, &str); 4] = [
+        const LEFT_OUT: [(&str, &str); 2] = [
             (
                 "dns_basename",
                 "left out: orc service endpoints NAME --watch tells where it is ready",
-            ),
-            (
-                "deployment_recipe",
-                "left out: let configuration management or a flow install it before",
-            ),
-            (
-                "recipe_options",
-                "left out with the recipe: parameters of the score that installs it",
             ),
             ("persistent", "left out: every service outlives conductor and players"),
         ];
@@ -179,6 +175,31 @@ impl Reader {
                 self.note(name, why);
             }
         }
+    }
+
+    /// Reads what installs the task, if its reader names a score that does.
+    fn recipe(
+        &mut self,
+        fields: &mut Fields<'_>,
+        score: Option<ScoreName>,
+        problems: &mut Problems,
+    ) -> Option<Recipe> {
+        const OPTIONS: &str = "recipe_options";
+        let recipe = fields.get("deployment_recipe", problems).is_some();
+        let Some(score) = score else {
+            if recipe {
+                let why = "left out: name an installed score that does it by --prepare";
+                self.note("deployment_recipe", why);
+            }
+            if fields.get(OPTIONS, problems).is_some() {
+                self.note(OPTIONS, "left out with the recipe: they become its parameters");
+            }
+            return None;
+        };
+        let pairs = fields.values_of(OPTIONS, OPTIONS, problems);
+        let params = read_params(pairs, OPTIONS, problems)?;
+        self.note("deployment_recipe", format_args!("{score} prepares each host for each version"));
+        Some(Recipe { score, params })
     }
 
     /// Reads how the task is kept running.

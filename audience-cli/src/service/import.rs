@@ -27,6 +27,9 @@ pub(crate) struct Import {
     /// The installed score that starts what the job's command did
     #[arg(long, value_name = "SCORE")]
     score: Option<ScoreName>,
+    /// The installed score that does what the job's deployment_recipe did
+    #[arg(long, value_name = "SCORE")]
+    prepare: Option<ScoreName>,
     /// How the service is called; the name of the job's task where it is not given
     #[arg(long, value_name = "NAME")]
     name: Option<ServiceName>,
@@ -35,7 +38,7 @@ pub(crate) struct Import {
 impl Verb for Import {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         let (name, text) = read(&self.file, "the job")?;
-        let said = Said { score: self.score, name: self.name };
+        let said = Said { score: self.score, name: self.name, prepare: self.prepare };
         let job = Job::read(&text, said).map_err(|problems| {
             Failure::usage(format!("reading {name} as a job of Cerebro's")).because(problems)
         })?;

@@ -137,6 +137,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
             hosts: hosts(1..=count),
             layout: None,
             surged: None,
+            uncleaned: HostSet::default(),
             paused_by: None,
             pending: None,
             living: None,

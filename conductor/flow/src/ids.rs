@@ -1,7 +1,11 @@
 //! The small types that refer to entries of tables. They know nothing of the tables, so each table
 //! can refer to entries of every other one.
 
-use orchestra_model::{ScoreName, flow::JobSpec, service::Wanted};
+use orchestra_model::{
+    ScoreName,
+    flow::JobSpec,
+    service::{RecipeStep, Wanted},
+};
 
 /// A player's index in the engine's table of players. It stays the same while the conductor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,17 +36,25 @@ pub(crate) struct TaskKind {
     /// so it takes none of the player's places and does not count in the concurrency of its score.
     /// It changes the host, whatever the score says.
     pub(crate) unit: Option<Wanted>,
+    /// The task cleans up after a service that has left its host.
+    pub(crate) cleans_up: bool,
 }
 
 impl TaskKind {
     pub(crate) fn of(job: &JobSpec) -> Self {
         let unit = job.unit.as_ref().map(|unit| unit.wanted);
-        Self { score: job.score.clone(), unthrottled: job.unthrottled, unit }
+        let step = job.recipe.as_ref().map(|recipe| recipe.step);
+        Self {
+            score: job.score.clone(),
+            unthrottled: job.unthrottled,
+            unit,
+            cleans_up: step == Some(RecipeStep::Cleanup),
+        }
     }
 
     /// Whether the task may start on a drained host: it may if it ends something that the host
-    /// still runs.
+    /// still runs, or cleans up after it.
     pub(crate) fn passes_drain(&self) -> bool {
-        matches!(self.unit, Some(Wanted::Stopped | Wanted::Gone))
+        self.cleans_up || matches!(self.unit, Some(Wanted::Stopped | Wanted::Gone))
     }
 }

@@ -14,6 +14,7 @@ mod deadline;
 mod deployments;
 mod dispatch;
 mod ending;
+mod follow;
 pub(crate) mod holds;
 mod inconsistency;
 mod players_file;

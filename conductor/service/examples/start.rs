@@ -211,8 +211,10 @@ impl World {
                 let (host, report) = (host.clone(), report(&service, instance));
                 self.engine.handle(now, Input::UnitTold { host: host.clone(), report });
                 let (state, detail) = (TaskState::Ok, None);
-                self.engine
-                    .handle(now, Input::TaskEnded { flow: id, service, host, state, detail });
+                self.engine.handle(
+                    now,
+                    Input::TaskEnded { flow: id, service, recipe: None, host, state, detail },
+                );
             }
         }
         self.engine.handle(now, Input::FlowEnded { flow: id, state: FlowState::Ok });

@@ -50,7 +50,7 @@ pub struct UnitFlow {
     pub audience: Asker,
     /// Whether the keeper begins it by itself.
     pub by_keeper: bool,
-    /// The flow's spec. Each of its jobs is about units of one service.
+    /// The flow's spec. Each of its jobs is about units of one service, or does a recipe of it.
     pub spec: FlowSpec,
     /// The host set of each job, slot by slot.
     pub targets: Vec<Vec<HostSet>>,

@@ -8,8 +8,8 @@ use orchestra_model::{
     names::LabelValue,
     score::Offers,
     service::{
-        BrakeScope, InvalidService, Layout, Move, Ordinal, PlayerFacts, Room, ServiceSpec,
-        ServiceVersion, UnitReport, Waiting,
+        BrakeScope, InvalidService, Layout, Move, Ordinal, PlayerFacts, RecipeStep, Room,
+        ServiceSpec, ServiceVersion, UnitReport, Waiting,
     },
 };
 
@@ -40,8 +40,10 @@ pub enum Input {
     TaskEnded {
         /// Ignored if the flow changes no service.
         flow: FlowId,
-        /// The service of the unit that the task was about.
+        /// The service that the task was about.
         service: ServiceName,
+        /// Which recipe of the service it did; `None`: it was about a unit.
+        recipe: Option<RecipeStep>,
         host: HostName,
         state: TaskState,
         /// Why it was refused or lost, for people.

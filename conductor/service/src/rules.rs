@@ -16,6 +16,7 @@ mod moving;
 mod panic;
 mod placing;
 mod rebalance;
+mod recipes;
 mod relief;
 mod scale;
 mod strangers;

@@ -100,10 +100,11 @@ impl Services {
                 let kept = KeptVersion { record, spec: Arc::new(spec) };
                 service.versions.insert(kept.record.version, kept);
             }
-            for PlacementRecord { host, instance, told, dead, absent, .. } in placements {
+            for PlacementRecord { host, instance, told, dead, absent, prepared, .. } in placements {
                 engine.note_host(&host, &service.record.name);
                 let noted_absence = absent;
-                let placed = Placed { dead, noted_absence, ..Placed::new(instance, told) };
+                let placed =
+                    Placed { dead, noted_absence, prepared, ..Placed::new(instance, told) };
                 service.placements.insert(host, placed);
             }
             engine.services.insert(service.record.name.clone(), service);
@@ -153,8 +154,11 @@ impl Services {
         match input {
             Input::Asked { reply, by, ask } => self.asked(reply, &by, ask),
             Input::Submitted { services, flow } => self.submitted(&services, &flow),
-            Input::TaskEnded { flow, service, host, state, detail } => {
+            Input::TaskEnded { flow, service, recipe: None, host, state, detail } => {
                 self.task_ended(flow, &service, &host, state, detail.as_deref());
+            }
+            Input::TaskEnded { flow, service, recipe: Some(step), host, state, detail } => {
+                self.recipe_ended(flow, &service, (&host, step), state, detail.as_deref());
             }
             Input::FlowEnded { flow, state } => self.flow_ended(flow, state),
             Input::PlayersLoaded { players } => self.players_loaded(players),

@@ -133,6 +133,8 @@ pub(crate) struct Placed {
     pub(crate) restarts_told: u32,
     /// Since when its runs end, and none was up for long.
     pub(crate) failing: Option<Failing>,
+    /// The version for which its host was prepared last, since it was placed there.
+    pub(crate) prepared: Option<ServiceVersion>,
 }
 
 /// That runs of an instance end again and again.
@@ -151,9 +153,13 @@ pub(crate) struct Failing {
 pub(crate) struct Failures {
     /// Caused by the version, which did not become ready.
     pub(crate) of_version: u32,
+    /// Caused by what was to prepare the host for the version.
+    pub(crate) of_preparing: u32,
+    /// Caused by what was to clean the host up.
+    pub(crate) of_cleaning: u32,
     /// All others: the player was absent, refused the task, or was lost.
     pub(crate) others: u32,
-    /// Why the first of the others failed, with its host, if that is known.
+    /// Why the first that is not of the version failed, with its host, if that is known.
     pub(crate) first: Option<String>,
 }
 
@@ -192,6 +198,7 @@ impl Placed {
             unhealthy_since: None,
             restarts_told: 0,
             failing: None,
+            prepared: None,
         }
     }
 }
@@ -370,6 +377,7 @@ impl Service {
         let leased = self.placements.get(host).and_then(|placed| placed.leased);
         let placed = Placed { leased, ..Placed::new(instance, false) };
         self.placements.insert(host.clone(), placed);
+        self.note_cleaned(host);
     }
 
     /// Returns the hosts whose units are to get new runs for their health, and with which the living
@@ -381,10 +389,18 @@ impl Service {
 
     /// Returns the record of the instance on a host.
     pub(crate) fn placement_record(&self, host: &HostName) -> Option<PlacementRecord> {
-        let Placed { instance, told, dead, noted_absence: absent, .. } =
+        let Placed { instance, told, dead, noted_absence: absent, prepared, .. } =
             *self.placements.get(host)?;
         let service = self.record.name.clone();
-        Some(PlacementRecord { service, host: host.clone(), instance, told, dead, absent })
+        Some(PlacementRecord {
+            service,
+            host: host.clone(),
+            instance,
+            told,
+            dead,
+            absent,
+            prepared,
+        })
     }
 
     /// Returns the newest version that was ready everywhere, if it is kept and is not the present

@@ -174,6 +174,11 @@ impl Services {
         require(record.version <= record.last_version, "its version was never issued")?;
         let is_removed = record.goal == Goal::Removed;
         require(!is_removed || record.file.is_none(), "it was removed, and has a file")?;
+        let is_left = |host| !service.placements.contains_key(host);
+        require(
+            record.uncleaned.iter().all(is_left),
+            "a host is to be cleaned up that has a unit",
+        )?;
         let mut ordinals = std::collections::BTreeSet::new();
         service.placements.audit()?;
         for (host, placed) in service.placements.iter() {
@@ -229,6 +234,11 @@ impl Services {
         require(waits || !is_left, "a difference waits for nothing")?;
         service.audit_relief()?;
         let waits = waits || service.trouble.is_some() || is_left || service.wake.is_some();
+        let is_asked = waits || is_left || service.trouble.is_some();
+        require(
+            is_asked || self.to_clean(name).is_empty(),
+            "a host to clean up waits for nothing",
+        )?;
         let is_left = service.to_heal.difference(&service.given_up).next().is_some();
         require(waits || !is_left, "an unhealthy unit waits for nothing")?;
         let is_asked = record.living.is_some() || record.paused_by.is_some();

@@ -250,9 +250,13 @@ impl Desk {
             Some(hosts) => present.union(hosts),
             None => present.union(&self.all_players()),
         };
-        let (service, score) = (spec.name.as_str(), spec.score.as_str());
-        let what = What::ScoreOfService { service, score };
-        self.check_verb(by, Verb::ServiceApply, what, Some(&all))
+        let recipes = spec.prepare.iter().chain(&spec.cleanup).map(|recipe| &recipe.score);
+        for score in recipes.chain([&spec.score]) {
+            let (service, score) = (spec.name.as_str(), score.as_str());
+            let what = What::ScoreOfService { service, score };
+            self.check_verb(by, Verb::ServiceApply, what, Some(&all))?;
+        }
+        Ok(())
     }
 
     /// Declines what somebody may not do to a service, wherever it may have effects.

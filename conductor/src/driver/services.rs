@@ -18,12 +18,12 @@ use orchestra_model::{
     audit::{Asker, AuditRecord, Object, Verb},
     delivery::{Order, RequestId},
     deployment::ServiceCell,
-    flow::FlowSpec,
+    flow::{FlowSpec, JobSpec},
     record::{Op, Record},
     score::Offers,
     service::{
-        BrakeScope, Cause, FileChange, FileOutcome, FleetZones, Leases, Room, ServicePlan,
-        ServiceStatus, Stranger, UnitReport, VersionRecord,
+        BrakeScope, Cause, FileChange, FileOutcome, FleetZones, Leases, RecipeStep, Room,
+        ServicePlan, ServiceStatus, Stranger, UnitReport, VersionRecord,
     },
     status::Event,
     thresholds::Excess,
@@ -55,13 +55,16 @@ pub(super) struct ServiceDesk {
     /// Whether effects are being carried out.
     busy: bool,
     replies: HashMap<ReplyId, (Asked, Told<Vec<Taken>>)>,
-    /// The flows about units, with the service whose units each job is about, by slot and job from 1.
+    /// The flows about services, with what each job is about, by slot and job from 1.
     /// The scheduler does not know it any more when it tells how the last task of a flow ended.
-    jobs: BTreeMap<FlowId, BTreeMap<(u16, u16), ServiceName>>,
+    jobs: BTreeMap<FlowId, BTreeMap<(u16, u16), Changing>>,
     /// What came of the files that were loaded last.
     outcomes: Vec<FileOutcome>,
     next_reply: u64,
 }
+
+/// What a job of a flow about services is about: the units of a service, or its recipe.
+type Changing = (ServiceName, Option<RecipeStep>);
 
 /// A question about services.
 pub(crate) enum ServiceQuestion {
@@ -165,8 +168,9 @@ impl Driver {
     pub(super) fn resume_services(&mut self) {
         let now = self.clock.now();
         let living = self.engine.unit_flows();
-        for (job, service) in self.engine.unit_jobs() {
-            self.services.jobs.entry(job.flow).or_default().insert((job.slot, job.job), service);
+        for (id, job) in self.engine.unit_jobs() {
+            let known = self.services.jobs.entry(id.flow).or_default();
+            known.extend(changing(job).map(|changing| ((id.slot, id.job), changing)));
         }
         let drained = self.engine.roster().all_drained();
         self.services.engine.resume(now, &living, drained);
@@ -254,7 +258,7 @@ impl Driver {
             self.recount_cells();
         }
         let UnitFlow { services, audience, by_keeper, spec, targets, params } = flow;
-        let jobs = services_of_jobs(&spec);
+        let jobs = jobs_of_services(&spec);
         let mut id = [0; 16];
         SystemRandom::new().fill(&mut id).map_err(|_| "the system gives no random number")?;
         let spec_bytes = v1::FlowSpec::from(&spec).encode_to_vec().into();
@@ -458,11 +462,11 @@ impl Driver {
                 if state.is_final() && self.services.engine.is_about(job.flow) =>
             {
                 let jobs = self.services.jobs.get(&job.flow);
-                let service = jobs.and_then(|jobs| jobs.get(&(job.slot, job.job)));
-                let Some(service) = service.cloned() else { return };
+                let changing = jobs.and_then(|jobs| jobs.get(&(job.slot, job.job)));
+                let Some((service, recipe)) = changing.cloned() else { return };
                 let (flow, host, state) = (job.flow, host.clone(), *state);
                 let detail = detail.clone();
-                let ended = Input::TaskEnded { flow, service, host, state, detail };
+                let ended = Input::TaskEnded { flow, service, recipe, host, state, detail };
                 self.services.inputs.push_back(ended);
             }
             _ => {}
@@ -584,15 +588,20 @@ fn join(told: &[impl ToString]) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-/// Returns the service whose units each job is about, by slot and job from 1.
-fn services_of_jobs(spec: &FlowSpec) -> BTreeMap<(u16, u16), ServiceName> {
-    let mut services = BTreeMap::new();
-    for (slot, jobs) in (1..).zip(&spec.slots) {
-        for (nth, job) in (1..).zip(&jobs.jobs) {
-            services.extend(job.unit.as_ref().map(|unit| ((slot, nth), unit.service.clone())));
+/// Returns what each job is about, by slot and job from 1.
+fn jobs_of_services(spec: &FlowSpec) -> BTreeMap<(u16, u16), Changing> {
+    let mut jobs = BTreeMap::new();
+    for (slot, of_slot) in (1..).zip(&spec.slots) {
+        for (nth, job) in (1..).zip(&of_slot.jobs) {
+            jobs.extend(changing(job).map(|changing| ((slot, nth), changing)));
         }
     }
-    services
+    jobs
+}
+
+fn changing(job: &JobSpec) -> Option<Changing> {
+    let recipe = job.recipe.as_ref().map(|recipe| (recipe.service.clone(), Some(recipe.step)));
+    recipe.or_else(|| Some((job.unit.as_ref()?.service.clone(), None)))
 }
 
 fn declined(rejection: &Rejection) -> Declined {

@@ -8,7 +8,7 @@ use orchestra_model::{
     AudienceName, BundleName, FlowId, HostName, JobId, TaskState, Timestamp,
     audit::Verb,
     delivery::{RequestId, Term},
-    flow::FlowSpec,
+    flow::{FlowSpec, JobSpec},
     flow_filter::FlowFilter,
     hostset::Unknown,
     limits,
@@ -166,7 +166,9 @@ pub(super) fn proposal(request: v1::SubmitRequest) -> Result<Proposal, Declined>
     let wire = v1::FlowSpec::decode(&request.spec[..])
         .map_err(|error| Declined::new(Ground::Invalid, format!("the spec: {error}")))?;
     let spec = FlowSpec::try_from(&wire).map_err(|error| Declined::invalid(&error))?;
-    if spec.slots.iter().flat_map(|slot| &slot.jobs).any(|job| job.unit.is_some()) {
+    let is_own =
+        |job: &JobSpec| job.unit.is_some() || job.recipe.is_some() || job.only_where_ok.is_some();
+    if spec.slots.iter().flat_map(|slot| &slot.jobs).any(is_own) {
         let why = "units are the services' own: apply a service, with `orc service apply`";
         return Err(Declined::new(Ground::Invalid, why));
     }

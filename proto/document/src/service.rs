@@ -7,6 +7,8 @@
 //! service: web                   # required: its name
 //! score: serve-web               # required: what runs, an installed score
 //! params: {port: "8080"}         # none
+//! prepare: {score: install-web, params: {release: "7.2"}}   # none: before a version's first run
+//! cleanup: {score: remove-web}   # none: where it has left
 //! on: "@web"                     # required: a host set, or a list of host sets
 //! place:                         # instead of on: the conductor chooses players
 //!   count: 4                     # or zones: {east: 3, west: 1}
@@ -68,6 +70,7 @@ mod names;
 mod place;
 mod process;
 mod read;
+mod recipe;
 mod show;
 mod signal;
 

@@ -92,8 +92,18 @@ impl Fields<'_> {
         place: &str,
         problems: &mut Problems,
     ) -> BTreeMap<String, String> {
+        self.values_of("params", place, problems)
+    }
+
+    /// A field that holds parameters under another name, as [`Fields::param_values`].
+    pub fn values_of(
+        &mut self,
+        name: &'static str,
+        place: &str,
+        problems: &mut Problems,
+    ) -> BTreeMap<String, String> {
         let mut pairs = BTreeMap::new();
-        match self.get("params", problems) {
+        match self.get(name, problems) {
             Some(Node::Map(own)) => {
                 for (key, value) in own {
                     let shown: String = key.chars().take(80).collect();

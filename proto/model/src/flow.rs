@@ -9,7 +9,7 @@ use crate::{
     limits,
     names::{FlowName, JobName, ScoreName},
     quantity::Quantity,
-    service::UnitJob,
+    service::{RecipeJob, UnitJob},
     start::Start,
     time::Millis,
     tree::TreeSpec,
@@ -77,6 +77,11 @@ pub struct JobSpec {
     pub sequence_on_failure: SequenceOnFailure,
     /// Its tasks take no cells and wait for no sequence.
     pub unthrottled: bool,
+    /// A job of an earlier slot. A task whose host has a task of that job which did not end ok is
+    /// skipped. Only the conductor's own flows have it.
+    pub only_where_ok: Option<JobName>,
+    /// The recipe of a service that its tasks do; `None`: none. Only the conductor's own flows have it.
+    pub recipe: Option<RecipeJob>,
     /// What its tasks ask of the units of a service; `None`: each runs the score once. Only the
     /// conductor's own flows have it.
     pub unit: Option<Arc<UnitJob>>,
@@ -148,6 +153,8 @@ impl JobSpec {
             on_doomed: OnDoomed::Finish,
             sequence_on_failure: SequenceOnFailure::Wait,
             unthrottled: false,
+            only_where_ok: None,
+            recipe: None,
             unit: None,
             tree: None,
         }
@@ -213,7 +220,7 @@ impl FlowSpec {
                 return Err(InvalidFlow::TooMany { what, count, most });
             }
         }
-        let mut names = BTreeSet::new();
+        let (mut names, mut earlier) = (BTreeSet::new(), BTreeSet::new());
         for (index, slot) in self.slots.iter().enumerate() {
             if slot.jobs.is_empty() {
                 return Err(InvalidFlow::Empty(Some(index + 1)));
@@ -222,10 +229,18 @@ impl FlowSpec {
                 if !names.insert(&job.name) {
                     return Err(InvalidFlow::DuplicateJob(job.name.clone()));
                 }
-                if let Some(problem) = job.problem() {
+                let is_earlier = |other| earlier.contains(other);
+                let problem = match &job.only_where_ok {
+                    Some(other) if !is_earlier(other) => {
+                        Some("only_where_ok names no job of an earlier slot")
+                    }
+                    _ => job.problem(),
+                };
+                if let Some(problem) = problem {
                     return Err(InvalidFlow::Limit { job: job.name.clone(), problem });
                 }
             }
+            earlier.extend(slot.jobs.iter().map(|job| &job.name));
         }
         Ok(())
     }

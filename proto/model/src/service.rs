@@ -24,6 +24,7 @@ mod place;
 mod plan;
 mod ports;
 mod process;
+mod recipe;
 mod record;
 mod resources;
 mod spec;
@@ -55,6 +56,7 @@ pub use ports::{
     params_in,
 };
 pub use process::{InvalidUmask, ProcessRule, Umask};
+pub use recipe::{Recipe, RecipeJob, RecipeStep};
 pub use record::{
     Cause, Change, EVENTS, Forgotten, Goal, LivingChange, PlacementRecord, ServiceEvent,
     ServiceRecord, VERSIONS, VersionRecord,

@@ -49,6 +49,7 @@ impl From<&ServicePlan> for v1::ServicePlan {
             waiting: plan.waiting.iter().map(Into::into).collect(),
             other_score: plan.other_score.to_string(),
             absent: plan.absent.iter().map(Into::into).collect(),
+            prepare: plan.prepare.to_string(),
         }
     }
 }
@@ -68,6 +69,7 @@ impl TryFrom<v1::ServicePlan> for ServicePlan {
             waiting: plan.waiting.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             other_score: super::status::hosts(&plan.other_score, "ServicePlan.other_score")?,
             absent: plan.absent.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            prepare: super::status::hosts(&plan.prepare, "ServicePlan.prepare")?,
         })
     }
 }

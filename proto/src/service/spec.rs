@@ -4,7 +4,7 @@ use orchestra_model::{
     limits,
     names::{ScoreName, ServiceName},
     quantity::Quantity,
-    service::{AbsenceRule, Judgement, OnUnhealthy, ServiceSpec, UpdateRule},
+    service::{AbsenceRule, Judgement, OnUnhealthy, Recipe, ServiceSpec, UpdateRule},
 };
 use prost::Message;
 
@@ -47,6 +47,8 @@ impl From<&ServiceSpec> for v1::ServiceSpec {
             name: spec.name.to_string(),
             score: spec.score.to_string(),
             params: params_to_wire(&spec.params),
+            prepare: spec.prepare.as_ref().map(Into::into),
+            cleanup: spec.cleanup.as_ref().map(Into::into),
             on: spec.on.clone(),
             place: spec.place.as_ref().map(Into::into),
             absent: (spec.absent != AbsenceRule::default()).then(|| v1::AbsenceRule {
@@ -68,6 +70,23 @@ impl From<&ServiceSpec> for v1::ServiceSpec {
             max_age_ms: spec.max_age.map(|length| length.0),
             judgement: (spec.judgement != Judgement::default()).then(|| spec.judgement.into()),
         }
+    }
+}
+
+impl From<&Recipe> for v1::Recipe {
+    fn from(recipe: &Recipe) -> Self {
+        Self { score: recipe.score.to_string(), params: params_to_wire(&recipe.params) }
+    }
+}
+
+impl TryFrom<&v1::Recipe> for Recipe {
+    type Error = Invalid;
+
+    fn try_from(recipe: &v1::Recipe) -> Result<Self, Invalid> {
+        Ok(Recipe {
+            score: ScoreName::new(&recipe.score).in_field("Recipe.score")?,
+            params: params_from_wire(recipe.params.clone())?,
+        })
     }
 }
 
@@ -106,6 +125,8 @@ impl TryFrom<&v1::ServiceSpec> for ServiceSpec {
             name: ServiceName::new(&spec.name).in_field("ServiceSpec.name")?,
             score: ScoreName::new(&spec.score).in_field("ServiceSpec.score")?,
             params: params_from_wire(spec.params.clone())?,
+            prepare: spec.prepare.as_ref().map(TryInto::try_into).transpose()?,
+            cleanup: spec.cleanup.as_ref().map(TryInto::try_into).transpose()?,
             on: spec.on.clone(),
             place: spec.place.as_ref().map(TryInto::try_into).transpose()?,
             absent: match &spec.absent {

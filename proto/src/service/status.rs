@@ -65,6 +65,7 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             hosts: record.hosts.to_string(),
             layout: record.layout.as_ref().map(Into::into),
             surged: record.surged.as_ref().map(Into::into),
+            uncleaned: record.uncleaned.to_string(),
             waiting: status.waiting.iter().map(Into::into).collect(),
             paused_by: text(record.paused_by.as_ref()),
             pending: record.pending.as_ref().map(|change| v1::ServiceChange {
@@ -258,6 +259,7 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                 relief: status.relief.map(TryInto::try_into).transpose()?,
                 // Nobody is told.
                 spent: Millis(0),
+                uncleaned: hosts(&status.uncleaned, "ServiceStatus.uncleaned")?,
                 last_placement: Placement(status.last_placement),
                 judged: Judged {
                     suspicion: status.suspicion.map(TryInto::try_into).transpose()?,

@@ -108,7 +108,10 @@ impl Conductor {
         self.made.push(flow);
         self.handle(t, Input::Submitted { services, flow: Ok(id) });
         let (host, state) = (host(), TaskState::Ok);
-        self.handle(t, Input::TaskEnded { flow: id, service, host, state, detail: None });
+        self.handle(
+            t,
+            Input::TaskEnded { flow: id, service, recipe: None, host, state, detail: None },
+        );
         self.handle(t, Input::FlowEnded { flow: id, state: FlowState::Ok });
     }
 

@@ -41,7 +41,7 @@ const EXAMPLE: &str = r##"
 "##;
 
 fn said(score: &str) -> Said {
-    Said { score: Some(ScoreName::new(score).unwrap()), name: None }
+    Said { score: Some(ScoreName::new(score).unwrap()), ..Said::default() }
 }
 
 /// A job of one zone whose task has these fields beside its name.
@@ -82,6 +82,17 @@ fn the_job_of_the_readme_is_a_service() {
         "task_configuration.uid",
     ];
     assert_eq!(told, expected, "{:#?}", job.notes);
+}
+
+#[test]
+fn the_recipe_prepares_each_host_by_the_score_that_its_reader_names() {
+    let prepare = ScoreName::new("install-portal").ok();
+    let job = Job::read(EXAMPLE, Said { prepare, ..said("run-portal") }).unwrap();
+    let text = show(&job.spec, Values::Told);
+    assert!(text.contains("prepare:\n  score: install-portal\n  params:\n"), "{text}");
+    assert!(text.contains("    release_dir: /opt/startup/releases/\n"), "{text}");
+    let told = job.notes.iter().any(|note| note.starts_with("deployment_recipe: install-portal"));
+    assert!(told, "{:?}", job.notes);
 }
 
 #[test]

@@ -69,6 +69,7 @@ impl Output for Planned<'_> {
             away: self.plan.absent.iter().map(OfPlannedAbsence::from).collect(),
             in_waves: self.waves(),
             other_score: self.plan.other_score.to_string(),
+            prepare: self.plan.prepare.to_string(),
         }
     }
 
@@ -89,6 +90,9 @@ impl Output for Planned<'_> {
             differences.text(out, style)?;
         }
         obstacles(out, name, self.plan, style)?;
+        if !self.plan.prepare.is_empty() {
+            writeln!(out, "prepare  {}, before anything changes", self.plan.prepare.counted())?;
+        }
         let widest = self.plan.steps.iter().map(|it| it.step.as_str().len()).max().unwrap_or(0);
         self.plan.steps.iter().try_for_each(|it| writeln!(out, "{}", line(it, widest)))?;
         for PlannedAbsence { hosts, replacing } in &self.plan.absent {
@@ -180,6 +184,8 @@ struct OfPlan<'a> {
     in_waves: Vec<Wave>,
     /// Those of its hosts that hold another score than the version's.
     other_score: String,
+    /// Hosts that would be prepared for the version before anything begins there.
+    prepare: String,
 }
 
 #[derive(Serialize)]

@@ -154,6 +154,9 @@ fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
     if !record.hosts.is_empty() {
         writeln!(out, "hosts: {}", record.hosts.counted())?;
     }
+    if !record.uncleaned.is_empty() {
+        writeln!(out, "not cleaned up yet: {}", record.uncleaned.counted())?;
+    }
     if let Some(Change { cause, by, hosts, signal: _, with }) = &record.pending {
         let on = hosts.as_ref().map_or_else(String::new, |it| format!(" on {}", it.counted()));
         let with: Vec<&str> = with.iter().map(ServiceName::as_str).collect();

@@ -54,6 +54,7 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
         ],
         waiting: vec![waiting()],
         other_score: "db[1,9]".to_owned(),
+        prepare: "db[1-3]".to_owned(),
         absent: vec![v1::PlannedAbsence {
             hosts: "db5".to_owned(),
             replacing: Some((&Replacing::Never).into()),
@@ -85,6 +86,7 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
     assert_eq!((&told["before"], &told["after"]), (&json!(6), &json!(7)));
     assert_eq!(told["changed"], json!(["update.parallel"]));
     assert_eq!(told["other_score"], "db[1,9]");
+    assert_eq!(told["prepare"], "db[1-3]");
     assert_eq!(
         told["steps"][2],
         json!({"step": "update", "hosts": "db4", "count": 1, "from": 5, "first": true})

@@ -290,6 +290,7 @@ impl Engine {
         for job in open {
             self.delay_again(job);
             self.await_quorum(job);
+            self.skip_where_not_ok(job);
             self.begin_tree(job);
             self.flows.queue(job);
             self.flows.note_changed(job);

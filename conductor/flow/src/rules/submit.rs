@@ -211,6 +211,7 @@ impl Engine {
         for job in jobs {
             // All players of the job may have been removed meanwhile.
             self.shift_job(job, JobState::Running);
+            self.skip_where_not_ok(job);
             self.begin_tree(job);
             self.await_quorum(job);
         }

@@ -33,10 +33,11 @@ pub(crate) fn check_units(submission: &Submission) -> Result<(), Rejection> {
     let slots = submission.spec.slots.iter().zip(&submission.targets);
     let jobs = slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets));
     for (job, hosts) in jobs {
-        let Some(unit) = &job.unit else { continue };
+        let Some(service) = service_of(job) else { continue };
         if submission.retry_of.is_some() {
-            return Err(Rejection::NotForRetries(unit.service.clone()));
+            return Err(Rejection::NotForRetries(service.clone()));
         }
+        let Some(unit) = &job.unit else { continue };
         check_instances(job, unit.instances.len(), hosts)?;
     }
     Ok(())
@@ -49,7 +50,8 @@ fn check_instances(job: &JobSpec, instances: usize, hosts: &HostSet) -> Result<(
     Err(Rejection::Instances { job: job.name.clone(), instances, hosts: hosts.len() })
 }
 
-/// The service whose units a job is about.
+/// The service that a job changes, or whose recipe it does.
 pub(crate) fn service_of(job: &JobSpec) -> Option<&ServiceName> {
-    job.unit.as_ref().map(|unit| &unit.service)
+    let of_units = job.unit.as_ref().map(|unit| &unit.service);
+    of_units.or_else(|| job.recipe.as_ref().map(|recipe| &recipe.service))
 }

@@ -164,7 +164,12 @@ mod tests {
     use super::*;
 
     fn kind(score: &str) -> Arc<TaskKind> {
-        Arc::new(TaskKind { score: ScoreName::new(score).unwrap(), unthrottled: false, unit: None })
+        Arc::new(TaskKind {
+            score: ScoreName::new(score).unwrap(),
+            unthrottled: false,
+            unit: None,
+            cleans_up: false,
+        })
     }
 
     fn task(index: u32) -> TaskRef {

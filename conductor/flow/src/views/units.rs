@@ -1,11 +1,12 @@
-//! Which flows are about units.
+//! Which flows are about services.
 
 use std::collections::BTreeMap;
 
-use orchestra_model::{FlowId, HostName, JobId, ServiceName};
+use orchestra_model::{FlowId, HostName, JobId, ServiceName, flow::JobSpec};
 
 use crate::{
     engine::Engine,
+    rules::units::service_of,
     tables::{flow::Flow, job::Job},
 };
 
@@ -15,26 +16,25 @@ impl Engine {
         Some(&self.job(job)?.spec().unit.as_ref()?.service)
     }
 
-    /// The living flows that ask something of units, oldest first: each with every service whose units
-    /// those are, and the hosts of its tasks about them that are not final.
+    /// The living flows that change services, oldest first: each with every service that it changes,
+    /// and the hosts of its tasks about that service that are not final.
     pub fn unit_flows(&self) -> Vec<(FlowId, ServiceName, Vec<HostName>)> {
         let mut all = Vec::new();
         for flow in self.flows.iter() {
             let mut of_flow: BTreeMap<&ServiceName, Vec<HostName>> = BTreeMap::new();
             for job in flow.jobs() {
-                let Some(unit) = &job.spec().unit else { continue };
-                of_flow.entry(&unit.service).or_default().extend(self.open_hosts(job));
+                let Some(service) = service_of(job.spec()) else { continue };
+                of_flow.entry(service).or_default().extend(self.open_hosts(job));
             }
             all.extend(of_flow.into_iter().map(|(name, open)| (flow.id(), name.clone(), open)));
         }
         all
     }
 
-    /// The jobs of living flows that ask something of units, each with the service whose units those
-    /// are.
-    pub fn unit_jobs(&self) -> impl Iterator<Item = (JobId, ServiceName)> {
+    /// The jobs of living flows that change services, each with what it is.
+    pub fn unit_jobs(&self) -> impl Iterator<Item = (JobId, &JobSpec)> {
         let jobs = self.flows.iter().flat_map(Flow::jobs);
-        jobs.filter_map(|job| Some((job.id(), job.spec().unit.as_ref()?.service.clone())))
+        jobs.filter(|job| service_of(job.spec()).is_some()).map(|job| (job.id(), job.spec()))
     }
 
     fn open_hosts(&self, job: &Job) -> impl Iterator<Item = HostName> {

@@ -13,6 +13,7 @@ mod delivery;
 mod deployments;
 mod drains;
 mod explains;
+mod follows;
 mod further_attempts;
 mod gates;
 mod holds;

@@ -32,6 +32,8 @@ pub(crate) struct Groups {
     unhealthy: Vec<HostName>,
     /// Their units are to get new runs because their runs are old.
     old: Vec<HostName>,
+    /// They have no unit any more, and are to be cleaned up.
+    uncleaned: Vec<HostName>,
 }
 
 impl Services {
@@ -80,7 +82,8 @@ impl Services {
         if service.record.paused_by.is_some() {
             return false;
         }
-        if service.record.goal == Goal::Removed && service.placements.is_empty() {
+        service.forget_uncleanable();
+        if service.is_over() {
             self.forget_versions(name);
         }
         let together = self.together(name);
@@ -121,6 +124,7 @@ impl Services {
     fn part_of_found(&mut self, name: &ServiceName) -> Option<Part> {
         let mut groups = self.services.get(name)?.groups(|host| self.is_reachable(host));
         groups.unhealthy = self.choose_to_heal(name);
+        groups.uncleaned = self.to_clean(name);
         if groups.is_empty() && self.services.get(name).is_some_and(Service::is_to_run) {
             groups.old = self.choose_old(name);
         }
@@ -146,8 +150,7 @@ impl Services {
         service.is_heal_due = false;
         service.ordered = groups.hosts().map(|host| (host.clone(), service.run_on(host))).collect();
         if service.goal() == Goal::Running {
-            let running = groups.sick.iter().chain(&groups.extra).chain(&groups.others);
-            let running = HostSet::from_names(running.cloned());
+            let running = HostSet::from_names(groups.beginning().cloned());
             service.place_all(&running);
             let placed: Vec<_> =
                 running.iter().filter_map(|host| service.placement_record(host)).collect();
@@ -171,14 +174,17 @@ impl Groups {
         Self { unhealthy, ..Self::default() }
     }
 
+    /// Those on which runs of the wanted version begin, or go on.
+    pub(super) fn beginning(&self) -> impl Iterator<Item = &HostName> {
+        self.sick.iter().chain(&self.extra).chain(&self.others)
+    }
+
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostName> {
-        self.sick
-            .iter()
-            .chain(&self.extra)
-            .chain(&self.others)
+        self.beginning()
             .chain(&self.leaving)
             .chain(&self.unhealthy)
             .chain(&self.old)
+            .chain(&self.uncleaned)
     }
 
     /// Sets those apart that begin, if more are wanted while a version comes.
@@ -207,6 +213,7 @@ impl Service {
         let own = match groups.hosts().count() {
             all if all == groups.unhealthy.len() => Cause::Unhealthy,
             all if all == groups.old.len() => Cause::Age,
+            all if all == groups.uncleaned.len() => Cause::Cleanup,
             _ => Cause::Repair,
         };
         self.record.pending.as_ref().map_or(own, |change| change.cause)
@@ -214,14 +221,16 @@ impl Service {
 
     /// Returns the part of a flow that brings these hosts to what is wanted, the sick ones first.
     pub(super) fn part(&self, groups: Groups, cause: Cause, by_keeper: bool) -> Part {
-        let Groups { sick, extra, others, leaving, unhealthy, old } = groups;
         let (wanted, is_careful) = self.wanted(cause);
+        let prepare = self.preparing(&groups, is_careful);
+        let Groups { sick, extra, others, leaving, unhealthy, old, uncleaned } = groups;
         let title = if wanted == Wanted::Gone { "remove" } else { cause.as_str() };
-        let others = [
+        let mut others = [
             self.job(title, others, wanted, is_careful.then_some(cause)),
             self.job("leave", leaving, Wanted::Gone, None),
             self.job(Cause::Unhealthy.as_str(), unhealthy, Wanted::Healthy, None),
             self.job(Cause::Age.as_str(), old, self.wanted_young(), None),
+            self.cleaning(uncleaned),
         ];
         // They are as careful as an update, without a canary: the others wait for all of them.
         let surge = is_careful.then_some(Cause::Revert);
@@ -230,13 +239,18 @@ impl Service {
             // Their failures stop nobody, but they are as many at once as the others.
             sick.spec.parallel = spec.update.parallel;
         }
-        let first = [sick, self.job("surge", extra, wanted, surge)];
+        let mut first = [sick, self.job("surge", extra, wanted, surge)];
+        if let Some(prepare) = &prepare {
+            let begin = first.iter_mut().chain(others.first_mut()).flatten();
+            begin.for_each(|job| job.spec.only_where_ok = Some(prepare.spec.name.clone()));
+        }
         let service =
             FlowService { name: self.record.name.clone(), cause, version: self.record.version };
         Part {
             service,
             audience: self.record.owner.clone(),
             by_keeper,
+            prepare: prepare.into_iter().collect(),
             first: first.into_iter().flatten().collect(),
             others: others.into_iter().flatten().collect(),
         }
@@ -266,7 +280,7 @@ impl Service {
     }
 
     /// Returns whether its units are to run.
-    fn is_to_run(&self) -> bool {
+    pub(crate) fn is_to_run(&self) -> bool {
         self.goal() == Goal::Running
     }
 

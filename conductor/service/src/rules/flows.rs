@@ -4,7 +4,9 @@
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, ServiceName, TaskState, Timestamp,
     record::{Op, Record},
-    service::{Cause, Change, EVENTS, LivingChange, RunNumber, ServiceEvent, ServiceVersion},
+    service::{
+        Cause, Change, EVENTS, LivingChange, RecipeStep, RunNumber, ServiceEvent, ServiceVersion,
+    },
 };
 
 use super::together::Brought;
@@ -102,6 +104,11 @@ impl Services {
         self.put_service(name);
     }
 
+    /// Whether a living flow changes a service.
+    pub(super) fn is_of(&self, flow: FlowId, name: &ServiceName) -> bool {
+        self.flows.get(&flow).is_some_and(|names| names.contains(name))
+    }
+
     pub(crate) fn task_ended(
         &mut self,
         flow: FlowId,
@@ -110,7 +117,7 @@ impl Services {
         state: TaskState,
         detail: Option<&str>,
     ) {
-        if !self.flows.get(&flow).is_some_and(|names| names.contains(name)) {
+        if !self.is_of(flow, name) {
             return;
         }
         let is_attached = self.present.contains_key(host);
@@ -236,7 +243,8 @@ impl Services {
         self.note_end(name, &living, Some(state), note.as_deref());
         self.go_on_with_relief(name);
         let is_update = living.cause == Cause::Update && !living.superseded;
-        let has_failed = state == FlowState::Failed && failures.of_version > 0;
+        let has_failed =
+            state == FlowState::Failed && failures.of_version + failures.of_preparing > 0;
         is_update.then_some((living.version, has_failed))
     }
 
@@ -316,6 +324,28 @@ impl Services {
 }
 
 impl Failures {
+    /// Counts a task of a recipe that did not end ok, unless it was taken back.
+    pub(super) fn count_recipe(
+        &mut self,
+        step: RecipeStep,
+        state: TaskState,
+        is_attached: bool,
+        host: &HostName,
+        detail: Option<&str>,
+    ) {
+        let count = match (step, state) {
+            (_, TaskState::Cancelled | TaskState::Skipped) => return,
+            (RecipeStep::Prepare, TaskState::Failed | TaskState::TimedOut) if is_attached => {
+                &mut self.of_preparing
+            }
+            (RecipeStep::Cleanup, TaskState::Failed | TaskState::TimedOut) => &mut self.of_cleaning,
+            _ => &mut self.others,
+        };
+        *count += 1;
+        let first = detail.map(|detail| format!("{host}: {detail}"));
+        self.first = self.first.take().or(first);
+    }
+
     /// Counts a task that ended, unless it ended well or was taken back.
     fn count(
         &mut self,
@@ -351,7 +381,7 @@ impl Service {
     }
 
     /// Leaves hosts as they are until their players attach anew, or somebody asks for something.
-    fn give_up(&mut self, hosts: Vec<HostName>, now: Timestamp) {
+    pub(super) fn give_up(&mut self, hosts: Vec<HostName>, now: Timestamp) {
         if !hosts.is_empty() {
             self.given_up_at = now;
         }
@@ -368,13 +398,17 @@ impl Service {
 
 impl std::fmt::Display for Failures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.of_version, self.others) {
-            (failed, 0) => write!(f, "{failed} did not become ready"),
-            (0, others) => write!(f, "{others} away, refused or lost"),
-            (failed, others) => {
-                write!(f, "{failed} did not become ready, {others} away, refused or lost")
-            }
-        }?;
+        let counts = [
+            (self.of_version, "did not become ready"),
+            (self.of_preparing, "could not be prepared"),
+            (self.of_cleaning, "could not be cleaned up"),
+            (self.others, "away, refused or lost"),
+        ];
+        let counted = counts.iter().filter(|(count, _)| *count > 0);
+        for (nth, (count, what)) in counted.enumerate() {
+            let comma = if nth > 0 { ", " } else { "" };
+            write!(f, "{comma}{count} {what}")?;
+        }
         self.first.as_ref().map_or(Ok(()), |first| write!(f, ": {first}"))
     }
 }

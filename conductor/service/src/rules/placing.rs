@@ -29,6 +29,7 @@ impl Services {
     /// Takes the players of the conductor's files. A placed service leaves those that are not among
     /// them any more.
     pub(crate) fn players_loaded(&mut self, players: BTreeMap<HostName, PlayerFacts>) {
+        self.forget_hosts_to_clean(|host| players.contains_key(host));
         self.ground.load(players);
         for host in self.drained.clone() {
             self.ground.drained(&host, true);
@@ -127,7 +128,8 @@ impl Services {
     /// comes with it.
     fn wish_of(&self, spec: &ServiceSpec, layout: Layout) -> Option<Wish> {
         let rule = spec.place.clone()?;
-        let mut scores = vec![spec.score.clone()];
+        let recipes = spec.prepare.iter().chain(&spec.cleanup).map(|recipe| &recipe.score);
+        let mut scores: Vec<_> = recipes.chain([&spec.score]).cloned().collect();
         let mut need = Need::of(spec.upkeep.resources.as_ref());
         for linked in self.linked_to(&spec.name) {
             let Some(linked) = self.services.get(&linked) else { continue };

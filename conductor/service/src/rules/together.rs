@@ -27,7 +27,9 @@ pub(super) struct Part {
     pub(super) audience: Asker,
     /// Whether the keeper begins it by itself.
     pub(super) by_keeper: bool,
-    /// Its jobs of the first slot.
+    /// What prepares hosts, before all else.
+    pub(super) prepare: Vec<PartJob>,
+    /// Its jobs of the first slot in which units change.
     pub(super) first: Vec<PartJob>,
     /// Its jobs of the last slot.
     pub(super) others: Vec<PartJob>,
@@ -144,10 +146,10 @@ impl UnitFlow {
             n => format!("{}-v{}-and-{}-more", first.service.name, first.service.version, n - 1),
         };
         let is_alone = parts.len() == 1;
-        let (mut services, mut slots) = (Vec::new(), [Vec::new(), Vec::new()]);
+        let (mut services, mut slots) = (Vec::new(), [const { Vec::new() }; 3]);
         for (nth, part) in (1..).zip(parts) {
-            let Part { service, first, others, .. } = part;
-            for (slot, jobs) in slots.iter_mut().zip([first, others]) {
+            let Part { service, prepare, first, others, .. } = part;
+            for (slot, jobs) in slots.iter_mut().zip([prepare, first, others]) {
                 slot.extend(jobs.into_iter().map(|job| match is_alone {
                     true => job,
                     false => job.named_for(&service.name, nth),
@@ -174,11 +176,13 @@ impl UnitFlow {
 impl PartJob {
     /// Has the job's name tell its service, the `nth` of its flow: names are unique there.
     fn named_for(mut self, service: &ServiceName, nth: usize) -> Self {
-        let title = &self.spec.name;
-        let name = JobName::new(&format!("{service}-{title}"));
-        // Both together may be too long.
-        if let Ok(name) = name.or_else(|_| JobName::new(&format!("{title}-{nth}"))) {
-            self.spec.name = name;
+        for title in [Some(&mut self.spec.name), self.spec.only_where_ok.as_mut()] {
+            let Some(title) = title else { continue };
+            let name = JobName::new(&format!("{service}-{title}"));
+            // Both together may be too long.
+            if let Ok(name) = name.or_else(|_| JobName::new(&format!("{title}-{nth}"))) {
+                *title = name;
+            }
         }
         self
     }

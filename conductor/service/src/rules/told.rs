@@ -72,7 +72,9 @@ impl Services {
     /// Returns services that have a unit on a host, or are wanted there.
     fn names_on(&self, host: &HostName) -> Vec<ServiceName> {
         let concerns = |(name, service): (&ServiceName, &crate::tables::Service)| {
-            let is_there = service.placements.contains_key(host) || service.is_wanted_on(host);
+            let is_there = service.placements.contains_key(host)
+                || service.is_wanted_on(host)
+                || service.record.uncleaned.contains(host);
             is_there.then(|| name.clone())
         };
         self.services.iter().filter_map(concerns).collect()
@@ -220,10 +222,14 @@ impl Services {
         let Some(placed) = service.placements.get_mut(host) else { return };
         placed.report.take_if(|report| report.state == UnitState::Gone);
         let is_there = placed.report.is_some();
+        let was_used = placed.told || placed.prepared.is_some();
         if is_there || service.is_wanted_on(host) {
             return;
         }
         service.placements.remove(host);
+        if was_used && service.note_uncleaned(host) {
+            self.put_service(name);
+        }
         if let Some(names) = self.by_host.get_mut(host) {
             names.remove(name);
         }

@@ -70,6 +70,7 @@ impl Services {
             waiting: trial.waiting(name),
             other_score: trial.other_score(service),
             absent: trial.planned_absences(name, service),
+            prepare: service.to_prepare(&service.groups(|host| trial.is_reachable(host))),
         };
         let after = after.filter(|_| !unchanged);
         Ok((before.into_iter().chain(after).collect(), plan))

@@ -20,6 +20,7 @@ mod placing;
 mod plan;
 mod random;
 mod rebalance;
+mod recipes;
 mod signals;
 mod strangers;
 mod surge;

@@ -244,9 +244,11 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32, papers: &mut 
             let (hosts, drained) = (chance.hosts(), chance.below(2) == 0);
             world.handle(Input::DrainChanged { hosts, drained });
         }
-        14 => match chance.below(2) {
+        14 => match chance.below(4) {
             0 => drop(world.refusing.insert(h(&host))),
-            _ => world.refusing.clear(),
+            1 => world.refusing.clear(),
+            2 => drop(world.unpreparable.insert(h(&host))),
+            _ => world.unpreparable.clear(),
         },
         16 if chance.below(3) == 0 => apply_both(world, papers, chance, version),
         16 => {
@@ -437,8 +439,11 @@ fn apply_as_planned(world: &mut World, papers: &mut Papers, ask: Ask) {
     for (_, flow) in world.flows.iter().skip(flows) {
         for (slot, targets) in flow.spec.slots.iter().zip(&flow.targets) {
             let jobs = slot.jobs.iter().zip(targets);
-            for (job, hosts) in jobs.filter(|(job, _)| job.unit.as_ref().unwrap().service == name) {
-                let wanted = format!("{:?}", job.unit.as_ref().unwrap().wanted);
+            for (job, hosts) in jobs {
+                let Some(unit) = job.unit.as_ref().filter(|unit| unit.service == name) else {
+                    continue;
+                };
+                let wanted = format!("{:?}", unit.wanted);
                 let is_first = job.name.as_str() == "sick";
                 made.extend(hosts.iter().map(|host| (host.clone(), wanted.clone(), is_first)));
             }
@@ -452,6 +457,7 @@ fn heal(world: &mut World) {
     world.bad.clear();
     world.hanging.clear();
     world.refusing.clear();
+    world.unpreparable.clear();
     let hosts = HostSet::parse_plain("db[1-5]").unwrap();
     world.handle(Input::DrainChanged { hosts, drained: false });
     world.load_players(&[("db[1-5]", "zone=east")]);
@@ -520,6 +526,12 @@ fn heal(world: &mut World) {
     }
     heal_linked(world);
     look_at_placed(world);
+    for (name, record) in world.records() {
+        // Where it is wanted again, nothing is cleaned up.
+        let left = record.uncleaned.minus(&record.hosts);
+        let waits = record.paused_by.is_some();
+        assert!(waits || left.is_empty(), "{name} is left on {left}");
+    }
     if let Some(max_age) = rejuvenated(world) {
         return keep_young(world, max_age.0);
     }

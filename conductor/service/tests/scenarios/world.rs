@@ -7,18 +7,19 @@ use std::{
 };
 
 use orchestra_model::{
-    Asker, FlowId, FlowState, HostName, HostSet, Millis, Quantity, ScoreName, ServiceName,
+    Asker, FlowId, FlowState, HostName, HostSet, JobName, Millis, Quantity, ScoreName, ServiceName,
     TaskState, Timestamp,
     delivery::{OrderNumber, Term},
+    flow::JobSpec,
     names::{LabelKey, LabelValue},
     record::{Op, Record},
     score::{Offers, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
         AbsenceRule, AtMostOne, BrakeScope, Brakes, Cause, FileOutcome, HealthRule, Instance,
         InstanceStatus, Labels, Layout, OnUnhealthy, Ordinal, PlaceRule, Placement,
-        PlacementRecord, PlayerFacts, Probe, Room, RunEnd, RunNumber, ServicePlan, ServiceRecord,
-        ServiceSpec, ServiceStatus, ServiceVersion, Spread, Stranger, Suspicion, Target,
-        UnitReport, UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
+        PlacementRecord, PlayerFacts, Probe, Recipe, RecipeStep, Room, RunEnd, RunNumber,
+        ServicePlan, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, Spread, Stranger,
+        Suspicion, Target, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
     },
 };
 use orchestra_service::{
@@ -42,7 +43,15 @@ pub(crate) struct World {
     /// Flows that live, oldest first.
     pub(crate) flows: Vec<(FlowId, UnitFlow)>,
     /// The hosts with which a flow is done, and how many failed, by slot and job.
-    done: BTreeSet<(FlowId, ServiceName, HostName)>,
+    done: BTreeSet<(FlowId, ServiceName, Option<RecipeStep>, HostName)>,
+    /// What ended otherwise than ok.
+    not_ok: BTreeSet<(FlowId, JobName, HostName)>,
+    /// For which version each host was prepared last.
+    pub(crate) prepared: BTreeMap<(ServiceName, HostName), ServiceVersion>,
+    /// Hosts that were cleaned up, one by one.
+    pub(crate) cleaned: Vec<HostName>,
+    /// Hosts where no recipe ends well.
+    pub(crate) unpreparable: BTreeSet<HostName>,
     failed: BTreeMap<(FlowId, usize, usize), u32>,
     pub(crate) cancelled: BTreeSet<FlowId>,
     pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
@@ -133,6 +142,10 @@ impl World {
             attached: BTreeSet::new(),
             flows: Vec::new(),
             done: BTreeSet::new(),
+            not_ok: BTreeSet::new(),
+            prepared: BTreeMap::new(),
+            cleaned: Vec::new(),
+            unpreparable: BTreeSet::new(),
             failed: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             unwell: BTreeMap::new(),
@@ -286,7 +299,11 @@ impl World {
         let jobs = flow.spec.slots.iter().zip(&flow.targets);
         let jobs = jobs.flat_map(|(slot, targets)| slot.jobs.iter().zip(targets));
         for (job, hosts) in jobs {
-            let unit = job.unit.as_ref().unwrap();
+            let Some(unit) = &job.unit else {
+                assert!(hosts.iter().all(|host| self.attached.contains(host)), "{flow:?}");
+                continue;
+            };
+            assert_eq!(unit.instances.len(), hosts.len(), "an instance a host: {job:?} {hosts}");
             let (wanted, service) = (unit.wanted, &unit.service);
             let cause = flow.services.iter().find(|it| it.name == *service).unwrap().cause;
             let begins = wanted == Wanted::Running && *service == exporter();
@@ -364,7 +381,7 @@ impl World {
         });
         is_target
             && !self.cancelled.contains(&flow)
-            && !self.done.contains(&(flow, web(), host.clone()))
+            && !self.done.contains(&(flow, web(), None, host.clone()))
     }
 
     /// How old a run of a service may become, by the version that is wanted.
@@ -510,14 +527,18 @@ impl World {
         }
     }
 
-    /// What a player offers: the score of `web`, unless it refuses every order to run something.
+    /// What a player offers: the scores of `web`, unless it refuses every order to run something.
     fn offers(&self, host: &HostName) -> Offers {
         let spec = match self.refusing.contains(host) {
             true => Err("it is disabled".to_owned()),
             false => Ok(ScoreSpec::default()),
         };
-        let name = ScoreName::new("run-web").unwrap();
-        Offers::from(vec![ScoreOffer { name, hash: Some(self.score_of(host)), spec }])
+        let offer = |name| ScoreOffer {
+            name: ScoreName::new(name).unwrap(),
+            hash: Some(self.score_of(host)),
+            spec: spec.clone(),
+        };
+        Offers::from(["install-web", "remove-web", "run-web"].map(offer).to_vec())
     }
 
     /// What is installed on a host as the score of `web`.
@@ -725,39 +746,80 @@ impl World {
                 return;
             }
             for (nth, (job, hosts)) in jobs.jobs.iter().zip(targets).enumerate() {
-                let unit = job.unit.as_ref().unwrap();
-                assert_eq!(
-                    unit.instances.len(),
-                    hosts.len(),
-                    "an instance a host: {job:?} {hosts}"
-                );
                 let most = job.max_failures.unwrap_or(Quantity::Count(0));
-                for (host, instance) in hosts.iter().zip(&*unit.instances) {
+                for at in 0..hosts.len() {
                     let is_doomed =
                         self.failed_of(id, slot, nth) > most.floor_of(hosts.len() as u32);
-                    let is_done = self.done.contains(&(id, unit.service.clone(), host.clone()));
-                    if is_done || self.cancelled.contains(&id) || is_doomed {
+                    let (service, recipe) = about(job);
+                    let task = (id, service.clone(), recipe, hosts.as_slice()[at].clone());
+                    if self.done.contains(&task) || self.cancelled.contains(&id) || is_doomed {
                         continue;
                     }
                     if left == 0 {
                         return;
                     }
                     left -= 1;
-                    let ended = match self.attached.contains(host) {
-                        false => TaskState::Unreachable,
-                        true => self.order(host, unit.service.clone(), *instance, unit),
-                    };
-                    let service = unit.service.clone();
-                    self.done.insert((id, service.clone(), host.clone()));
+                    let ended = self.run_task(&task, &flow, job, at);
                     let failed = self.failed.entry((id, slot, nth)).or_default();
                     *failed += u32::from(ended.counts_as_failure());
-                    let host = host.clone();
+                    let (flow, service, recipe, host) = task.clone();
+                    self.done.insert(task);
                     let refused = ended == TaskState::Refused;
                     let detail = refused.then(|| "no such score".into());
-                    self.handle(Input::TaskEnded { flow: id, service, host, state: ended, detail });
+                    let state = ended;
+                    self.handle(Input::TaskEnded { flow, service, recipe, host, state, detail });
                 }
             }
         }
+    }
+
+    /// Lets a flow do a task, the one of its job at this place.
+    fn run_task(
+        &mut self,
+        (id, service, recipe, host): &(FlowId, ServiceName, Option<RecipeStep>, HostName),
+        flow: &UnitFlow,
+        job: &JobSpec,
+        at: usize,
+    ) -> TaskState {
+        let not_ok = |name: &JobName| self.not_ok.contains(&(*id, name.clone(), host.clone()));
+        let ended = match (&job.unit, recipe) {
+            _ if job.only_where_ok.as_ref().is_some_and(not_ok) => TaskState::Skipped,
+            _ if !self.attached.contains(host) => TaskState::Unreachable,
+            (Some(unit), _) => self.order(host, service.clone(), unit.instances[at], unit),
+            (None, Some(step)) => {
+                let version = flow.services.iter().find(|it| it.name == *service).unwrap().version;
+                self.do_recipe(host, service, *step, version)
+            }
+            (None, None) => panic!("a job about nothing: {job:?}"),
+        };
+        if ended != TaskState::Ok {
+            self.not_ok.insert((*id, job.name.clone(), host.clone()));
+        }
+        ended
+    }
+
+    /// A recipe of a service is done on a host.
+    fn do_recipe(
+        &mut self,
+        host: &HostName,
+        service: &ServiceName,
+        step: RecipeStep,
+        version: ServiceVersion,
+    ) -> TaskState {
+        if self.unpreparable.contains(host) {
+            return TaskState::Failed;
+        }
+        let at = (service.clone(), host.clone());
+        match step {
+            RecipeStep::Prepare => drop(self.prepared.insert(at, version)),
+            RecipeStep::Cleanup => {
+                let unit = self.units.get(host).and_then(|units| units.get(service));
+                assert_eq!(unit, None, "{host} is cleaned up under what runs there");
+                self.prepared.remove(&at);
+                self.cleaned.push(host.clone());
+            }
+        }
+        TaskState::Ok
     }
 
     fn order(
@@ -774,6 +836,12 @@ impl World {
         }
         let instance = self.engine.instance_to_order(&service, host).unwrap_or(instance);
         self.perform();
+        let kept = self.disk.versions.get(&(service.clone(), unit.version));
+        let begins = matches!(unit.wanted, Wanted::Running | Wanted::Restarted);
+        if begins && kept.and_then(number_of).is_some_and(has_recipes) {
+            let prepared = self.prepared.get(&(service.clone(), host.clone()));
+            assert_eq!(prepared, Some(&unit.version), "{service} begins unprepared on {host}");
+        }
         let is_bad = self.bad.contains(&(host.clone(), unit.version.0));
         let (state, ended) = match unit.wanted {
             Wanted::Stopped => (UnitState::Stopped, TaskState::Ok),
@@ -903,13 +971,13 @@ impl World {
         let open = |id: FlowId, flow: &UnitFlow, name: &ServiceName| {
             let jobs = flow.spec.slots.iter().flat_map(|slot| &slot.jobs);
             let jobs = jobs.zip(flow.targets.iter().flatten());
-            let own = jobs.filter(|(job, _)| job.unit.as_ref().unwrap().service == *name);
-            let hosts = own.flat_map(|(_, hosts)| hosts.iter());
-            let is_open = |host: &&HostName| {
-                let task = (id, name.clone(), (*host).clone());
+            let own = jobs.filter(|(job, _)| about(job).0 == *name);
+            let hosts = own.flat_map(|(job, hosts)| hosts.iter().map(|host| (about(job).1, host)));
+            let is_open = |(recipe, host): &(Option<RecipeStep>, &HostName)| {
+                let task = (id, name.clone(), *recipe, (*host).clone());
                 !self.cancelled.contains(&id) && !self.done.contains(&task)
             };
-            hosts.filter(is_open).cloned().collect()
+            hosts.filter(is_open).map(|(_, host)| host.clone()).collect()
         };
         let parts = self.flows.iter().flat_map(|(id, flow)| {
             flow.services.iter().map(move |it| (*id, it.name.clone(), open(*id, flow, &it.name)))
@@ -958,6 +1026,15 @@ pub(crate) fn h(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
 
+/// The service that a job is about, and which recipe of it; `None` for its units.
+fn about(job: &JobSpec) -> (ServiceName, Option<RecipeStep>) {
+    match (&job.unit, &job.recipe) {
+        (Some(unit), None) => (unit.service.clone(), None),
+        (None, Some(recipe)) => (recipe.service.clone(), Some(recipe.step)),
+        _ => panic!("a job about nothing, or two things: {job:?}"),
+    }
+}
+
 pub(crate) fn web() -> ServiceName {
     ServiceName::new("web").unwrap()
 }
@@ -982,7 +1059,8 @@ pub(crate) fn alice() -> Asker {
 pub(crate) const MAX_AGE: Millis = Millis::minutes(30);
 
 /// A service `web` on these hosts; `n` makes one differ from another. Each third is restarted where it
-/// is unhealthy, each sixth with suspicion; runs of each fifth may not be older than [`MAX_AGE`].
+/// is unhealthy, each sixth with suspicion; runs of each fifth may not be older than [`MAX_AGE`]. Each
+/// tenth from the eighth on has recipes.
 pub(crate) fn spec(on: &str, n: u32) -> ServiceSpec {
     let params = [("n".to_owned(), n.to_string())];
     let mut spec = ServiceSpec {
@@ -991,6 +1069,13 @@ pub(crate) fn spec(on: &str, n: u32) -> ServiceSpec {
     };
     if n.is_multiple_of(5) {
         spec.max_age = Some(MAX_AGE);
+    }
+    if has_recipes(n) {
+        let recipe = |score| Recipe {
+            score: ScoreName::new(score).unwrap(),
+            params: orchestra_model::Params::default(),
+        };
+        (spec.prepare, spec.cleanup) = (Some(recipe("install-web")), Some(recipe("remove-web")));
     }
     if n.is_multiple_of(3) {
         spec.upkeep.health = Some(HealthRule::new(Probe::Tcp(Target::Port(80))));
@@ -1076,6 +1161,16 @@ fn filed_as(file: &str, on: &str, n: u32) -> FiledService {
 pub(crate) fn filed_linked(n: u32) -> FiledService {
     let hosts = HostSet::default();
     FiledService { spec: linked(n), hosts, ..filed_as("services.d/exporter.yaml", "", n) }
+}
+
+/// Whether that service, `n`, has recipes.
+fn has_recipes(n: u32) -> bool {
+    n % 10 == 8
+}
+
+/// What made a version differ from others, where its place is one word.
+fn number_of(record: &VersionRecord) -> Option<u32> {
+    std::str::from_utf8(&record.spec).ok()?.split(' ').nth(1)?.parse().ok()
 }
 
 fn decode(record: &VersionRecord) -> ServiceSpec {

@@ -25,8 +25,6 @@ const SEVERAL: &str = super::SEVERAL;
 pub(super) const SERVICE: &[Foreign] = &[
     Later("logs"),
     Later("dns"),
-    Later("prepare"),
-    Later("cleanup"),
     Instead("services", SEVERAL),
     // Ours, one level further in or out.
     Renamed("name", "service"),
@@ -99,7 +97,7 @@ pub(super) const SERVICE: &[Foreign] = &[
     Instead("Service", FORM),
     Instead("Install", FORM),
     Instead("ExecStart", SCORE),
-    Instead("ExecStartPre", "prepare is not offered yet"),
+    Instead("ExecStartPre", "a score that prepares the host for a version: prepare: {score: NAME}"),
     Instead("ExecReload", "reload: {signal: HUP}, for other parameters"),
     Instead("ExecStop", "a run is ended by a signal: stop.signal"),
     Instead("Type", "readiness is told by ready: {notify: true} is Type=notify"),
@@ -316,4 +314,17 @@ pub(super) const HEALTH_FIELDS: &[Foreign] = &[
     Instead("start_period", START),
     Instead("on_unhealthy", "it stands beside health"),
     Instead("check_restart", "on_unhealthy: restart stands beside health"),
+];
+
+/// Beside the fields of `prepare` and `cleanup`.
+pub(super) const RECIPE: &[Foreign] = &[
+    Renamed("name", "score"),
+    Instead("command", SCORE),
+    Instead("exec", SCORE),
+    Renamed("recipe", "score"),
+    Renamed("options", "params"),
+    Renamed("recipe_options", "params"),
+    Instead("env", ENVIRONMENT),
+    Instead("user", USER),
+    Instead("timeout", "the score's .conf says how long it may take"),
 ];

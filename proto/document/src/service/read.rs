@@ -18,6 +18,7 @@ use super::{
     names,
     place::place,
     process::{ports, process},
+    recipe::recipe,
     signal::Signal,
 };
 use crate::{Fields, Node, Problems, read_params};
@@ -30,6 +31,10 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let score = fields.parsed::<ScoreName>("score", problems);
     let pairs = fields.param_values("params", problems);
     let params = read_params(pairs, "params", problems);
+    let mut recipe_in = |name, problems: &mut Problems| {
+        fields.get(name, problems).and_then(|node| recipe(name, node, problems))
+    };
+    let (prepare, cleanup) = (recipe_in("prepare", problems), recipe_in("cleanup", problems));
     let linked_to = fields.parsed::<ServiceName>("linked_to", problems);
     let is_linked = is_given(tree, "linked_to");
     let place = fields.get("place", problems).and_then(|node| place(node, problems));
@@ -84,6 +89,8 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     };
     let spec = ServiceSpec {
         params: params?,
+        prepare,
+        cleanup,
         place,
         absent: absent.unwrap_or_default(),
         budget,

@@ -15,7 +15,7 @@ use orchestra_model::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::signal;
+use super::{recipe::shown, signal};
 
 /// Whether the values of parameters are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ impl Serialize for Canonical<'_> {
             name,
             score,
             params,
+            prepare,
+            cleanup,
             on,
             place,
             absent,
@@ -72,6 +74,11 @@ impl Serialize for Canonical<'_> {
             let params: BTreeMap<&ParamKey, Option<&str>> =
                 params.iter().map(|(key, text)| (key, value(text))).collect();
             map.serialize_entry("params", &params)?;
+        }
+        for (field, recipe) in [("prepare", prepare), ("cleanup", cleanup)] {
+            if let Some(recipe) = recipe {
+                map.serialize_entry(field, &shown(recipe, self.values))?;
+            }
         }
         match (&upkeep.linked_to, place) {
             (Some(other), _) => map.serialize_entry("linked_to", other)?,

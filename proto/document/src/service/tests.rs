@@ -6,7 +6,7 @@ use orchestra_model::{
     params::Params,
     service::{
         AtMostOne, HealthRule, Judgement, MilliCores, OnUnhealthy, PortName, Probe, ProcessRule,
-        ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec,
+        ReadyRule, ReadySign, Recipe, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec,
         StopRule, Umask, UpdateRule, Upkeep,
     },
     size::ByteSize,
@@ -29,6 +29,14 @@ fn plain() -> ServiceSpec {
 fn full() -> ServiceSpec {
     ServiceSpec {
         params: Params::from_pairs([("port", "8080"), ("motd", "a: b\n#c")]).unwrap(),
+        prepare: Some(Recipe {
+            score: ScoreName::new("install-web").unwrap(),
+            params: Params::from_pairs([("release", "7.2")]).unwrap(),
+        }),
+        cleanup: Some(Recipe {
+            score: ScoreName::new("remove-web").unwrap(),
+            params: Params::default(),
+        }),
         budget: Some(Quantity::Percent(20)),
         update: UpdateRule {
             parallel: Quantity::Percent(25),
@@ -96,6 +104,8 @@ const FULL: &str = r##"
 service: web
 score: serve-web
 params: {port: 8080, motd: "a: b\n#c"}
+prepare: {score: install-web, params: {release: "7.2"}}
+cleanup: {score: remove-web}
 on: ["@web"]
 budget: 20%
 restart: {when: on-failure, first: 500ms, max_delay: 2m, attempts: 5, window: 30m, stable_after: 1m}

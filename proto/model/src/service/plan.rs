@@ -83,4 +83,6 @@ pub struct ServicePlan {
     pub other_score: HostSet,
     /// Instances whose players are away.
     pub absent: Vec<PlannedAbsence>,
+    /// Hosts that would be prepared for the version before anything begins there.
+    pub prepare: HostSet,
 }

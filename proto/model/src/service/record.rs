@@ -60,6 +60,8 @@ pub struct ServiceRecord {
     pub spent: Millis,
     /// The highest placement that was given.
     pub last_placement: Placement,
+    /// Hosts that its units have left and that were not cleaned up since.
+    pub uncleaned: HostSet,
     /// Numbers that the store has forgotten, because it was recovered from an old copy: what players
     /// have of those is nobody's.
     pub forgotten: Vec<Forgotten>,
@@ -140,6 +142,8 @@ kebab_enum!(
         Unhealthy = "unhealthy",
         /// Runs were as old as their service lets them become.
         Age = "age",
+        /// Hosts that its units have left were to be cleaned up.
+        Cleanup = "cleanup",
         /// A unit runs another score than its version's. No flow is made for that.
         Drift = "drift",
         /// Hosts were not as wanted, without that somebody asked for something: they are new, came
@@ -252,4 +256,6 @@ pub struct PlacementRecord {
     /// For how long its player was absent, as far as that was noted; 0 if nothing was, or it is back.
     /// Not since when: while no conductor is there nobody knows who is absent.
     pub absent: Millis,
+    /// The version for which its host was prepared last; `None` if it was not since it was placed there.
+    pub prepared: Option<ServiceVersion>,
 }

@@ -6,7 +6,7 @@ use crate::{
     quantity::Quantity,
     service::{
         AbsenceRule, INSTANCES, InvalidPlace, InvalidUpkeep, InvalidValue, Judgement, PlaceRule,
-        Upkeep,
+        Recipe, Upkeep,
     },
     time::Millis,
 };
@@ -20,6 +20,10 @@ pub struct ServiceSpec {
     pub score: ScoreName,
     /// Its parameters.
     pub params: Params,
+    /// What prepares a host for a version: it has to end well there before the version's first run.
+    pub prepare: Option<Recipe>,
+    /// What cleans up a host that the service has left.
+    pub cleanup: Option<Recipe>,
     /// Where: on each host of this host set expression, and nowhere else. It is resolved anew when
     /// players, groups or deployments change. Empty where it is linked to another service
     /// ([`Upkeep::linked_to`]): then it is exactly where that one is; and where it is placed.
@@ -115,6 +119,8 @@ impl ServiceSpec {
             name,
             score,
             params: Params::default(),
+            prepare: None,
+            cleanup: None,
             on: on.into(),
             place: None,
             absent: AbsenceRule::default(),

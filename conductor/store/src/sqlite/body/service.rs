@@ -58,6 +58,9 @@ pub(in super::super) struct ServiceBody {
     spent: u64,
     #[prost(message, optional, tag = "81")]
     surged: Option<LayoutBody>,
+    /// Folded; at most as long as a host set may be.
+    #[prost(string, tag = "93")]
+    uncleaned: String,
 }
 
 /// A count, or numbers by zones; zones of an empty layout are never stored.
@@ -212,6 +215,7 @@ impl From<&ServiceRecord> for ServiceBody {
             suspicion: record.judged.suspicion.as_ref().map(Into::into),
             trusted: record.judged.trusted.0,
             spent: record.spent.0,
+            uncleaned: record.uncleaned.to_string(),
         }
     }
 }
@@ -378,6 +382,7 @@ impl ServiceBody {
                 trusted: Timestamp(self.trusted),
             },
             spent: Millis(self.spent),
+            uncleaned: hosts(&self.uncleaned)?,
             last_placement: Placement(self.last_placement),
             forgotten: self.forgotten.into_iter().map(Into::into).collect(),
             events: self.events.into_iter().map(EventBody::into_event).collect::<Result<_, _>>()?,
@@ -467,14 +472,17 @@ pub(in super::super) struct PlacementBody {
     /// In milliseconds.
     #[prost(uint64, tag = "80")]
     absent: u64,
+    #[prost(uint64, optional, tag = "94")]
+    prepared: Option<u64>,
 }
 
 impl From<&PlacementRecord> for PlacementBody {
     fn from(record: &PlacementRecord) -> Self {
         let Instance { ordinal, placement } = record.instance;
-        let PlacementRecord { told, dead, absent, .. } = *record;
+        let PlacementRecord { told, dead, absent, prepared, .. } = *record;
         let (ordinal, placement) = (ordinal.0, placement.0);
-        Self { ordinal, placement, told, dead, absent: absent.0 }
+        let prepared = prepared.map(|version| version.0);
+        Self { ordinal, placement, told, dead, absent: absent.0, prepared }
     }
 }
 
@@ -494,6 +502,7 @@ impl PlacementBody {
             told: self.told,
             dead: self.dead,
             absent: Millis(self.absent),
+            prepared: self.prepared.map(ServiceVersion),
         })
     }
 }
