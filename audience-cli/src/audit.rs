@@ -1,86 +1,45 @@
-//! `orc audit`: who did what.
+//! `orc audit`: who did what, and whether the record of that is as it was written.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+mod export;
+mod head;
+mod list;
+mod verify;
 
-use orchestra_client::{AuditQuery, Exit, config::Environment};
-use orchestra_model::{audit, names::HostName, time::Millis};
+use orchestra_client::config::Environment;
 
-use crate::{
-    error::Failure,
-    program::Program,
-    verb::{Verb, With},
-    view,
-    words::number,
-};
+pub(crate) use self::list::since;
+use crate::{error::Failure, verb::With};
 
 /// `orc audit`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc audit --since 2d\n  orc audit --verb drain --host db3")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  orc audit --since 2d\n  orc audit --verb drain --host db3"
+)]
 pub(crate) struct Audit {
-    /// What this audience did; orchestra:local for signals and flags on the conductor's host
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-    /// What was done: submit, cancel, drain and so on
-    #[arg(long, value_name = "VERB", value_parser = verb)]
-    verb: Option<audit::Verb>,
-    /// What was done in so long a time, like 2h; or since a time, like 2026-11-21T08:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = since)]
-    since: Option<u64>,
-    /// What was done to this host, or by flows that name it
-    #[arg(long, value_name = "HOST")]
-    host: Option<HostName>,
-    /// Most lines
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 100,
-          value_parser = number(1..=u32::MAX))]
-    limit: u32,
+    #[command(subcommand)]
+    verb: Option<Verbs>,
+    #[command(flatten)]
+    list: With<list::List>,
 }
 
-impl Verb for Audit {
-    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        let Audit { by, verb, since, host, limit } = self;
-        let query = AuditQuery { by, verb, since_ms: since.unwrap_or_default(), host, limit };
-        program.ask(async |client, console| {
-            console.list(view::audit::Lines, client.audit(query).await?).await?;
-            Ok(Exit::Ok)
-        })
-    }
+#[derive(Debug, clap::Subcommand)]
+enum Verbs {
+    /// Find lines that were removed or changed, and a tail that was cut
+    Verify(With<verify::Verify>),
+    /// Print all lines as JSON, oldest first, one a line
+    Export(With<export::Export>),
+    /// Print the newest line as JSON, for a later verify --head
+    Head(With<head::Head>),
 }
 
-/// Runs it with the flags that all verbs share.
-pub(crate) fn run(audit: With<Audit>, environment: Environment) -> Result<u8, Failure> {
-    audit.run(environment)
-}
-
-fn verb(word: &str) -> Result<audit::Verb, String> {
-    audit::Verb::from_word(word).ok_or_else(|| {
-        let verbs: Vec<&str> = audit::Verb::ALL.iter().map(|verb| verb.as_str()).collect();
-        format!("there are {}", verbs.join(", "))
-    })
-}
-
-/// Milliseconds since the epoch.
-pub(crate) fn since(text: &str) -> Result<u64, String> {
-    if let Ok(ago) = text.parse::<Millis>() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        return Ok(now.saturating_sub(ago.0));
-    }
-    view::read_moment(text).map_err(|error| format!("{error}, or a duration like 2h"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_duration_ago_or_a_moment() {
-        assert_eq!(since("1970-01-01T00:00:01Z"), Ok(1_000));
-        assert_eq!(since("1970-01-01T02:00:01.5+02:00"), Ok(1_500));
-        let now = since("0s").unwrap();
-        let hour_ago = since("1h").unwrap();
-        assert!((3_599_000..3_660_000).contains(&(now - hour_ago)), "{hour_ago} {now}");
-        for bad in ["yesterday", "", "1969-12-31T00:00:00Z", "5"] {
-            assert!(since(bad).is_err(), "{bad}");
+impl Audit {
+    pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
+        match self.verb {
+            None => self.list.run(environment),
+            Some(Verbs::Verify(verb)) => verb.run(environment),
+            Some(Verbs::Export(verb)) => verb.run(environment),
+            Some(Verbs::Head(verb)) => verb.run(environment),
         }
     }
 }

@@ -185,8 +185,14 @@ fn look_at_conductor(
         let text = format!("certificates of {} others end soon", status.certificates_ending);
         diagnosis.note(text, Some("orc players --expiring"));
     }
-    let is_trouble = status.stale_store.is_some() || status.store_error.is_some();
-    if is_trouble || status.reload_error.is_some() || status.revocation_error.is_some() {
+    let troubles = [
+        &status.stale_store,
+        &status.store_error,
+        &status.reload_error,
+        &status.revocation_error,
+        &status.audit_export_error,
+    ];
+    if troubles.iter().any(|trouble| trouble.is_some()) {
         diagnosis.note("the conductor tells of trouble of its own", Some("orc conductor status"));
     }
 }

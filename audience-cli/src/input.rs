@@ -104,10 +104,15 @@ impl<'a> Inputs<'a> {
 
     /// All of a file.
     pub(crate) fn file(&mut self, path: &Path, what: &str, most: usize) -> Result<String, Failure> {
-        let attempt = format!("reading {what} from {}", path.display());
-        let file = File::open(path).map_err(|error| Failure::usage(&*attempt).because(error))?;
-        read_bounded(file, &attempt, most)
+        read_file(path, what, most)
     }
+}
+
+/// Returns the content of a file of at most `most` bytes. `what` names it in messages.
+pub(crate) fn read_file(path: &Path, what: &str, most: usize) -> Result<String, Failure> {
+    let attempt = format!("reading {what} from {}", path.display());
+    let file = File::open(path).map_err(|error| Failure::usage(&*attempt).because(error))?;
+    read_bounded(file, &attempt, most)
 }
 
 fn is_elsewhere(written: &str) -> bool {

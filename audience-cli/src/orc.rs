@@ -3,7 +3,7 @@
 use orchestra_client::config::Environment;
 
 use crate::{
-    audit::{self, Audit},
+    audit::Audit,
     brake::Brake,
     bundle::Bundle,
     conductor::Conductor,
@@ -68,7 +68,7 @@ pub(crate) enum Noun {
     #[command(flatten)]
     Hosts(hosts::Verbs),
     /// Who did what: submitted, cancelled, drained and so on
-    Audit(With<Audit>),
+    Audit(Audit),
     /// Who may do what
     Policy(Policy),
     /// Show who you are to the conductor, and what you may do
@@ -103,7 +103,7 @@ impl Noun {
             Noun::Deployment(deployment) => deployment.run(environment),
             Noun::Bundle(bundle) => bundle.run(environment),
             Noun::Hosts(verb) => verb.run(environment),
-            Noun::Audit(verb) => audit::run(verb, environment),
+            Noun::Audit(audit) => audit.run(environment),
             Noun::Policy(policy) => policy.run(environment),
             Noun::WhoAmI(verb) => verb.run(environment),
             Noun::Conductor(conductor) => conductor.run(environment),

@@ -39,6 +39,7 @@ use crate::{
     lines::Lines,
     outgoing::Outgoing,
     refused::Refused,
+    sighting::{Claim, Shown, Sighting},
     switch::Switch,
     turns::{Place, Turnstile},
     x509,
@@ -166,7 +167,8 @@ async fn accept(listener: TcpListener, door: Door, limits: Limits, ready: mpsc::
 impl Entrance {
     /// Takes a new connection to a known peer, or logs why it was refused.
     async fn newcomer(self: Arc<Self>, tcp: TcpStream, address: SocketAddr, place: Place) {
-        let (refused, gated) = match self.handshake(tcp, address, place).await {
+        let shown = Shown::default();
+        let (refused, gated) = match self.handshake(tcp, address, place, &shown).await {
             Ok((stream, mut place)) => tokio::select! {
                 // The receiver is gone only when this task is about to end too.
                 _ = self.ready.send(stream) => return,
@@ -174,7 +176,7 @@ impl Entrance {
             },
             Err(refused) => refused,
         };
-        self.tell(address, &refused);
+        self.tell(address, &refused, shown.claim().as_ref());
         if let Some(Gated { tcp, place: Some(mut place), .. }) = gated {
             place.give_back();
             tokio::select! {
@@ -184,9 +186,12 @@ impl Entrance {
         }
     }
 
-    /// Logs a refused peer. Load balancers and port scans only open and close a connection, and are
+    /// Logs a refused peer, and has it noted if that is for its certificate. Load balancers and port scans only open and close a connection, and are
     /// not logged.
-    fn tell(&self, address: SocketAddr, refused: &Refused) {
+    fn tell(&self, address: SocketAddr, refused: &Refused, claim: Option<&Claim>) {
+        if refused.is_of_certificate(claim.is_some()) {
+            self.door.observer().tell(&Sighting::Refused { address, claim, why: refused });
+        }
         match refused {
             Refused::Closed => tracing::debug!(%address, "a peer left during the handshake"),
             reason => {
@@ -202,6 +207,7 @@ impl Entrance {
         tcp: TcpStream,
         address: SocketAddr,
         mut place: Place,
+        shown: &Shown,
     ) -> Result<(TlsStream, Place), (Refused, Option<Gated>)> {
         let silently = |refused| (refused, None);
         let failed = |error| silently(Refused::of_io(&error));
@@ -217,7 +223,8 @@ impl Entrance {
         let acceptance = self.door.acceptance();
         let acceptor = TlsAcceptor::from(Arc::clone(&acceptance.config));
         let gated = Gated { tcp, place: Some(place), left: HANDSHAKE_BYTES };
-        match timeout(limit, acceptor.accept(gated).into_fallible()).await {
+        let handshake = shown.around(acceptor.accept(gated).into_fallible());
+        match timeout(limit, handshake).await {
             Ok(Ok(mut inner)) => {
                 let place = inner.get_mut().0.place.take();
                 let mut place = place.ok_or_else(|| silently(Refused::Closed))?;

@@ -26,6 +26,7 @@ use crate::{
     files::{Credentials, LoadError},
     identity::{Identity, InvalidIdentity, Role, Subject},
     refused::Refused,
+    sighting::Shown,
 };
 
 /// HTTP/2, the only protocol spoken with a conductor (RFC 7301).
@@ -251,6 +252,7 @@ impl ClientCertVerifier for AnyOfDomain {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        Shown::note(end_entity);
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
         Identity::of_certificate(end_entity)
             .and_then(|identity| identity.within(&self.domain))

@@ -30,6 +30,7 @@ use crate::{
     identity::{Identity, Role},
     lines::Lines,
     refused::Refused,
+    sighting::{Observer, Sighting},
     switch::Switch,
 };
 
@@ -50,6 +51,7 @@ struct Inner {
     /// Notified when [`Door::watch`] has to look at its moments again.
     sooner: Notify,
     closed: Lines,
+    observer: Observer,
 }
 
 /// A connection, numbered in the order of coming.
@@ -112,7 +114,18 @@ impl Door {
         let closed = Lines::new(|connections| {
             tracing::warn!(connections, "further connections were closed within a second");
         });
-        Self(Arc::new(Inner { inside, sooner: Notify::new(), closed }))
+        let observer = Observer::default();
+        Self(Arc::new(Inner { inside, sooner: Notify::new(), closed, observer }))
+    }
+
+    /// Has somebody told what happens at the door. It is called at each handshake, so it must not
+    /// wait. Only one may ask for it.
+    pub fn observe(&self, told: impl Fn(&Sighting<'_>) + Send + Sync + 'static) {
+        self.0.observer.set(told);
+    }
+
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.0.observer
     }
 
     /// Returns the acceptance in force.
@@ -184,6 +197,7 @@ impl Door {
                 let (guest, id) = inside.insert(peer, chain, now, limits)?;
                 let is_sooner = inside.moments.first().is_some_and(|(_, first)| *first == id);
                 drop(inside);
+                self.0.observer.tell(&Sighting::Entered(&guest.0));
                 if is_sooner {
                     self.0.sooner.notify_one();
                 }
@@ -240,6 +254,9 @@ impl Door {
             inside.guests.get(&id).map(|guest| (guest.peer.clone(), Arc::clone(&guest.switch)))
         };
         let Some((peer, switch)) = guest else { return false };
+        if !matches!(why, Refused::Surplus(_)) {
+            self.0.observer.tell(&Sighting::Ended(&peer, &why));
+        }
         let Peer { identity, address, serial, .. } = peer;
         self.0.closed.write(
             || tracing::warn!(peer = %identity, %address, %serial, reason = %why, "connection closed"),

@@ -70,6 +70,27 @@ impl From<&Error> for Refused {
 }
 
 impl Refused {
+    /// Returns whether somebody was refused for a certificate, or for want of one. Of somebody who has
+    /// shown one, so is what the TLS library says beside: that the key is not its, for example.
+    pub(crate) fn is_of_certificate(&self, has_shown_one: bool) -> bool {
+        match self {
+            Self::NoCertificate
+            | Self::UnknownCa
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::Revoked
+            | Self::Identity(_) => true,
+            Self::Other(_) => has_shown_one,
+            Self::NotTls13
+            | Self::Closed
+            | Self::TimedOut
+            | Self::Crowded
+            | Self::Surplus(_)
+            | Self::Full(_)
+            | Self::ByPeer(_) => false,
+        }
+    }
+
     fn of_certificate(error: &CertificateError) -> Refused {
         match error {
             CertificateError::UnknownIssuer => Refused::UnknownCa,

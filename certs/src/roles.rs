@@ -40,6 +40,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/orchestra.v1.Audience/ResolveHosts", AUDIENCE),
     ("/orchestra.v1.Audience/ListGroups", AUDIENCE),
     ("/orchestra.v1.Audience/ListAudit", AUDIENCE),
+    ("/orchestra.v1.Audience/VerifyAudit", AUDIENCE),
     ("/orchestra.v1.Audience/WhoAmI", AUDIENCE),
     ("/orchestra.v1.Audience/ListPolicy", AUDIENCE),
     ("/orchestra.v1.Audience/CheckRight", AUDIENCE),

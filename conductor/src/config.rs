@@ -4,11 +4,15 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use orchestra_certs::{TlsFiles, open_regular};
 use orchestra_document::{Fields, Problems, settings};
 use orchestra_model::{ByteSize, HostName, Millis, Quantity, limits};
+use sha2::{Digest as _, Sha256};
+
+use crate::fleet::hex;
 
 /// Where the configuration is unless `--config-dir` says otherwise.
 pub const DEFAULT_DIR: &str = "/etc/orchestra";
@@ -37,6 +41,10 @@ pub struct Config {
     pub retention: Retention,
     /// Whether every audience may do everything, so that there is no `policy.toml`.
     pub is_open: bool,
+    /// Where the record of who did what is exported to; `None` if it is not.
+    pub audit_export: Option<ExportTarget>,
+    /// SHA-256 of the file, in hexadecimal.
+    pub digest: Arc<str>,
 }
 
 /// Bounds that the operator sets.
@@ -61,6 +69,15 @@ pub struct Retention {
     pub audit_age: Millis,
 }
 
+/// Where the record of who did what is exported to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExportTarget {
+    /// A file, to which lines are added.
+    File(PathBuf),
+    /// A Unix socket, on which somebody listens.
+    Socket(PathBuf),
+}
+
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
@@ -82,7 +99,8 @@ impl Config {
     }
 
     fn parse(directory: &Path, text: &str) -> Result<Self, Problems> {
-        settings(text, |fields, problems| Self::read(fields, directory, problems))
+        let read = settings(text, |fields, problems| Self::read(fields, directory, problems))?;
+        Ok(Self { digest: hex(&Sha256::digest(text)), ..read })
     }
 
     /// Every field is read before the first `?`, so that all problems are told.
@@ -95,6 +113,7 @@ impl Config {
         let limits = read_limits(fields, problems);
         let retention = read_retention(fields, problems);
         let is_open = read_openness(fields, problems);
+        let audit_export = read_export(fields, directory, problems);
         for name in ["listen", "name", "domain", "state_dir"] {
             fields.needed(name, problems);
         }
@@ -108,6 +127,8 @@ impl Config {
             limits: limits?,
             retention: retention?,
             is_open,
+            audit_export,
+            digest: Arc::default(),
         })
     }
 }
@@ -123,6 +144,21 @@ fn read_openness(fields: &mut Fields<'_>, problems: &mut Problems) -> bool {
             false
         }
     }
+}
+
+/// Reads where the record of who did what is exported to.
+fn read_export(
+    fields: &mut Fields<'_>,
+    directory: &Path,
+    problems: &mut Problems,
+) -> Option<ExportTarget> {
+    let mut table = fields.table("audit", problems)?;
+    let export = table.text("export", problems).map(|text| match text.strip_prefix("unix:") {
+        Some(path) => ExportTarget::Socket(directory.join(path)),
+        None => ExportTarget::File(directory.join(text)),
+    });
+    table.finish(&[], problems);
+    export
 }
 
 fn read_listen(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<SocketAddr> {
@@ -196,6 +232,7 @@ mod tests {
         assert_eq!(config.limits.max_flow_bytes, 4 << 20);
         assert_eq!(config.limits.reload_removal, Quantity::Percent(20));
         assert_eq!(config.retention.finished_age, "30d".parse().unwrap());
+        assert_eq!(config.audit_export, None);
     }
 
     #[test]
@@ -206,6 +243,17 @@ mod tests {
         let defaults = parse(GOOD).unwrap();
         assert_eq!(config.limits, defaults.limits);
         assert_eq!(config.retention, defaults.retention);
+    }
+
+    #[test]
+    fn the_audit_goes_to_a_file_or_to_a_socket() {
+        let target =
+            |line: &str| parse(&format!("{GOOD}\n[audit]\n{line}\n")).unwrap().audit_export;
+        assert_eq!(target(""), None);
+        let file = ExportTarget::File("/var/log/audit.jsonl".into());
+        assert_eq!(target("export = \"/var/log/audit.jsonl\""), Some(file));
+        let socket = ExportTarget::Socket("/etc/orchestra/audit.sock".into());
+        assert_eq!(target("export = \"unix:audit.sock\""), Some(socket));
     }
 
     #[test]

@@ -61,8 +61,10 @@ use self::{failures::KeptFailures, refusal::rejected};
 use crate::{
     declined::{Declined, Ground},
     driver::{Asked, Handle, Request as Ask, Told, read_answer},
+    export::Export,
     fleet::Fleet,
     history::HistoryError,
+    incidents::Incidents,
     inventory::Inventory,
     lines::LogReadings,
     places::PlacesTold,
@@ -81,6 +83,10 @@ pub(crate) struct Facts {
     pub(crate) started_at: Timestamp,
     /// The keys by which submissions are recognised.
     pub(crate) proofs: Proofs,
+    /// Where refusals are noted.
+    pub(crate) incidents: Incidents,
+    /// Where lines of the audit are exported.
+    pub(crate) export: Export,
 }
 
 /// What the desk reads beside the driver.

@@ -39,10 +39,11 @@ use std::{
 use orchestra_flow::{Engine, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
     Asker, FlowId, HostName, JobId, Timestamp,
+    audit::AuditMark,
     bundle::BundleRegister,
     delivery::{KnownEnd, Refusal, Report, RequestId, Term},
     proof::{Mac, Proof},
-    record::{InForce, Op},
+    record::InForce,
     status::PlayerStatus,
 };
 use orchestra_proto::v1;
@@ -119,8 +120,8 @@ pub(crate) struct Remembered {
     pub(crate) identity: StoreIdentity,
     /// The limits that were in force.
     pub(crate) in_force: InForce,
-    /// The number of the newest audit line.
-    pub(crate) last_audit: u64,
+    /// The newest audit line.
+    pub(crate) audit: AuditMark,
     /// The bundles that are registered.
     pub(crate) bundles: BundleRegister,
 }
@@ -164,15 +165,15 @@ pub(crate) struct Driver {
     recovering: Option<(Asked, oneshot::Sender<Reply>)>,
     /// Who asked for the verb that is being done, and where its answer goes.
     asking: Option<(ReplyId, Asked)>,
-    /// The number of the newest audit line.
-    last_audit: u64,
+    /// The newest audit line.
+    audit: AuditMark,
 }
 
 impl Driver {
     pub(crate) fn new(
         Engines { engine, services }: Engines,
         clock: Clock,
-        Remembered { identity, in_force, last_audit, bundles }: Remembered,
+        Remembered { identity, in_force, audit, bundles }: Remembered,
         writer: Writer,
         proofs: Proofs,
         fleet: watch::Sender<Arc<Fleet>>,
@@ -201,13 +202,14 @@ impl Driver {
             seen_term: identity.term,
             recovering: None,
             asking: None,
-            last_audit,
+            audit,
         }
     }
 
     /// Runs until it is told to end. Then everything that was taken is on disk, and the store is
     /// closed. Fails if the store fails.
     pub(crate) async fn run(mut self, mut from: Mailboxes) -> Result<(), CommitError> {
+        self.begin_record();
         self.resume_services();
         let mut said = Vec::with_capacity(TURN);
         let mut asked = Vec::with_capacity(REQUESTS_TURN);
@@ -467,6 +469,8 @@ impl Driver {
             Request::Bundles(reply) => self.tell_bundles(reply),
             Request::AboutServices(question) => self.answer_about_services(question),
             Request::PruneAudit(below, reply) => self.prune_audit(below, reply),
+            Request::Record(entries, reply) => self.record_entries(entries, reply),
+            Request::AuditHead(reply) => self.tell_audit_head(reply),
             Request::Expire { flows, reply } => self.expire(flows, reply),
             Request::FlowStatus(flow, reply) => {
                 let status = self.engine.flow_status(flow);
@@ -643,18 +647,6 @@ impl Driver {
             return;
         }
         flows.into_iter().for_each(|flow| self.handle(Input::FlowExpired { flow }));
-        self.outgoing.hold(After::Tell(Box::new(|fate| {
-            let _ = reply.send(fate.map_err(held));
-        })));
-    }
-
-    fn prune_audit(&mut self, below: u64, reply: Told<()>) {
-        if let Some(trouble) = self.outgoing.trouble() {
-            // The asker may have gone.
-            let _ = reply.send(Err(not_begun(trouble)));
-            return;
-        }
-        self.outgoing.persist(Op::PruneAudit(below));
         self.outgoing.hold(After::Tell(Box::new(|fate| {
             let _ = reply.send(fate.map_err(held));
         })));

@@ -29,8 +29,14 @@ use orchestra_model::{
 use orchestra_policy::Policy;
 use orchestra_service::FiledService;
 
-use self::files::{if_there, read_text};
+use sha2::{Digest as _, Sha256};
+
+use self::files::{Document, if_there, read_text};
+pub(crate) use self::services::DIRECTORY as SERVICES;
 use crate::config::Config;
+
+/// Most bytes of a certificate's or a list's file that are hashed.
+const TLS_BYTES: u64 = 8 << 20;
 
 /// A host's labels: one value a key.
 type Labels = BTreeMap<String, String>;
@@ -51,6 +57,8 @@ pub(crate) struct Fleet {
     files: FilesSeen,
     /// The revocation lists that `conductor.toml` names.
     lists: Vec<ListEdition>,
+    /// SHA-256 of what was read, by the name of each file, or directory of files.
+    digests: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// Which optional files were seen.
@@ -168,6 +176,11 @@ impl Error for InvalidFleet {
     }
 }
 
+/// Returns bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> Arc<str> {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
 impl Fleet {
     /// Reads `players`, which must exist, and `groups.toml`, `deployments.d` and `services.d`,
     /// which may. Deployments may use groups, but groups may not use apps, so groups are read
@@ -178,10 +191,45 @@ impl Fleet {
         fleet.load_groups(directory)?;
         deployments::load(directory, &mut fleet)
             .map_err(|cause| InvalidFleet::Deployments(directory.to_owned(), cause))?;
-        let services = services::load(directory, &fleet)
+        let services = services::load(directory, &mut fleet)
             .map_err(|cause| InvalidFleet::Services(directory.to_owned(), cause))?;
         fleet.services = services.into();
         Ok(fleet)
+    }
+
+    /// Notes that a file of the configuration was read, with its bytes.
+    fn note_file(&mut self, name: &str, bytes: &[u8]) {
+        self.digests.insert(name.into(), hex(&Sha256::digest(bytes)));
+    }
+
+    /// Notes that the files of a directory were read.
+    fn note_files(&mut self, directory: &str, files: &[Document]) {
+        let mut all = Sha256::new();
+        for Document { name, text, .. } in files {
+            for part in [name, text] {
+                all.update((part.len() as u64).to_le_bytes());
+                all.update(part);
+            }
+        }
+        self.digests.insert(directory.into(), hex(&all.finalize()));
+    }
+
+    /// Notes what `conductor.toml` says, and the certificates and the revocation list that it names.
+    /// Those are read a second time, so a hash may be of a file that was replaced just now.
+    fn note_config(&mut self, config: &Config) {
+        self.digests.insert("conductor.toml".into(), Arc::clone(&config.digest));
+        let tls = &config.tls;
+        let files = [
+            ("tls.ca", Some(&tls.ca)),
+            ("tls.cert", Some(&tls.cert)),
+            ("tls.crl", tls.crl.as_ref()),
+        ];
+        for (name, path) in files {
+            let text = path.and_then(|path| read_text(path, TLS_BYTES).ok());
+            if let Some(text) = text {
+                self.note_file(name, text.as_bytes());
+            }
+        }
     }
 
     /// Reads `policy.toml`, which must exist unless everybody may do everything, and may not exist
@@ -190,6 +238,10 @@ impl Fleet {
         let path = config.directory.join(policy::FILE);
         let text = if_there(&path, read_text(&path, policy::FILE_BYTES));
         let text = text.map_err(|cause| InvalidFleet::Read(path.clone(), cause))?;
+        self.note_config(config);
+        if let Some(text) = &text {
+            self.note_file(policy::FILE, text.as_bytes());
+        }
         let policy = match (text, config.is_open) {
             (None, true) => Policy::Open,
             (None, false) => return Err(InvalidFleet::NoPolicy(path)),
@@ -211,6 +263,7 @@ impl Fleet {
         let path = directory.join("players");
         let text = read_text(&path, u64::MAX);
         let text = text.map_err(|cause| InvalidFleet::Read(path.clone(), cause))?;
+        self.note_file("players", text.as_bytes());
         self.read_players(without_mark(&text)).map_err(|wrong| {
             let mut problems = Problems::default();
             wrong.iter().for_each(|(line, problem)| problems.add_at(Some(*line), "", problem));
@@ -224,6 +277,7 @@ impl Fleet {
         let text = text.map_err(|cause| InvalidFleet::Read(path.clone(), cause))?;
         if let Some(text) = text {
             self.files.has_groups = true;
+            self.note_file("groups.toml", text.as_bytes());
             let groups = groups::read(without_mark(&text), self);
             self.groups = groups.map_err(|problems| InvalidFleet::Groups(path, problems))?;
         }

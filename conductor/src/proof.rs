@@ -82,6 +82,11 @@ pub enum InvalidKey {
     Random,
 }
 
+/// What links of the audit are told by from other uses of the key.
+const AUDIT_CONTEXT: &[u8] = b"orchestra audit link v1\0";
+/// What codes in the place of digests are told by.
+const VEIL_CONTEXT: &[u8] = b"orchestra digest code v1\0";
+
 /// One key.
 struct Key {
     bytes: [u8; KEY_BYTES],
@@ -148,6 +153,26 @@ impl Keys {
         let bytes = statement.to_bytes();
         let is_its = |key: &Key| bool::from(key.mac(&bytes).ct_eq(&mac.0));
         self.keys.iter().any(is_its)
+    }
+
+    /// Returns the link of a line of the audit, over the link before and the line's bytes; `None`
+    /// without a key.
+    pub(crate) fn link(&self, previous: Mac, line: &[u8]) -> Option<Mac> {
+        self.macs(AUDIT_CONTEXT, &[&previous.0, line]).into_iter().next()
+    }
+
+    /// Returns whether a link was made here, under any of the keys.
+    pub(crate) fn confirms_link(&self, previous: Mac, line: &[u8], link: Mac) -> bool {
+        let made = self.macs(AUDIT_CONTEXT, &[&previous.0, line]);
+        made.iter().any(|mac| bool::from(mac.0.ct_eq(&link.0)))
+    }
+
+    /// Returns a code in the place of a digest, from which nothing can be guessed. Another key makes
+    /// another one.
+    pub(crate) fn veil(&self, digest: &str) -> Arc<str> {
+        let code = self.macs(VEIL_CONTEXT, &[digest.as_bytes()]).into_iter().next();
+        let bytes = code.map_or([0; 16], |code| code.0);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
     }
 
     /// Returns the macs, under each key, newest first, of something that is no statement. The

@@ -25,10 +25,11 @@ use tokio::{
 
 use crate::{
     certificates::Certificates,
-    config::{Config, OperatorLimits, Retention},
+    config::{Config, ExportTarget, OperatorLimits, Retention},
     declined::{Declined, Ground},
     driver::{Asked, Clock, Handle, LoadTerms, Removal, Request, held, read_answer},
     fleet::Fleet,
+    incidents::Incidents,
     reading::Reading,
     tls,
 };
@@ -53,6 +54,7 @@ struct Inner {
     fleet: watch::Receiver<Arc<Fleet>>,
     shared: Mutex<Shared>,
     reading: Reading,
+    incidents: Incidents,
     /// Lets one reload run at a time.
     turn: tokio::sync::Mutex<()>,
     /// Notified after a reload that changed something.
@@ -64,6 +66,7 @@ struct Inner {
 pub(crate) struct Shared {
     pub(crate) limits: OperatorLimits,
     pub(crate) retention: Retention,
+    pub(crate) audit_export: Option<ExportTarget>,
     pub(crate) loaded_at: Timestamp,
     pub(crate) error: Option<String>,
 }
@@ -139,16 +142,29 @@ impl Reloader {
         clock: Clock,
         door: Door,
         fleet: watch::Receiver<Arc<Fleet>>,
+        incidents: Incidents,
     ) -> Self {
         let shared = Mutex::new(Shared {
             limits: config.limits,
             retention: config.retention,
+            audit_export: config.audit_export.clone(),
             loaded_at: clock.now(),
             error: None,
         });
         let reading = Reading::default();
         let (turn, done) = (tokio::sync::Mutex::default(), Notify::new());
-        Self(Arc::new(Inner { config, driver, clock, door, fleet, shared, reading, turn, done }))
+        Self(Arc::new(Inner {
+            config,
+            driver,
+            clock,
+            door,
+            fleet,
+            shared,
+            reading,
+            incidents,
+            turn,
+            done,
+        }))
     }
 
     /// Returns what is in force now.
@@ -220,12 +236,14 @@ impl Reloader {
 impl Inner {
     async fn reload(&self, allowed: Allowed, asked: Asked) -> Result<Loaded, Declined> {
         let _turn = self.turn.lock().await;
+        let by = asked.by.clone();
         let result = self.load(allowed, asked).await;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok((loaded, config)) => {
                 shared.limits = config.limits;
                 shared.retention = config.retention;
+                shared.audit_export = config.audit_export.clone();
                 shared.loaded_at = self.clock.now();
                 shared.error = None;
                 tracing::info!(
@@ -245,6 +263,7 @@ impl Inner {
             }
             Err(declined) => {
                 let reason = declined.message();
+                self.incidents.failed(by, Verb::Reload, headline(&reason));
                 tracing::error!(reason, "reload refused, nothing changed");
                 shared.error = Some(reason);
             }
@@ -318,6 +337,12 @@ impl Inner {
             Err(rejection) => Err(Declined::new(Ground::Prevented, rejection.to_string())),
         }
     }
+}
+
+/// Returns what a reload was refused for, without the causes: those may repeat what a file says, and
+/// files of services may have secrets in them.
+fn headline(reason: &str) -> &str {
+    reason.split_once(": ").map_or(reason, |(headline, _)| headline)
 }
 
 /// Declines a fleet whose policy lets nobody undo this reload in the way in which it was asked for.

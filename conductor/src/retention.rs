@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use orchestra_model::{FlowId, Timestamp};
+use orchestra_model::{FlowId, Millis, Timestamp};
 use orchestra_store::{ReadError, Reader, Readers};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -94,7 +94,8 @@ async fn prune_audit(
     pruned.await.is_ok()
 }
 
-/// Returns the number below which all audit lines are too old; `None` if the oldest line is not.
+/// Returns the number below which all audit lines are too old; `None` if the oldest line is not yet
+/// so by a sixteenth of the age, or a day, because each removal is a line itself.
 /// Lines after one that is not too old are kept, so that what is kept has no gap, even if the clock
 /// was set back.
 fn expired_audit(
@@ -103,6 +104,11 @@ fn expired_audit(
     now: Timestamp,
 ) -> Result<Option<u64>, ReadError> {
     let oldest = reader.oldest_audit(PAGE)?;
+    let slack = Millis((rule.audit_age.0 / 16).min(Millis::days(1).0));
+    let is_due = oldest.first().is_some_and(|(_, at)| at.after(rule.audit_age + slack) <= now);
+    if !is_due {
+        return Ok(None);
+    }
     let is_old = |(_, at): &&(u64, Timestamp)| at.after(rule.audit_age) <= now;
     Ok(oldest.iter().take_while(is_old).last().map(|(number, _)| number + 1))
 }
@@ -124,8 +130,8 @@ fn expired(reader: &dyn Reader, rule: Retention, now: Timestamp) -> Result<Vec<F
 #[cfg(test)]
 mod tests {
     use orchestra_model::{
-        FlowState, Millis,
-        audit::{Asker, AuditRecord, Object, Verb},
+        FlowState,
+        audit::{Asker, AuditEntry, AuditRecord, Deed, Object, Verb},
         delivery::{RequestId, StoreId},
         record::{FlowRecord, Op, Record},
     };
@@ -182,11 +188,13 @@ mod tests {
             Op::Put(Record::Audit(AuditRecord {
                 number,
                 at: Timestamp(at),
-                by: Asker::Local,
-                verb: Verb::Reload,
-                on: Object::Conductor,
-                reason: None,
-                answer: "".into(),
+                entry: AuditEntry::new(
+                    Asker::Local,
+                    Deed::Done(Verb::Reload),
+                    Object::Conductor,
+                    "",
+                ),
+                link: None,
             }))
         });
         store.commit(&lines).unwrap();
@@ -197,7 +205,8 @@ mod tests {
             expired_audit(&*reader, rule, Timestamp(now)).unwrap()
         };
         assert_eq!(below(1_000, 1_000), None);
-        assert_eq!(below(900, 1_000), Some(2));
+        assert_eq!(below(900, 1_000), None);
+        assert_eq!(below(900, 1_056), Some(2));
         assert_eq!(below(450, 1_000), Some(4));
         assert_eq!(below(100, 1_000), Some(5));
     }

@@ -39,8 +39,10 @@ use crate::{
     config::Config,
     desk::{Desk, Facts, Sources},
     driver::{Asked, Clock, Driver, engines, mailboxes, remembered},
+    export::{self, Export},
     fleet::Fleet,
     grpc,
+    incidents::Incidents,
     inventory::Inventory,
     lines::{LogReadings, Patience, PlayerLines, Tables},
     places::PlacesTold,
@@ -102,6 +104,9 @@ async fn run(options: Options) -> Result<(), ServeError> {
         .await
         .map_err(ServeError::Read)??;
     let (fleet, door) = (Arc::new(fleet), Door::new(acceptance));
+    let (incidents, export) = (Incidents::default(), Export::default());
+    let seen = incidents.clone();
+    door.observe(move |sighting| seen.sighted(sighting));
 
     let files = begin.elapsed();
 
@@ -132,8 +137,14 @@ async fn run(options: Options) -> Result<(), ServeError> {
         inventory.clone(),
     );
     let mut driver = tokio::spawn(driver.run(from));
-    let reloader =
-        Reloader::new(config.clone(), handle.clone(), clock, door.clone(), fleet_receiver.clone());
+    let reloader = Reloader::new(
+        config.clone(),
+        handle.clone(),
+        clock,
+        door.clone(),
+        fleet_receiver.clone(),
+        incidents.clone(),
+    );
     // A start may remove more than a reload only if an option says so.
     // Whoever starts a conductor is no audience, so no policy locks them out.
     let allowed =
@@ -185,18 +196,24 @@ async fn run(options: Options) -> Result<(), ServeError> {
         store_id: identity.store.to_string(),
         started_at: clock.now(),
         proofs,
+        incidents: incidents.clone(),
+        export: export.clone(),
     };
+    let exporting = export.start(&config.state_dir, Arc::clone(&readers), reloader.clone());
+    let exporting = exporting.map_err(ServeError::System)?;
+    tokio::spawn(export::tell_head(handle.clone()));
+    let noted = tokio::spawn(incidents.clone().run(handle.clone(), stopping.clone()));
     let kept = retention::run(handle.clone(), Arc::clone(&readers), reloader.clone(), clock);
     tokio::spawn(kept);
     tokio::spawn(certificates::watch(reloader.clone()));
     let sources = Sources { readers, fleet: fleet_receiver, inventory, readings, vitals, places };
     let desk = Desk::new(handle, sources, reloader.clone(), facts, stopping.clone());
     let incoming = incoming(listener, door, strangers(raise_file_limit()));
-    let server = tokio::spawn(grpc::listen(incoming, lines, desk, stopping));
+    let server = tokio::spawn(grpc::listen(incoming, lines, desk, incidents, stopping));
 
     let failed = tokio::select! {
         result = &mut driver => Some(result),
-        () = told.wait(&reloader) => None,
+        () = told.wait(&reloader, &export) => None,
     };
     stop.send_replace(true);
     if let Some(result) = failed {
@@ -208,6 +225,10 @@ async fn run(options: Options) -> Result<(), ServeError> {
         Ok(Err(error)) => return Err(ServeError::Server(error.into())),
         Err(_) => tracing::warn!("connections did not end in time"),
     }
+    // What was noted last is recorded before the driver ends, unless the store cannot be written.
+    if timeout(PATIENCE, noted).await.is_err() {
+        tracing::warn!("what was refused last is not on record");
+    }
     // If the driver has failed meanwhile, its result says so.
     let _ = finish.send(());
     match timeout(PATIENCE, driver).await {
@@ -216,6 +237,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
             tracing::warn!("what was taken in last was not stored in time; nobody was answered");
         }
     }
+    exporting.finish().await;
     tracing::info!("conductor stopped");
     Ok(())
 }

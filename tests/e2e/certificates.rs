@@ -251,7 +251,7 @@ fn replace_certificate(player: &Player, files: &Path) {
 }
 
 /// What a client that trusts everybody is told, with the certificate and key of `files`.
-fn refusal_of_a_raw_client(fleet: &Fleet, files: Option<&Path>) -> String {
+pub(crate) fn refusal_of_a_raw_client(fleet: &Fleet, files: Option<&Path>) -> String {
     let mut config = match files {
         Some(files) => {
             let certificate = CertificateDer::from_pem_file(files.with_extension("pem")).unwrap();

@@ -46,6 +46,7 @@ struct Conductor<'a> {
     loaded_at: String,
     reload_error: Option<&'a str>,
     revocation_error: Option<&'a str>,
+    audit_export_error: Option<&'a str>,
     certificate_ends: Option<String>,
     certificates_ending: u32,
     stale_store: Option<&'a str>,
@@ -72,6 +73,7 @@ impl<'a> From<&'a ConductorStatus> for Conductor<'a> {
             loaded_at: when(status.loaded_at),
             reload_error: status.reload_error.as_deref(),
             revocation_error: status.revocation_error.as_deref(),
+            audit_export_error: status.audit_export_error.as_deref(),
             certificate_ends: status.certificate_ends.map(when),
             certificates_ending: status.certificates_ending,
             stale_store: status.stale_store.as_deref(),
@@ -115,6 +117,7 @@ fn write_status(
     for (what, problem) in [
         ("the last reload changed nothing", &status.reload_error),
         ("revocation", &status.revocation_error),
+        ("the audit is not exported", &status.audit_export_error),
         ("nothing is sent", &status.stale_store),
         (&*held(status.store_held_since), &status.store_error),
     ] {

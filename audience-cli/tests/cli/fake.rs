@@ -58,6 +58,8 @@ pub(crate) struct Tables {
     pub(crate) audit: Vec<v1::AuditLine>,
     /// What was asked of the record of who did what.
     pub(crate) audit_asked: Vec<v1::ListAuditRequest>,
+    /// What comes of a look whether the record is whole.
+    pub(crate) verified: v1::VerifyAuditResponse,
     /// The rules in force.
     pub(crate) policy: Vec<v1::PolicyRule>,
     /// What is said of a right, and what was asked of it.

@@ -184,6 +184,7 @@ fn conductor() -> ConductorStatus {
         loaded_at: Timestamp(1_763_712_000_000),
         reload_error: problem.clone(),
         revocation_error: problem.clone(),
+        audit_export_error: problem.clone(),
         certificate_ends: None,
         certificates_ending: 0,
         now: None,
@@ -255,6 +256,7 @@ fn hostile() -> Fake {
         hosts: HOSTILE.to_owned(),
         reason: HOSTILE.to_owned(),
         answer: HOSTILE.to_owned(),
+        rule: HOSTILE.to_owned(),
         ..v1::AuditLine::default()
     }];
     services(&mut tables);

@@ -332,6 +332,7 @@ pub(crate) fn conductor() -> ConductorStatus {
         loaded_at: Timestamp(1_763_712_000_000),
         reload_error: Some("players:3: not a host name".to_owned()),
         revocation_error: None,
+        audit_export_error: None,
         certificate_ends: None,
         certificates_ending: 0,
         now: None,

@@ -18,7 +18,7 @@ mod differences;
 mod reach;
 mod rule;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use orchestra_model::{AudienceName, HostSet, names::RuleName, policy::Right};
 
@@ -90,12 +90,59 @@ impl fmt::Display for What<'_> {
     }
 }
 
+/// Under what a request is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowance {
+    /// Every audience may do everything.
+    Open,
+    /// These rules give it, each on some of its hosts.
+    Rules(BTreeSet<RuleName>),
+}
+
+/// Under no rule, as far as nothing was asked.
+impl Default for Allowance {
+    fn default() -> Self {
+        Self::Rules(BTreeSet::new())
+    }
+}
+
+impl Allowance {
+    /// Returns under what two requests are allowed together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Rules(mut rules), Self::Rules(others)) => {
+                rules.extend(others);
+                Self::Rules(rules)
+            }
+            _ => Self::Open,
+        }
+    }
+}
+
+/// Names of rules; `(open)`, which no rule is called, where there are none.
+impl fmt::Display for Allowance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Most rules that are named.
+        const MOST: usize = 20;
+        let Self::Rules(rules) = self else { return f.write_str("(open)") };
+        for (at, rule) in rules.iter().take(MOST).enumerate() {
+            write!(f, "{}{rule}", if at == 0 { "" } else { ", " })?;
+        }
+        match rules.len().saturating_sub(MOST) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
 /// A request that is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// Who asked.
     pub who: AudienceName,
-    right: Right,
+    /// For what.
+    pub right: Right,
     what: String,
     /// Those of its hosts on which it is not allowed; `None` if it is about none.
     pub hosts: Option<HostSet>,
@@ -116,6 +163,32 @@ pub enum Why {
 
 impl std::error::Error for Denial {}
 
+impl Denial {
+    /// Returns the rule that denies it, if one does.
+    pub fn rule(&self) -> Option<&RuleName> {
+        match &self.why {
+            Why::Denied(rule) => Some(rule),
+            Why::Elsewhere(_) | Why::Nobody => None,
+        }
+    }
+
+    /// Returns what may not be done and why, without the hosts.
+    pub fn shortly(&self) -> String {
+        format!("may not {}{}{}", self.right, self.what, self.why)
+    }
+}
+
+/// Behind what it is about.
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(rule) => write!(f, ": rule {rule} denies it"),
+            Self::Elsewhere(rule) => write!(f, ": rule {rule} allows it on other hosts"),
+            Self::Nobody => f.write_str(": no rule allows it"),
+        }
+    }
+}
+
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { who, right, what, hosts, why } = self;
@@ -123,11 +196,7 @@ impl fmt::Display for Denial {
         if let Some(hosts) = hosts {
             write!(f, " on {hosts}")?;
         }
-        match why {
-            Why::Denied(rule) => write!(f, ": rule {rule} denies it"),
-            Why::Elsewhere(rule) => write!(f, ": rule {rule} allows it on other hosts"),
-            Why::Nobody => f.write_str(": no rule allows it"),
-        }
+        why.fmt(f)
     }
 }
 
@@ -163,6 +232,29 @@ impl Policy {
         let why = self.why_not(who, right, &what, hosts.map(|_| &missing));
         let hosts = hosts.map(|_| missing).filter(|missing| !missing.is_empty());
         Err(Denial { who: who.clone(), right, what: what.to_string(), hosts, why })
+    }
+
+    /// Returns the rules that give an audience something on any of these hosts, of a request that is
+    /// allowed.
+    pub fn allowance(
+        &self,
+        who: &AudienceName,
+        right: Right,
+        what: &What<'_>,
+        hosts: Option<&HostSet>,
+    ) -> Allowance {
+        let Self::Rules(rules) = self else { return Allowance::Open };
+        let is_there = |rule: &&Rule| match hosts {
+            Some(hosts) if what.is_of_hosts() && !hosts.is_empty() => {
+                !rule.hosts.of(hosts).is_empty()
+            }
+            _ => true,
+        };
+        let gives = |rule: &&Rule| {
+            rule.effect == Effect::Allow && rule.who.has(Some(who)) && rule.concerns(right, what)
+        };
+        let names = rules.iter().filter(gives).filter(is_there).map(|rule| rule.name.clone());
+        Allowance::Rules(names.collect())
     }
 
     /// Returns on which hosts an audience may do something; `None` is an audience whom no rule

@@ -1,8 +1,8 @@
-//! Who did what, newest first.
+//! Who did what, and whether the record of that is as it was written.
 
 use orchestra_model::{
     AudienceName, HostName, HostSet, Timestamp,
-    audit::{AuditRecord, Object, Verb},
+    audit::{AuditMark, AuditRecord, ChainCheck, ChainReport, Object},
     hostset::NoGroups,
     policy::Right,
 };
@@ -10,7 +10,11 @@ use orchestra_policy::What;
 use orchestra_store::Reader;
 
 use super::{Desk, Recipient, Stopped};
-use crate::history::{self, HistoryError};
+use crate::{
+    declined::Declined,
+    driver::Request as Ask,
+    history::{self, HistoryError},
+};
 
 /// Most lines that are read at once from the store.
 const PAGE: usize = 500;
@@ -20,19 +24,28 @@ const PAGE: usize = 500;
 pub(crate) struct AuditFilter {
     /// Only lines of this subject, as it is printed.
     pub(crate) by: Option<String>,
-    pub(crate) verb: Option<Verb>,
+    /// Only lines with this word for what was asked for, or happened.
+    pub(crate) verb: Option<String>,
+    /// Only lines with this word for what came of it.
+    pub(crate) outcome: Option<String>,
     pub(crate) since: Timestamp,
     /// Only lines about this host.
     pub(crate) host: Option<HostName>,
     /// Most lines that are listed.
     pub(crate) most: u32,
+    /// Oldest first, above this number; `None` for newest first.
+    pub(crate) after: Option<u64>,
 }
 
 impl AuditFilter {
     /// Returns whether a line is wanted, as far as the line itself tells.
     fn takes(&self, line: &AuditRecord) -> bool {
-        self.by.as_ref().is_none_or(|by| *by == line.by.to_string())
-            && self.verb.is_none_or(|verb| verb == line.verb)
+        let is = |wanted: &Option<String>, word: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == word)
+        };
+        is(&self.by, line.entry.by.as_str())
+            && is(&self.verb, line.entry.deed.as_str())
+            && is(&self.outcome, line.entry.deed.outcome())
     }
 
     /// Returns whether a line is about the wanted host: it names that host, or is about a flow that
@@ -42,8 +55,12 @@ impl AuditFilter {
         let holds = |folded: &str| {
             HostSet::parse(folded, &NoGroups).is_ok_and(|hosts| hosts.contains(host))
         };
-        Ok(match &line.on {
-            Object::Conductor | Object::Service(_) => false,
+        Ok(match &line.entry.on {
+            Object::Conductor
+            | Object::Service(_)
+            | Object::File(_)
+            | Object::Peer(_)
+            | Object::Lines(_) => false,
             Object::Hosts(hosts) => holds(hosts),
             Object::Flow(flow) => {
                 for job in reader.jobs(*flow)? {
@@ -60,8 +77,8 @@ impl AuditFilter {
 /// Lines of one look at the store.
 struct Look {
     lines: Vec<AuditRecord>,
-    /// Where the next look goes on; `None` if there are no older lines.
-    before: Option<u64>,
+    /// Where the next look goes on; `None` if there are no more lines.
+    next: Option<u64>,
 }
 
 impl Desk {
@@ -74,36 +91,77 @@ impl Desk {
     ) -> Result<(), Stopped> {
         self.check_right(by, Right::ReadAudit, What::Conductor, None)?;
         let mut left = wanted.most as usize;
-        let mut before = None;
+        let mut from = wanted.after;
         loop {
             let asked = wanted.clone();
-            let Look { lines, before: next } =
-                self.read(move |reader| look(reader, &asked, before, left)).await?;
+            let Look { lines, next } =
+                self.read(move |reader| look(reader, &asked, from, left)).await?;
             left -= lines.len();
             to.give(lines).await?;
             match next {
-                Some(_) if left > 0 && !to.is_gone() => before = next,
+                Some(_) if left > 0 && !to.is_gone() => from = next,
                 _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Looks whether the record is as it was written. `mark` is a line that the asker knows.
+    pub(crate) async fn verify_audit(
+        &self,
+        mark: Option<AuditMark>,
+        by: &AudienceName,
+    ) -> Result<ChainReport, Declined> {
+        self.check_right(by, Right::ReadAudit, What::Conductor, None)?;
+        // What the driver has written is known to it, whatever the store says of itself.
+        let head = self.ask(Ask::AuditHead).await?;
+        let mut check: Option<ChainCheck> = None;
+        loop {
+            let (keys, begun) = (self.facts.proofs.keys(), check.take());
+            let marks: Vec<AuditMark> = mark.into_iter().chain([head]).collect();
+            // A reader a page, so that the log of the store does not grow meanwhile.
+            let read = move |reader: &dyn Reader| {
+                let base = reader.audit_base()?;
+                let mut check = match begun {
+                    Some(check) => check,
+                    None => {
+                        let stored = reader.audit_head()?;
+                        ChainCheck::new(base, marks.into_iter().chain([stored]).collect())
+                    }
+                };
+                check.rebase(base);
+                let lines = reader.audit_after(check.last(), PAGE)?;
+                for line in &lines {
+                    check.line(line, |before, bytes, link| keys.confirms_link(before, bytes, link));
+                }
+                Ok::<_, HistoryError>((check, lines.len() < PAGE))
+            };
+            match self.read(read).await? {
+                (done, true) => return Ok(done.finish()),
+                (more, false) => check = Some(more),
             }
         }
     }
 }
 
+/// Returns the wanted lines of a page, which begins before or after a number.
 fn look(
     reader: &dyn Reader,
     wanted: &AuditFilter,
-    before: Option<u64>,
+    from: Option<u64>,
     most: usize,
 ) -> Result<Look, HistoryError> {
-    let page = reader.audit(PAGE, before)?;
+    let page = match wanted.after {
+        None => reader.audit(PAGE, from)?,
+        Some(_) => reader.audit_after(from.unwrap_or_default(), PAGE)?,
+    };
     let is_last = page.len() < PAGE;
-    let mut look = Look { lines: Vec::new(), before: None };
+    let mut look = Look { lines: Vec::new(), next: None };
     for line in page {
+        look.next = Some(line.number);
         // Lines are in the order of writing. Their times may not be, if the clock was set back.
         if line.at < wanted.since {
             continue;
         }
-        look.before = Some(line.number);
         if wanted.takes(&line) && wanted.is_about(reader, &line)? {
             look.lines.push(line);
             if look.lines.len() == most {
@@ -112,7 +170,7 @@ fn look(
         }
     }
     if is_last {
-        look.before = None;
+        look.next = None;
     }
     Ok(look)
 }

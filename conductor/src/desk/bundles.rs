@@ -31,7 +31,7 @@ impl Desk {
         by: AudienceName,
     ) -> Result<Registration, Declined> {
         let what = What::Bundle(seal.statement.name.as_str());
-        self.check_verb(&by, Verb::BundleRegister, what, None)?;
+        let allowed = self.check_verb(&by, Verb::BundleRegister, what, None)?;
         let good = good_signatures(&seal);
         if let Some(bad) = seal.signatures().iter().find(|one| !good.contains(&one.key)) {
             let said = &seal.statement;
@@ -41,7 +41,7 @@ impl Desk {
         }
         let domain = self.facts.domain.clone();
         let wanted = WantedBundle { seal, source, domain };
-        let asked = Asked::by(&by, Verb::BundleRegister);
+        let asked = Asked::by(&by, Verb::BundleRegister).under(&allowed);
         self.ask(|reply| Request::RegisterBundle(asked, Box::new(wanted), reply)).await
     }
 

@@ -64,6 +64,7 @@ impl Desk {
             loaded_at: shared.loaded_at,
             reload_error: shared.error,
             revocation_error: self.reloader.revocation_trouble(),
+            audit_export_error: self.facts.export.trouble(),
             certificate_ends: Some(certificates.own.1),
             now: Some(self.reloader.now()),
             certificates_ending: u32::try_from(certificates.ending.len()).unwrap_or(u32::MAX),
@@ -79,9 +80,10 @@ impl Desk {
         allowed: Allowed,
         by: &AudienceName,
     ) -> Result<Loaded, Declined> {
-        self.check_verb(by, Verb::Reload, What::Conductor, None)?;
+        let allowance = self.check_verb(by, Verb::Reload, What::Conductor, None)?;
         tracing::info!(audience = %by, "reload requested");
-        self.reloader.reload(allowed, Asked::by(by, Verb::Reload)).await
+        let asked = Asked::by(by, Verb::Reload).under(&allowance);
+        self.reloader.reload(allowed, asked).await
     }
 
     /// Returns what a recovery would do now.
@@ -108,9 +110,9 @@ impl Desk {
         request: &RecoveryRequest,
         by: &AudienceName,
     ) -> Result<(Term, FlowId), Declined> {
-        self.check_verb(by, Verb::Recover, What::Conductor, None)?;
+        let allowance = self.check_verb(by, Verb::Recover, What::Conductor, None)?;
         self.check_recovery(request).await?;
-        let asked = Asked::by(by, Verb::Recover);
+        let asked = Asked::by(by, Verb::Recover).under(&allowance);
         let answer = self.ask(|reply| Ask::Recover(asked, reply)).await?;
         let answer::Recovered { next_flow } =
             read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;

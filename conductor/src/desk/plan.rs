@@ -35,7 +35,7 @@ impl Desk {
         same_score: bool,
     ) -> Result<Planned, Declined> {
         let ReadProposal { submission, remarks } = read;
-        let (submission, survey) = self.survey(submission).await?;
+        let (submission, survey, _) = self.survey(submission).await?;
         // A submission that no target could accept is refused here as it is when submitted.
         if let Some(refusal) = survey.refusal(false) {
             return Err(refused(&refusal));

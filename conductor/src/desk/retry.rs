@@ -71,12 +71,14 @@ impl Desk {
             None => None,
             Some(hosts) => Some(self.players(hosts).await?),
         };
+        let mut asked = Asked::by(&by, Verb::Retry);
         if !self.status_of(flow).await?.summary.state.is_final() {
             // That flow itself changes. What is left of an ended one becomes a flow of who retries.
             let of = (job, hosts.as_ref());
-            self.check_flow_right(&by, Right::Do(Verb::Submit), flow, of).await?;
+            let allowed = self.check_flow_right(&by, Right::Do(Verb::Submit), flow, of).await?;
+            asked = asked.under(&allowed);
         }
-        match self.retry_living(flow, job, hosts.clone(), &by).await? {
+        match self.retry_living(flow, job, hosts.clone(), asked).await? {
             Some(tasks) => {
                 tracing::info!(%flow, audience = %by, tasks, "retry requested");
                 Ok(FurtherAttempts { flow, tasks, repeated: false })
@@ -99,10 +101,10 @@ impl Desk {
         flow: FlowId,
         job: Option<JobId>,
         hosts: Option<HostSet>,
-        by: &AudienceName,
+        asked: Asked,
     ) -> Result<Option<u32>, Declined> {
         let make = move |reply| Input::RetryRequested { reply, flow, job, hosts };
-        match self.try_change(Asked::by(by, Verb::Retry), make).await? {
+        match self.try_change(asked, make).await? {
             Ok(answer::Retried { tasks, .. }) => Ok(Some(tasks)),
             Err(Rejection::UnknownFlow(_)) => Ok(None),
             Err(rejection) => Err(rejected(&rejection)),

@@ -15,7 +15,7 @@ use orchestra_model::{
     policy::Right,
     service::ServiceStatus,
 };
-use orchestra_policy::{Denial, Policy, Reach, What};
+use orchestra_policy::{Allowance, Denial, Policy, Reach, What};
 
 use super::{Desk, refusal::unknown_flow};
 use crate::{
@@ -53,15 +53,17 @@ impl Desk {
         self.policy().check(by, right, what, hosts).map_err(|denial| self.denied(&denial))
     }
 
-    /// Declines a verb on hosts.
+    /// Declines a verb on hosts. Returns under what it is allowed.
     pub(super) fn check_verb(
         &self,
         by: &AudienceName,
         verb: Verb,
         what: What<'_>,
         hosts: Option<&HostSet>,
-    ) -> Result<(), Declined> {
-        self.check_right(by, Right::Do(verb), what, hosts)
+    ) -> Result<Allowance, Declined> {
+        let (policy, right) = (self.policy(), Right::Do(verb));
+        policy.check(by, right, what, hosts).map_err(|denial| self.denied(&denial))?;
+        Ok(policy.allowance(by, right, &what, hosts))
     }
 
     /// Returns the hosts that somebody may see.
@@ -116,16 +118,17 @@ impl Desk {
     }
 
     /// Declines what somebody may not do to a flow: to all of it, or to one job, or to some hosts.
+    /// Returns under what it is allowed.
     pub(super) async fn check_flow_right(
         &self,
         by: &AudienceName,
         right: Right,
         flow: FlowId,
         (job, hosts): (Option<JobId>, Option<&HostSet>),
-    ) -> Result<(), Declined> {
-        let policy = self.policy();
+    ) -> Result<Allowance, Declined> {
+        let (policy, mut allowance) = (self.policy(), Allowance::default());
         if policy.is_open() {
-            return Ok(());
+            return Ok(Allowance::Open);
         }
         // One that is not on disk yet nobody was told of.
         let facts = self.flow_facts(flow).await?.ok_or_else(|| unknown_flow(flow))?;
@@ -139,8 +142,9 @@ impl Desk {
             let what = What::Score { score: score.as_str(), is_of_others };
             let checked = policy.check(by, right, what, Some(&targets));
             checked.map_err(|denial| self.denied(&denial))?;
+            allowance = allowance.and(policy.allowance(by, right, &what, Some(&targets)));
         }
-        Ok(())
+        Ok(allowance)
     }
 
     /// Declines what somebody may not do to a flow as a whole.
@@ -149,7 +153,7 @@ impl Desk {
         by: &AudienceName,
         verb: Verb,
         flow: FlowId,
-    ) -> Result<(), Declined> {
+    ) -> Result<Allowance, Declined> {
         self.check_flow_right(by, Right::Do(verb), flow, (None, None)).await
     }
 
@@ -160,7 +164,7 @@ impl Desk {
         flow: FlowId,
         hosts: Option<&HostSet>,
     ) -> Result<(), Declined> {
-        self.check_flow_right(by, Right::ReadOutput, flow, (None, hosts)).await
+        self.check_flow_right(by, Right::ReadOutput, flow, (None, hosts)).await.map(drop)
     }
 
     async fn flow_facts(&self, flow: FlowId) -> Result<Option<FlowFacts>, Declined> {
@@ -176,9 +180,10 @@ impl Desk {
         .await
     }
 
-    /// Declines a request, and logs that, at most so often.
+    /// Declines a request, logs that at most so often, and has it recorded.
     pub(super) fn denied(&self, denial: &Denial) -> Declined {
         self.denials.write(|| tracing::warn!(audience = %denial.who, %denial, "denied"));
+        self.facts.incidents.denied(denial);
         let text = Advice::from(denial.to_string()).say("; ").name(Remedy::ListRights);
         Declined::new(Ground::Forbidden, text.say(" tells what you may do"))
     }
@@ -196,18 +201,25 @@ pub(super) fn sees_service(seen: &Reach, status: &ServiceStatus) -> bool {
     seen.is_everywhere() || (!seen.is_nowhere() && is_seen())
 }
 
-/// Denies a submission of which its submitter may not have some part done.
-pub(super) fn check_submission(policy: &Policy, submission: &Submission) -> Result<(), Denial> {
+/// Denies a submission of which its submitter may not have some part done. Returns under what it is
+/// allowed.
+pub(super) fn check_submission(
+    policy: &Policy,
+    submission: &Submission,
+) -> Result<Allowance, Denial> {
+    let mut allowance = Allowance::default();
     // What else submits is a part of the conductor.
-    let Asker::Audience(by) = &submission.audience else { return Ok(()) };
+    let Asker::Audience(by) = &submission.audience else { return Ok(allowance) };
+    let right = Right::Do(Verb::Submit);
     for (slot, (jobs, sets)) in (1..).zip(submission.spec.slots.iter().zip(&submission.targets)) {
         for (number, (job, hosts)) in (1..).zip(jobs.jobs.iter().zip(sets)) {
             let what = What::Score { score: job.score.as_str(), is_of_others: false };
             // Hosts of a tree's root serve.
             let root = submission.trees.get(&(slot, number)).map(|tree| hosts.union(&tree.root));
             let hosts = root.as_ref().unwrap_or(hosts);
-            policy.check(by, Right::Do(Verb::Submit), what, Some(hosts))?;
+            policy.check(by, right, what, Some(hosts))?;
+            allowance = allowance.and(policy.allowance(by, right, &what, Some(hosts)));
         }
     }
-    Ok(())
+    Ok(allowance)
 }

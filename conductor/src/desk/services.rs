@@ -12,7 +12,7 @@ use orchestra_model::{
         Stranger, VersionRecord,
     },
 };
-use orchestra_policy::What;
+use orchestra_policy::{Allowance, What};
 use orchestra_proto::decode_service;
 use orchestra_service::{AppliedService, Ask, Taken};
 
@@ -81,8 +81,8 @@ impl Desk {
         take_over: bool,
         by: AudienceName,
     ) -> Result<Vec<Taken>, Declined> {
-        let asked = Asked::by(&by, Verb::ServiceApply);
-        let ask = self.to_apply(specs, take_over, &by).await?;
+        let (ask, allowed) = self.to_apply(specs, take_over, &by).await?;
+        let asked = Asked::by(&by, Verb::ServiceApply).under(&allowed);
         let taken = self.ask_services(asked, ask).await?;
         for taken in &taken {
             tracing::info!(
@@ -101,7 +101,8 @@ impl Desk {
         take_over: bool,
         by: AudienceName,
     ) -> Result<Vec<(Vec<ListedVersion>, ServicePlan)>, Declined> {
-        let ask = Box::new(self.to_apply(specs, take_over, &by).await?);
+        let (ask, _) = self.to_apply(specs, take_over, &by).await?;
+        let ask = Box::new(ask);
         let question = |reply| ServiceQuestion::Plan(by.into(), ask, reply);
         let planned = self.ask(|reply| Request::AboutServices(question(reply))).await??;
         let listed = move || {
@@ -117,13 +118,13 @@ impl Desk {
         specs: Vec<Arc<[u8]>>,
         take_over: bool,
         by: &AudienceName,
-    ) -> Result<Ask, Declined> {
+    ) -> Result<(Ask, Allowance), Declined> {
         let read = off_the_runtime(move || {
             let read =
                 specs.into_iter().map(|bytes| decode_service(&bytes).map(|spec| (spec, bytes)));
             read.collect::<Result<Vec<_>, _>>().map_err(|error| Declined::invalid(&error))
         });
-        let mut services = Vec::new();
+        let (mut services, mut allowance) = (Vec::new(), Allowance::default());
         for (spec, spec_bytes) in read.await?? {
             // A linked service is where the other one is, and a placed one is where there is room: that
             // may be any player.
@@ -132,10 +133,11 @@ impl Desk {
                 true => HostSet::default(),
                 false => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
             };
-            self.check_apply(by, &spec, if is_anywhere { None } else { Some(&hosts) }).await?;
+            let hosts_of_it = (!is_anywhere).then_some(&hosts);
+            allowance = allowance.and(self.check_apply(by, &spec, hosts_of_it).await?);
             services.push(AppliedService { spec, spec_bytes, hosts });
         }
-        Ok(Ask::Apply { services, take_over })
+        Ok((Ask::Apply { services, take_over }, allowance))
     }
 
     /// Returns the fleet by zones, with what holds replacements back there.
@@ -158,8 +160,8 @@ impl Desk {
                 fleet.labelled("zone", zone.as_str()).unwrap_or_default()
             }
         };
-        self.check_verb(&by, Verb::BrakeRelease, What::Hosts, Some(&hosts))?;
-        let asked = Asked::by(&by, Verb::BrakeRelease);
+        let allowed = self.check_verb(&by, Verb::BrakeRelease, What::Hosts, Some(&hosts))?;
+        let asked = Asked::by(&by, Verb::BrakeRelease).under(&allowed);
         self.ask(|reply| Request::ReleaseBrake(asked, scope, reply)).await
     }
 
@@ -223,8 +225,8 @@ impl Desk {
                 (Verb::ServiceStopStranger, Ask::StopStrangers { service, hosts })
             }
         };
-        self.check_change(&by, verb, &name, &ask).await?;
-        let taken = self.ask_services(Asked::by(&by, verb), ask).await?;
+        let allowed = self.check_change(&by, verb, &name, &ask).await?;
+        let taken = self.ask_services(Asked::by(&by, verb).under(&allowed), ask).await?;
         let taken = taken.into_iter().next().ok_or_else(|| unknown(&name))?;
         tracing::info!(
             service = %taken.service, %verb, audience = %by, unchanged = taken.unchanged,
@@ -240,9 +242,9 @@ impl Desk {
         by: &AudienceName,
         spec: &ServiceSpec,
         hosts: Option<&HostSet>,
-    ) -> Result<(), Declined> {
+    ) -> Result<Allowance, Declined> {
         if self.policy().is_open() {
-            return Ok(());
+            return Ok(Allowance::Open);
         }
         let status = self.service_status(&spec.name).await?;
         let present = status.map(|status| hosts_of_service(&status)).unwrap_or_default();
@@ -266,9 +268,9 @@ impl Desk {
         verb: Verb,
         service: &ServiceName,
         ask: &Ask,
-    ) -> Result<(), Declined> {
+    ) -> Result<Allowance, Declined> {
         if self.policy().is_open() {
-            return Ok(());
+            return Ok(Allowance::Open);
         }
         let status = self.service_status(service).await?;
         let seen = self.sight(by);

@@ -15,7 +15,7 @@ use orchestra_model::{
     Asker, AudienceName, FlowId, HostSet, Params, audit::Verb, delivery::RequestId, flow::FlowSpec,
     hostset::Unknown, proof::Mac, thresholds::Excess,
 };
-use orchestra_policy::Denial;
+use orchestra_policy::{Allowance, Denial};
 
 use self::targets::resolve;
 use super::{
@@ -149,10 +149,10 @@ impl Desk {
             return Ok(Taken { flow, repeated: true, warnings: Vec::new() });
         }
         let jobs: usize = submission.spec.slots.iter().map(|slot| slot.jobs.len()).sum();
-        let (submission, warnings) = self.examine(submission, conditions).await?;
+        let (submission, warnings, allowed) = self.examine(submission, conditions).await?;
         let mac = macs.first().copied();
         let submission = Box::new(Submission { mac, ..*submission });
-        let asked = Asked::by(audience.clone(), verb);
+        let asked = Asked::by(audience.clone(), verb).under(&allowed);
         let make = Box::new(move |id| Input::FlowSubmitted { reply: ReplyTo::new(id), submission });
         let answer = self.ask(|reply| Ask::Change { asked, make, reply }).await;
         let answer = answer.map_err(|why| why.with_more(|| of_request(request)))?;
@@ -171,8 +171,8 @@ impl Desk {
         &self,
         submission: Box<Submission>,
         conditions: &Conditions,
-    ) -> Result<(Box<Submission>, Vec<String>), Declined> {
-        let (submission, survey) = self.survey(submission).await?;
+    ) -> Result<(Box<Submission>, Vec<String>, Allowance), Declined> {
+        let (submission, survey, allowed) = self.survey(submission).await?;
         self.check_bundles(&submission).await?;
         if let Some(refusal) = survey.refusal(conditions.same_score) {
             return Err(refused(&refusal));
@@ -187,15 +187,15 @@ impl Desk {
             None => submission,
             Some(digest) => self.as_planned(submission, survey, digest).await?,
         };
-        Ok((submission, warnings))
+        Ok((submission, warnings, allowed))
     }
 
     /// Returns what the targets of a submission offer, looked at off the runtime's threads, if its
-    /// submitter may have it done.
+    /// submitter may have it done, and under what they may.
     pub(crate) async fn survey(
         &self,
         submission: Box<Submission>,
-    ) -> Result<(Box<Submission>, Survey), Declined> {
+    ) -> Result<(Box<Submission>, Survey, Allowance), Declined> {
         if let (Asker::Audience(by), Some(after)) =
             (&submission.audience, &submission.spec.start.after)
         {
@@ -203,10 +203,10 @@ impl Desk {
         }
         let (inventory, policy) = (self.inventory.clone(), self.policy());
         let surveyed = off_the_runtime(move || {
-            check_submission(&policy, &submission)?;
+            let allowed = check_submission(&policy, &submission)?;
             let Submission { spec, targets, params, .. } = &*submission;
             let survey = inventory.survey(spec, targets, params);
-            Ok((submission, survey))
+            Ok((submission, survey, allowed))
         });
         surveyed.await?.map_err(|denial: Denial| self.denied(&denial))
     }

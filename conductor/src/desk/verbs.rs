@@ -26,8 +26,8 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
-        self.check_flow_verb(&by, Verb::Pause, flow).await?;
-        let (asked, who) = (Asked::by(&by, Verb::Pause), by.clone());
+        let allowed = self.check_flow_verb(&by, Verb::Pause, flow).await?;
+        let (asked, who) = (Asked::by(&by, Verb::Pause).under(&allowed), by.clone());
         let make = move |reply| Input::PauseRequested { reply, flow, by: by.into() };
         let changed = self.change_flow(flow, asked, make).await?;
         tracing::info!(%flow, audience = %who, state = %changed.state, "flow paused");
@@ -41,9 +41,10 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
-        self.check_flow_verb(&by, Verb::Resume, flow).await?;
+        let allowed = self.check_flow_verb(&by, Verb::Resume, flow).await?;
+        let asked = Asked::by(&by, Verb::Resume).under(&allowed);
         let make = move |reply| Input::ResumeRequested { reply, flow };
-        let changed = self.change_flow(flow, Asked::by(&by, Verb::Resume), make).await?;
+        let changed = self.change_flow(flow, asked, make).await?;
         tracing::info!(%flow, audience = %by, state = %changed.state, "flow resumed");
         Ok(changed)
     }
@@ -56,10 +57,10 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
-        self.check_flow_verb(&by, Verb::Promote, flow).await?;
+        let allowed = self.check_flow_verb(&by, Verb::Promote, flow).await?;
         let name = job.as_ref().map_or("", JobName::as_str).to_owned();
         let job = self.named_job(flow, job).await?;
-        let (asked, who) = (Asked::by(&by, Verb::Promote), by.clone());
+        let (asked, who) = (Asked::by(&by, Verb::Promote).under(&allowed), by.clone());
         let make = move |reply| Input::PromoteRequested { reply, flow, job, by: by.into() };
         let changed = self.change_flow(flow, asked, make).await?;
         tracing::info!(%flow, job = name, audience = %who, "flow promoted");
@@ -78,8 +79,9 @@ impl Desk {
         let flow = self.flow_id(flow, &by).await?;
         let reason = if reason.is_empty() { None } else { Some(read_reason(reason)?) };
         let verb = if abandon { Verb::Abandon } else { Verb::Cancel };
-        self.check_flow_verb(&by, verb, flow).await?;
-        let (asked, who) = (Asked { reason: reason.clone(), ..Asked::by(&by, verb) }, by.clone());
+        let allowed = self.check_flow_verb(&by, verb, flow).await?;
+        let asked = Asked { reason: reason.clone(), ..Asked::by(&by, verb).under(&allowed) };
+        let who = by.clone();
         let why = reason.clone();
         let make =
             move |reply| Input::CancelRequested { reply, flow, by: by.into(), reason, abandon };
@@ -103,9 +105,9 @@ impl Desk {
     ) -> Result<answer::Drained, Declined> {
         let reason = read_reason(reason)?;
         let hosts = some(self.players(hosts).await?)?;
-        self.check_verb(&by, Verb::Drain, What::Hosts, Some(&hosts))?;
+        let allowed = self.check_verb(&by, Verb::Drain, What::Hosts, Some(&hosts))?;
         let (who, why) = (by.clone(), Arc::clone(&reason));
-        let asked = Asked::by(&by, Verb::Drain).because(&reason);
+        let asked = Asked::by(&by, Verb::Drain).under(&allowed).because(&reason);
         let make = move |reply| Input::DrainRequested { reply, hosts, by: by.into(), reason };
         let drained: answer::Drained = self.change(asked, make).await?;
         tracing::info!(hosts = %drained.hosts, audience = %who, reason = %why, "players drained");
@@ -119,9 +121,10 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::Drained, Declined> {
         let hosts = some(self.players(hosts).await?)?;
-        self.check_verb(&by, Verb::Undrain, What::Hosts, Some(&hosts))?;
+        let allowed = self.check_verb(&by, Verb::Undrain, What::Hosts, Some(&hosts))?;
+        let asked = Asked::by(&by, Verb::Undrain).under(&allowed);
         let make = move |reply| Input::UndrainRequested { reply, hosts };
-        let undrained: answer::Drained = self.change(Asked::by(&by, Verb::Undrain), make).await?;
+        let undrained: answer::Drained = self.change(asked, make).await?;
         tracing::info!(hosts = %undrained.hosts, audience = %by, "players undrained");
         Ok(undrained)
     }
@@ -142,9 +145,9 @@ impl Desk {
         };
         let once = self.read(once).await?;
         let hosts = some(self.hosts(hosts, Others::Some(once)).await?)?;
-        self.check_verb(&by, Verb::ReleaseHolds, What::Hosts, Some(&hosts))?;
+        let allowed = self.check_verb(&by, Verb::ReleaseHolds, What::Hosts, Some(&hosts))?;
         let make = move |reply| Input::ReleaseRequested { reply, hosts };
-        let asked = Asked::by(&by, Verb::ReleaseHolds).because(&reason);
+        let asked = Asked::by(&by, Verb::ReleaseHolds).under(&allowed).because(&reason);
         let released: answer::ReleasedHolds = self.change(asked, make).await?;
         tracing::info!(hosts = %released.hosts, audience = %by, %reason, "holds released");
         Ok(released)
@@ -159,9 +162,9 @@ impl Desk {
     ) -> Result<answer::ReleasedPlayers, Declined> {
         let reason = read_reason(reason)?;
         let hosts = some(self.players(hosts).await?)?;
-        self.check_verb(&by, Verb::ReleasePlayers, What::Hosts, Some(&hosts))?;
+        let allowed = self.check_verb(&by, Verb::ReleasePlayers, What::Hosts, Some(&hosts))?;
         let make = move |reply| Input::ReleasePlayersRequested { reply, hosts };
-        let asked = Asked::by(&by, Verb::ReleasePlayers).because(&reason);
+        let asked = Asked::by(&by, Verb::ReleasePlayers).under(&allowed).because(&reason);
         let released: answer::ReleasedPlayers = self.change(asked, make).await?;
         tracing::warn!(
             hosts = %released.hosts, audience = %by, %reason, lost = released.lost,

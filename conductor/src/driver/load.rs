@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::{Driver, LoadTerms, Removal, count, outgoing::After};
 use crate::{
     declined::{Declined, Ground},
-    fleet::Fleet,
+    fleet::{Fleet, SERVICES},
 };
 
 /// What to do if a load would take away more than it may.
@@ -125,10 +125,17 @@ impl Driver {
         (removed > most).then_some(Rejection::TooManyRemoved { removed, players, most })
     }
 
-    /// Remembers the limits that are in force from now on, so that they are missed if they vanish.
+    /// Remembers the limits that are in force from now on, so that they are missed if they vanish, and
+    /// records which files changed. Files of services may have secrets in them, and who knows all
+    /// the rest of such a file could guess a short one by its hash; so that hash is made with a key.
     fn remember(&mut self, fleet: &Fleet) {
-        let in_force = fleet.in_force();
+        let mut in_force = fleet.in_force();
+        if let Some(digest) = in_force.files.get_mut(SERVICES) {
+            *digest = self.proofs.keys().veil(digest);
+        }
         if in_force != self.in_force {
+            let before = std::mem::take(&mut self.in_force.files);
+            self.record_files(&before, &in_force.files);
             self.outgoing.persist(Op::Put(Record::InForce(in_force.clone())));
             self.in_force = in_force;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use orchestra_flow::{Answer, Input, Overlay, PlayerIx, Rejection, ReplyId, SessionId, Submission};
 use orchestra_model::{
     Asker, FlowId, HostName, JobId, Quantity, Timestamp,
+    audit::{AuditEntry, AuditMark},
     bundle::{RegisteredBundle, Registration},
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
@@ -143,6 +144,10 @@ pub(crate) enum Request {
     },
     /// Removes audit lines below this number, because they were kept long enough.
     PruneAudit(u64, Told<()>),
+    /// Records what happened. Answered when that is on disk.
+    Record(Vec<AuditEntry>, Told<()>),
+    /// The newest audit line, once it is on disk.
+    AuditHead(Told<AuditMark>),
     /// The status of a flow. `None` if the flow is not alive, and so the store has everything.
     FlowStatus(FlowId, Told<Option<FlowStatus>>),
     /// `None` as for `FlowStatus`.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     Driver,
+    audit::entry_of_end,
     held::{held, not_begun, not_told},
     outgoing::{After, Done},
 };
@@ -33,6 +34,8 @@ impl Driver {
     }
 
     pub(super) fn sort(&mut self, effects: Vec<Effect>) {
+        // What somebody asked for is on record before what came of it.
+        let mut ends = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Persist(op) => self.outgoing.persist(op),
@@ -49,13 +52,17 @@ impl Driver {
                 effect => {
                     match &effect {
                         Effect::Answer { reply, answer } => self.note_answer(*reply, answer),
-                        Effect::Publish(event) => self.note_unit_event(event),
+                        Effect::Publish(event) => {
+                            ends.extend(entry_of_end(event));
+                            self.note_unit_event(event);
+                        }
                         _ => {}
                     }
                     self.outgoing.hold(After::Effect(effect));
                 }
             }
         }
+        self.record_ends(ends);
     }
 
     /// Does what an answer means for others than its asker.

@@ -76,9 +76,9 @@ pub(crate) fn remembered(
     store: &dyn Store,
 ) -> Result<Remembered, Unreadable> {
     let reader = store.reader()?;
-    let (in_force, last_audit) = (reader.in_force()?, reader.last_audit()?);
+    let (in_force, audit) = (reader.in_force()?, reader.audit_head()?);
     let bundles = BundleRegister::restore(reader.bundles()?);
-    Ok(Remembered { identity, in_force, last_audit, bundles })
+    Ok(Remembered { identity, in_force, audit, bundles })
 }
 
 /// Rebuilds the engine from the store.

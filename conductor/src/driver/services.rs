@@ -15,11 +15,10 @@ use orchestra_flow::{
 };
 use orchestra_model::{
     Deployments, FlowId, HostName, HostSet, ServiceName, Timestamp,
-    audit::{Asker, AuditRecord, Object, Verb},
+    audit::{Asker, Object, Verb},
     delivery::{Order, RequestId},
     deployment::ServiceCell,
     flow::{FlowSpec, JobSpec},
-    record::{Op, Record},
     score::Offers,
     service::{
         BrakeScope, Cause, FileChange, FileOutcome, FleetZones, Leases, RecipeStep, Room,
@@ -404,14 +403,6 @@ impl Driver {
     /// Records who changed a service, and to what (promise 12).
     fn record_service(&mut self, asked: Asked, service: ServiceName, what: String) {
         self.record(asked, Object::Service(service), what);
-    }
-
-    pub(super) fn record(&mut self, asked: Asked, on: Object, what: String) {
-        let Asked { by, reason, verb } = asked;
-        self.last_audit += 1;
-        let (number, at, answer) = (self.last_audit, self.clock.now(), what.into());
-        let line = AuditRecord { number, at, by, verb, on, reason, answer };
-        self.outgoing.persist(Op::Put(Record::Audit(line)));
     }
 
     pub(super) fn answer_about_services(&mut self, question: ServiceQuestion) {

@@ -3,7 +3,7 @@
 use orchestra_flow::{Answer, Rejection, ReplyTo, Settings, Submission, answer};
 use orchestra_model::{
     FlowState, HostSet, JobName, Quantity, ScoreName, TaskState,
-    audit::{Asker, Object, Verb},
+    audit::{Asker, AuditEntry, Deed, Happening, Object, Verb},
     bundle::BundleRegister,
     delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
     flow::{FlowSpec, JobSpec, SlotSpec},
@@ -68,9 +68,9 @@ impl Bench {
         let settings = Settings { most_tasks: 1_000 };
         let engine =
             super::recover::recover(settings, identity, &*reader, &Arc::default(), None).unwrap();
-        let (in_force, last_audit) = (reader.in_force().unwrap(), reader.last_audit().unwrap());
+        let (in_force, audit) = (reader.in_force().unwrap(), reader.audit_head().unwrap());
         let bundles = BundleRegister::restore(reader.bundles().unwrap());
-        let remembered = Remembered { identity, in_force, last_audit, bundles };
+        let remembered = Remembered { identity, in_force, audit, bundles };
         let writer = Writer::start(Box::new(store), KeyFile::new(keys.path())).unwrap();
         let (fleet_sender, fleet) = watch::channel(Arc::default());
         let (to, from, finish) = mailboxes();
@@ -602,15 +602,23 @@ async fn who_did_what_is_on_disk_with_what_was_done() {
     assert!(matches!(rejected, Answer::Rejected(_)), "{rejected:?}");
     bench.cancel(flow).await.unwrap();
     let lines = |bench: &Bench| {
-        let mut lines = Readers::open(&bench.disk).unwrap().audit(9, None).unwrap();
-        lines.reverse();
-        lines.into_iter().map(|line| (line.number, line.by.to_string(), line.verb, line.on))
+        let lines = Readers::open(&bench.disk).unwrap().audit_after(0, 9).unwrap().into_iter();
+        lines.map(|line| {
+            let AuditEntry { by, deed, on, .. } = line.entry;
+            (line.number, by.to_string(), deed, on)
+        })
     };
     let on = || Object::Flow(flow);
+    let (keeper, local) = (|| Asker::Keeper.to_string(), || Asker::Local.to_string());
+    let happened = Deed::Happened;
     let expected = [
-        (1, Asker::Local.to_string(), Verb::Reload, Object::Conductor),
-        (2, "alice".to_owned(), Verb::Submit, on()),
-        (3, "alice".to_owned(), Verb::Cancel, on()),
+        (1, keeper(), happened(Happening::ConductorStarted), Object::Conductor),
+        (2, local(), happened(Happening::Configured), Object::File("players".into())),
+        (3, local(), Deed::Done(Verb::Reload), Object::Conductor),
+        (4, "alice".to_owned(), Deed::Done(Verb::Submit), on()),
+        (5, "alice".to_owned(), Deed::Done(Verb::Cancel), on()),
+        (6, keeper(), happened(Happening::Verdict), on()),
+        (7, keeper(), happened(Happening::FlowEnded), on()),
     ];
     assert!(lines(&bench).eq(expected.clone()), "{:?}", lines(&bench).collect::<Vec<_>>());
     // The audit line is written together with the change, or not at all.
@@ -620,5 +628,5 @@ async fn who_did_what_is_on_disk_with_what_was_done() {
     assert!(Readers::open(&bench.disk).unwrap().flow(flow.next()).unwrap().is_none());
     until(async || bench.health().await.store_error.is_none()).await;
     assert!(Readers::open(&bench.disk).unwrap().flow(flow.next()).unwrap().is_some());
-    assert_eq!(Readers::open(&bench.disk).unwrap().last_audit().unwrap(), 4);
+    assert_eq!(Readers::open(&bench.disk).unwrap().audit_head().unwrap().number, 8);
 }

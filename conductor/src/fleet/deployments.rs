@@ -33,6 +33,9 @@ pub(super) fn load(directory: &Path, fleet: &mut Fleet) -> Result<(), Problems> 
     let most = limits::DEPLOYMENT_FILE_BYTES;
     let files = read_documents(directory, DIRECTORY, most, &mut problems);
     fleet.files.has_directory = files.is_some();
+    if let Some(files) = &files {
+        fleet.note_files(DIRECTORY, files);
+    }
     let files = files.unwrap_or_default();
     let sources = files.iter().map(|Document { name, format, text }| SourceText {
         name,

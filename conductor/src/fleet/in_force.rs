@@ -43,6 +43,7 @@ impl Fleet {
             revokes: !self.lists.is_empty(),
             lists: self.lists.clone(),
             words: self.groups_and_labels().filter(|(_, hosts)| hosts.len() > 1).collect(),
+            files: self.digests.clone(),
         }
     }
 

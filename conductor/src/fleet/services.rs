@@ -21,15 +21,18 @@ use super::{
 };
 
 /// The directory, below that of the configuration.
-const DIRECTORY: &str = "services.d";
+pub(crate) const DIRECTORY: &str = "services.d";
 
 /// Reads all services of a configuration, in the order of their files. A missing directory counts
 /// as empty.
-pub(super) fn load(directory: &Path, fleet: &Fleet) -> Result<Vec<FiledService>, Problems> {
+pub(super) fn load(directory: &Path, fleet: &mut Fleet) -> Result<Vec<FiledService>, Problems> {
     let mut problems = Problems::default();
     let files = read_documents(directory, DIRECTORY, FILE_BYTES, &mut problems);
     let mut services = Vec::new();
     let mut known: BTreeMap<ServiceName, Arc<str>> = BTreeMap::new();
+    if let Some(files) = &files {
+        fleet.note_files(DIRECTORY, files);
+    }
     for file in files.unwrap_or_default() {
         let service = match read(&file, fleet) {
             Ok(service) => service,

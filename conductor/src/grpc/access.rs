@@ -12,18 +12,21 @@ use tonic::{Status, codegen::http};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::incidents::Incidents;
+
 /// Most characters of an unknown path that are repeated.
 const PATH_CHARS: usize = 200;
 
 /// Wraps a server with [`Access`].
 #[derive(Clone, Debug)]
-pub(crate) struct AccessLayer(Lines);
+pub(crate) struct AccessLayer(Lines, Incidents);
 
 impl AccessLayer {
-    pub(crate) fn new() -> Self {
-        Self(Lines::new(|calls| {
+    pub(crate) fn new(incidents: Incidents) -> Self {
+        let lines = Lines::new(|calls| {
             tracing::warn!(calls, "further calls were refused within a second: their roles");
-        }))
+        });
+        Self(lines, incidents)
     }
 }
 
@@ -32,13 +35,14 @@ impl AccessLayer {
 pub(crate) struct Access<S> {
     inner: S,
     refusals: Lines,
+    incidents: Incidents,
 }
 
 impl<S> Layer<S> for AccessLayer {
     type Service = Access<S>;
 
     fn layer(&self, inner: S) -> Access<S> {
-        Access { inner, refusals: self.0.clone() }
+        Access { inner, refusals: self.0.clone(), incidents: self.1.clone() }
     }
 }
 
@@ -64,6 +68,7 @@ where
             Some(peer) => {
                 let role = peer.identity.role();
                 let path: String = path.chars().take(PATH_CHARS).collect();
+                self.incidents.call_refused(peer, &path);
                 self.refusals.write(|| {
                     tracing::warn!(
                         peer = %peer.identity, address = %peer.address, path,

@@ -1,10 +1,12 @@
 //! Answers of the desk, as messages of the protocol.
 
 use bytes::Bytes;
+use std::sync::Arc;
+
 use orchestra_flow::answer;
 use orchestra_model::{
     HostSet,
-    audit::{AuditRecord, Object},
+    audit::{AuditEntry, AuditRecord, ChainReport, Object},
     bundle::RegisteredBundle,
     failures::FailureGroup,
     ledger::CellStatus,
@@ -16,7 +18,7 @@ use orchestra_model::{
     vitals::HostUsage,
 };
 use orchestra_proto::{
-    Planned, stream_to_wire,
+    Planned, mac_to_wire, stream_to_wire,
     v1::{self, GroupKind, watch_event::Event},
 };
 use orchestra_service::Taken;
@@ -135,23 +137,46 @@ pub(super) fn audit(lines: Vec<AuditRecord>) -> Encoded<v1::AuditPage> {
 }
 
 fn audit_line(line: AuditRecord) -> v1::AuditLine {
-    let AuditRecord { number, at, by, verb, on, reason, answer } = line;
-    let (flow, hosts, service) = match on {
-        Object::Flow(flow) => (flow.0, String::new(), String::new()),
-        Object::Hosts(hosts) => (0, shortened(&hosts), String::new()),
-        Object::Service(service) => (0, String::new(), service.to_string()),
-        Object::Conductor => (0, String::new(), String::new()),
-    };
-    v1::AuditLine {
-        number,
-        at_ms: at.0,
+    let AuditEntry { by, deed, on, reason, answer, rule, times } = line.entry;
+    let text = |text: Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
+    let mut told = v1::AuditLine {
+        number: line.number,
+        at_ms: line.at.0,
         by: by.to_string(),
-        verb: verb.to_string(),
-        flow,
-        hosts,
-        reason: reason.as_deref().unwrap_or_default().to_owned(),
+        verb: deed.as_str().to_owned(),
+        outcome: deed.outcome().to_owned(),
+        reason: text(reason),
         answer: answer.to_string(),
-        service,
+        rule: text(rule),
+        times,
+        link: line.link.map(mac_to_wire).unwrap_or_default(),
+        ..v1::AuditLine::default()
+    };
+    match on {
+        Object::Flow(flow) => told.flow = flow.0,
+        Object::Hosts(hosts) => told.hosts = shortened(&hosts),
+        Object::Service(service) => told.service = service.to_string(),
+        Object::File(file) => told.file = file.to_string(),
+        Object::Peer(peer) => told.peer = peer.to_string(),
+        Object::Lines(number) => told.lines = number,
+        Object::Conductor => {}
+    }
+    told
+}
+
+pub(super) fn audit_report(report: ChainReport) -> v1::VerifyAuditResponse {
+    let breaks = report.breaks.into_iter().map(|found| {
+        let (kind, from, to) = found.to_parts();
+        v1::AuditBreak { kind: kind.to_owned(), from, to }
+    });
+    v1::VerifyAuditResponse {
+        lines: report.lines,
+        unlinked: report.unlinked,
+        first: report.first,
+        last: report.head.number,
+        link: report.head.link.map(mac_to_wire).unwrap_or_default(),
+        breaks: breaks.collect(),
+        further: report.further,
     }
 }
 

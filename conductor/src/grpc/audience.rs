@@ -490,6 +490,16 @@ impl Audience for AudienceCalls {
         }))
     }
 
+    async fn verify_audit(
+        &self,
+        request: Request<v1::VerifyAuditRequest>,
+    ) -> Result<Response<v1::VerifyAuditResponse>, Status> {
+        let by = audience(&request)?;
+        let mark = requests::audit_mark(&request.into_inner())?;
+        let report = self.0.verify_audit(mark, &by).await?;
+        Ok(Response::new(answers::audit_report(report)))
+    }
+
     async fn who_am_i(
         &self,
         request: Request<v1::WhoAmIRequest>,

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use orchestra_certs::Peer;
 use orchestra_model::{
     AudienceName, BundleName, FlowId, HostName, JobId, TaskState, Timestamp,
-    audit::Verb,
+    audit::{AuditMark, Deed},
     delivery::{RequestId, Term},
     flow::{FlowSpec, JobSpec},
     flow_filter::FlowFilter,
     hostset::Unknown,
     limits,
     names::{DeploymentName, JobName, LabelValue, PlaceName, ScoreName, ServiceName},
+    proof::Mac,
     service::{BrakeScope, LogQuery, Ordinal, ServiceVersion, is_message},
 };
 use orchestra_proto::{
@@ -125,22 +126,42 @@ pub(super) fn flow_filter(request: v1::ListFlowsRequest) -> Result<FlowFilter, D
 
 /// Reads which audit lines a request wants.
 pub(super) fn audit_filter(request: v1::ListAuditRequest) -> Result<AuditFilter, Declined> {
-    let v1::ListAuditRequest { by, verb, since_ms, host: of, limit } = request;
-    let verb = given(&verb).map(|word| {
-        Verb::from_word(word).ok_or_else(|| {
-            let verbs: Vec<&str> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
-            let why = format!(
-                "no verb is called {:?}; there are {}",
-                word.chars().take(60).collect::<String>(),
-                verbs.join(", ")
-            );
-            Declined::new(Ground::Invalid, why)
-        })
-    });
-    let (verb, host) = (verb.transpose()?, host(&of)?);
-    let by = given(&by).map(str::to_owned);
-    let most = if limit == 0 { LINES } else { limit };
-    Ok(AuditFilter { by, verb, since: Timestamp(since_ms), host, most })
+    let v1::ListAuditRequest { by, verb, since_ms, host: of, limit, outcome, oldest_first, after } =
+        request;
+    let one_of = |what: &str, word: &str, words: &[&str]| match words.contains(&word) {
+        _ if word.is_empty() => Ok(None),
+        true => Ok(Some(word.to_owned())),
+        false => {
+            let word: String = word.chars().take(60).collect();
+            let why = format!("no {what} is called {word:?}; there are {}", words.join(", "));
+            Err(Declined::new(Ground::Invalid, why))
+        }
+    };
+    let words: Vec<&str> = Deed::words().collect();
+    Ok(AuditFilter {
+        by: given(&by).map(str::to_owned),
+        verb: one_of("verb", &verb, &words)?,
+        outcome: one_of("outcome", &outcome, &Deed::OUTCOMES)?,
+        since: Timestamp(since_ms),
+        host: host(&of)?,
+        most: if limit == 0 { LINES } else { limit },
+        after: oldest_first.then_some(after),
+    })
+}
+
+/// Reads the line that is known to have been there; `None` if the request names none.
+pub(super) fn audit_mark(request: &v1::VerifyAuditRequest) -> Result<Option<AuditMark>, Declined> {
+    let v1::VerifyAuditRequest { number, link } = request;
+    if *number == 0 {
+        return Ok(None);
+    }
+    match Mac::from_slice(link) {
+        None if !link.is_empty() => {
+            let why = format!("a link has 16 bytes, and this one {}", link.len());
+            Err(Declined::new(Ground::Invalid, why))
+        }
+        link => Ok(Some(AuditMark { number: *number, link })),
+    }
 }
 
 /// Reads what a watcher wants to be told.

@@ -11,7 +11,7 @@ use tonic::transport::{self, Server};
 use super::{
     access::AccessLayer, audience::AudienceCalls, bounds::BoundsLayer, players::PlayerCalls,
 };
-use crate::{desk::Desk, lines::PlayerLines};
+use crate::{desk::Desk, incidents::Incidents, lines::PlayerLines};
 
 /// How often a ping is sent over each connection, and how long its answer may take. It finds a peer
 /// that does nothing any more although its host lives, within the time in which the kernel notices a
@@ -33,6 +33,7 @@ pub(crate) async fn listen(
     incoming: Incoming,
     lines: PlayerLines,
     desk: Desk,
+    incidents: Incidents,
     mut until: watch::Receiver<bool>,
 ) -> Result<(), transport::Error> {
     Server::builder()
@@ -42,7 +43,7 @@ pub(crate) async fn listen(
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .http2_max_header_list_size(HEADERS)
-        .layer(AccessLayer::new())
+        .layer(AccessLayer::new(incidents))
         .layer(BoundsLayer::new())
         .add_service(
             PlayersServer::new(PlayerCalls::new(lines))

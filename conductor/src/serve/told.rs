@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     driver::Asked,
+    export::Export,
     reload::{Allowed, Reloader},
 };
 
@@ -30,10 +31,12 @@ impl Told {
     }
 
     /// Returns on TERM, INT or the end of the lifeline; reloads on HUP meanwhile.
-    pub(super) async fn wait(mut self, reloader: &Reloader) {
+    pub(super) async fn wait(mut self, reloader: &Reloader, export: &Export) {
         loop {
             tokio::select! {
                 Some(()) = self.hangup.recv() => {
+                    // Also if the files are broken: logs were rotated all the same.
+                    export.reopen();
                     // A task does it, because it may take long, or wait for a full store. The
                     // outcome is logged, and kept for `orc conductor status`.
                     let reloader = reloader.clone();

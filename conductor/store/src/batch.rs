@@ -141,10 +141,13 @@ fn weight(op: &Op) -> usize {
             Op::Put(Record::Params(record)) => {
                 record.params.iter().map(|(key, value)| key.as_str().len() + value.len()).sum()
             }
-            Op::Put(Record::Audit(line)) => match &line.on {
-                Object::Hosts(hosts) => hosts.len(),
-                Object::Flow(_) | Object::Service(_) | Object::Conductor => 0,
-            },
+            Op::Put(Record::Audit(line)) => {
+                let on = match &line.entry.on {
+                    Object::Hosts(text) | Object::File(text) | Object::Peer(text) => text.len(),
+                    _ => 0,
+                };
+                on + line.entry.answer.len()
+            }
             Op::Put(Record::Version(version)) => version.spec.len(),
             Op::Put(Record::Bundle(_)) => Seal::BYTES,
             Op::Put(_)

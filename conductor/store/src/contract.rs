@@ -12,9 +12,10 @@ use std::{collections::BTreeSet, slice};
 
 use orchestra_model::{
     FlowId, FlowState, HostSet, JobState, Millis, Params, TaskState, Timestamp,
-    audit::{Asker, AuditRecord, Object, Verb},
+    audit::{Asker, AuditEntry, AuditMark, AuditRecord, Deed, Happening, Object, Verb},
     delivery::{OrderNumber, ProofKeyId, Term},
-    names::{DeploymentName, FlowName, ParamKey},
+    names::{DeploymentName, FlowName, ParamKey, ServiceName},
+    policy::Right,
     proof::Mac,
     record::{
         DeploymentInForce, Drain, EndRecord, FlowRecord, HoldRecord, Impact, InForce, JobRecord,
@@ -127,6 +128,9 @@ fn in_force(groups: u32) -> InForce {
         words: [("@prod", "db[1-9],fe1"), ("@tier=1", "fe[1-2].east")]
             .map(|(word, hosts)| (word.into(), HostSet::parse_plain(hosts).unwrap()))
             .into(),
+        files: [("players", "5f"), ("policy.toml", "e3")]
+            .map(|(name, digest)| (name.into(), digest.into()))
+            .into(),
     }
 }
 
@@ -139,7 +143,9 @@ fn a_new_store_is_empty(place: &dyn Place) {
     assert_eq!(reader.in_force().unwrap(), InForce::default());
     assert_eq!(reader.players().unwrap(), []);
     assert_eq!(reader.holds().unwrap(), []);
-    assert_eq!((reader.last_audit().unwrap(), reader.audit(9, None).unwrap()), (0, vec![]));
+    assert_eq!(reader.audit_head().unwrap(), AuditMark::default());
+    assert_eq!(reader.audit_base().unwrap(), AuditMark::default());
+    assert_eq!(reader.audit(9, None).unwrap(), []);
     assert_eq!(reader.live_flows().unwrap(), []);
     assert_eq!(reader.flows(10, None, false).unwrap(), []);
     assert_eq!(reader.requests().unwrap(), []);
@@ -408,41 +414,68 @@ fn holds_end_when_they_are_released_and_not_before(place: &dyn Place) {
     assert_eq!(reader.holds().unwrap(), [hold_record(1, old), hold_record(2, new)]);
 }
 
+/// A line of each kind, the last one with everything that a line can have.
+fn audit_lines() -> [AuditRecord; 7] {
+    let alice = || Asker::from_word("alice").unwrap();
+    let line = |number: u8, by, deed, on| AuditRecord {
+        number: number.into(),
+        at: Timestamp(1_000 + u64::from(number)),
+        entry: AuditEntry::new(by, deed, on, "done"),
+        link: (number > 1).then_some(Mac([number; 16])),
+    };
+    let denied = Deed::Denied(Right::ReadOutput);
+    let refused = Deed::Happened(Happening::CertificateRefused);
+    let configured = Deed::Happened(Happening::Configured);
+    let service = ServiceName::new("web").unwrap();
+    let mut lines = [
+        line(1, alice(), Deed::Done(Verb::Submit), Object::Flow(FlowId(7))),
+        line(2, alice(), Deed::Done(Verb::Drain), Object::Hosts("db[1-3]".into())),
+        line(3, Asker::Local, Deed::Failed(Verb::Reload), Object::Conductor),
+        line(4, Asker::Stranger, refused, Object::Peer("10.0.0.7".into())),
+        line(5, Asker::Local, configured, Object::File("policy.toml".into())),
+        line(6, Asker::Keeper, Deed::Happened(Happening::AuditPruned), Object::Lines(9)),
+        line(7, alice(), denied, Object::Service(service)),
+    ];
+    lines[1].entry.reason = Some("new disk, \u{e4}".into());
+    lines[2].entry.reason = Some("".into());
+    lines[6].entry.rule = Some("web".into());
+    lines[6].entry.times = 4;
+    lines
+}
+
 fn audit_lines_are_kept_until_they_are_pruned_and_numbers_go_on(place: &dyn Place) {
     let mut store = place.open();
-    let alice = || Asker::from_word("alice").unwrap();
-    let line = |number, by, verb, on, reason: Option<&str>| AuditRecord {
-        number,
-        at: Timestamp(1_000 + number),
-        by,
-        verb,
-        on,
-        reason: reason.map(Into::into),
-        answer: "done".into(),
-    };
-    let lines = [
-        line(1, alice(), Verb::Submit, Object::Flow(FlowId(7)), None),
-        line(2, alice(), Verb::Drain, Object::Hosts("db[1-3]".into()), Some("new disk, \u{e4}")),
-        line(3, Asker::Local, Verb::Reload, Object::Conductor, None),
-        line(4, alice(), Verb::ReleaseHolds, Object::Hosts("".into()), Some("")),
-    ];
+    let lines = audit_lines();
     put(&mut *store, lines.clone().map(Record::Audit));
     drop(store);
     let mut store = place.open();
     let reader = store.reader().unwrap();
     let newest: Vec<_> = lines.iter().rev().cloned().collect();
     assert_eq!(reader.audit(9, None).unwrap(), newest);
-    assert_eq!(reader.audit(2, Some(4)).unwrap(), newest[1..3]);
-    assert_eq!(reader.last_audit().unwrap(), 4);
+    assert_eq!(reader.audit(2, Some(4)).unwrap(), newest[4..6]);
+    assert_eq!(reader.audit_after(0, 9).unwrap(), lines);
+    assert_eq!(reader.audit_after(2, 3).unwrap(), lines[2..5]);
+    assert_eq!(reader.audit_after(u64::MAX, 3).unwrap(), []);
+    assert_eq!(reader.audit_head().unwrap(), lines[6].mark());
+    assert_eq!(reader.audit_base().unwrap(), AuditMark::default());
     let oldest = [(1, Timestamp(1_001)), (2, Timestamp(1_002))];
     assert_eq!(reader.oldest_audit(2).unwrap(), oldest);
     drop(reader);
     store.commit(&[Op::PruneAudit(3)]).unwrap();
-    assert_eq!(store.reader().unwrap().audit(9, None).unwrap(), newest[..2]);
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.audit(9, None).unwrap(), newest[..5]);
+    // What is kept goes on from the last line that is not.
+    assert_eq!(reader.audit_base().unwrap(), lines[1].mark());
+    drop(reader);
+    // There is nothing below that any more, so what is known of it stays.
+    store.commit(&[Op::PruneAudit(3)]).unwrap();
+    assert_eq!(store.reader().unwrap().audit_base().unwrap(), lines[1].mark());
     store.commit(&[Op::PruneAudit(99)]).unwrap();
     drop(store);
     let reader = place.open().reader().unwrap();
-    assert_eq!((reader.last_audit().unwrap(), reader.audit(9, None).unwrap()), (4, vec![]));
+    assert_eq!(reader.audit(9, None).unwrap(), []);
+    assert_eq!(reader.audit_head().unwrap(), lines[6].mark());
+    assert_eq!(reader.audit_base().unwrap(), lines[6].mark());
 }
 
 fn a_reader_sees_one_moment(place: &dyn Place) {

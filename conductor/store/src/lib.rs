@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, JobId, Params, Timestamp,
-    audit::AuditRecord,
+    audit::{AuditMark, AuditRecord},
     bundle::RegisteredBundle,
     delivery::{ProofKeyId, RequestId, StoreId, Term},
     record::{
@@ -242,14 +242,21 @@ pub trait Reader: Send {
         attempt: u32,
     ) -> Result<Option<EndRecord>, ReadError>;
 
-    /// The number of the newest audit line; 0 where there never was one.
-    fn last_audit(&self) -> Result<u64, ReadError>;
+    /// The newest audit line, by its number and its link; number 0 where there never was one.
+    fn audit_head(&self) -> Result<AuditMark, ReadError>;
+
+    /// The last audit line that was removed; number 0 where none was. Its link is not known where an
+    /// earlier release removed it.
+    fn audit_base(&self) -> Result<AuditMark, ReadError>;
 
     /// The numbers and times of the oldest audit lines, at most `limit`.
     fn oldest_audit(&self, limit: usize) -> Result<Vec<(u64, Timestamp)>, ReadError>;
 
     /// At most `limit` audit lines below number `before`, newest first.
     fn audit(&self, limit: usize, before: Option<u64>) -> Result<Vec<AuditRecord>, ReadError>;
+
+    /// At most `limit` audit lines above number `after`, oldest first.
+    fn audit_after(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, ReadError>;
 
     /// Calls `each` with every task of a job that has a record, by index, keeping at most a page
     /// of them in memory at a time: how a conductor recovers a flow of a million tasks.

@@ -200,6 +200,7 @@ fn rows(flow: u64) -> Vec<Row> {
     add("RegisterBundle", encoded(&register), to(Verb::BundleRegister));
     add("ListBundles", Bytes::new(), see);
     add("ListAudit", Bytes::new(), Some(Right::ReadAudit));
+    add("VerifyAudit", Bytes::new(), Some(Right::ReadAudit));
     add("ListPolicy", Bytes::new(), Some(Right::SeePolicy));
     let diff = v1::DiffPolicyRequest { text: ROOT.to_owned() };
     add("DiffPolicy", encoded(&diff), Some(Right::SeePolicy));

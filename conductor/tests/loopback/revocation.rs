@@ -198,3 +198,45 @@ async fn a_conductor_starts_with_a_list_that_has_run_out_and_says_so() {
     alice.reload(false).await.unwrap();
     assert_eq!(alice.status().await.revocation_error, "");
 }
+
+/// Who is sent away, who is not let in again, and who calls what their role may not call, is on record
+/// by name.
+#[tokio::test]
+async fn certificates_that_do_not_count_are_on_record() {
+    let place = place();
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let mallory = Audience::named(&place, &conductor.address, "mallory").await;
+    mallory.status().await;
+    let player = place.try_connect(&conductor.address, Role::Player, "db2").await.unwrap();
+    let mut player = v1::audience_client::AudienceClient::new(player);
+    let refused = player.status(v1::StatusRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    List { number: 2, ..List::of(&[(Role::Audience, "mallory")]) }.write(&place);
+    alice.reload(false).await.unwrap();
+    assert!(place.try_connect(&conductor.address, Role::Audience, "mallory").await.is_err());
+    let mallory = "spiffe://loopback.test/audience/mallory";
+    for (verb, by, peer, what) in [
+        ("certificate-came", "mallory", mallory, "serial "),
+        ("certificate-went", "orchestra:keeper", mallory, "the peer's certificate is revoked"),
+        ("certificate-refused", "orchestra:stranger", mallory, "the peer's certificate is revoked"),
+        (
+            "call-refused",
+            "orchestra:stranger",
+            "spiffe://loopback.test/player/db2",
+            "the role player may not call /orchestra.v1.Audience/Status",
+        ),
+    ] {
+        let told = async || {
+            let verb = verb.to_owned();
+            let request = v1::ListAuditRequest { verb, limit: 100, ..Default::default() };
+            let mut pages = alice.client.clone().list_audit(request).await.unwrap().into_inner();
+            let lines = pages.message().await.unwrap().map(|page| page.lines).unwrap_or_default();
+            let is_it = |line: &v1::AuditLine| {
+                (line.by == by) && (line.peer == peer) && line.answer.contains(what)
+            };
+            lines.iter().any(is_it).then_some(())
+        };
+        eventually(verb, told).await;
+    }
+}

@@ -346,7 +346,8 @@ async fn what_operators_ask_of_a_service_is_done_and_recorded() {
     }
     assert!(alice.service().await.unwrap().instances.is_empty());
     let mut client = alice.client.clone();
-    let request = v1::ListAuditRequest::default();
+    let outcome = "done".to_owned();
+    let request = v1::ListAuditRequest { outcome, ..Default::default() };
     let lines = client.list_audit(request).await.unwrap().into_inner().message().await.unwrap();
     let verbs: Vec<String> = lines.unwrap().lines.into_iter().map(|line| line.verb).collect();
     let told = ["remove", "start", "stop", "signal", "restart", "apply"];

@@ -126,6 +126,9 @@ pub struct InForce {
     /// What groups and labels mean, by the word that stands for each: `@web`, `@tier=1`. Those of a
     /// single host are not among them, for they cannot lose any and still be there.
     pub words: BTreeMap<Arc<str>, HostSet>,
+    /// What was read, by the name of each file, or directory of files: SHA-256 in hexadecimal, of a
+    /// directory over its names and texts.
+    pub files: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// One edition of a CA's revocation list.

@@ -420,6 +420,8 @@ pub struct ConductorStatus {
     pub reload_error: Option<String>,
     /// Why the revocation list may let somebody in who was revoked.
     pub revocation_error: Option<String>,
+    /// Why lines of the audit cannot be exported.
+    pub audit_export_error: Option<String>,
     /// When its own certificate ends; `None`: it does not say.
     pub certificate_ends: Option<Timestamp>,
     /// How many names are connected with certificates that end within

@@ -73,6 +73,7 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("ResolveHosts", ASKS_OF_HOSTS),
     ("ListGroups", ASKS),
     ("ListAudit", ASKS),
+    ("VerifyAudit", Call { works: true, ..SHORT }),
     ("WhoAmI", ASKS),
     ("ListPolicy", ASKS),
     ("CheckRight", ASKS_OF_HOSTS),

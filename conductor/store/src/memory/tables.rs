@@ -8,7 +8,7 @@ use std::{
 
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, JobId, Params, ServiceName, Timestamp,
-    audit::AuditRecord,
+    audit::{AuditMark, AuditRecord},
     bundle::{BundleId, RegisteredBundle},
     delivery::RequestId,
     record::{
@@ -40,7 +40,8 @@ pub(super) struct Tables {
     players: BTreeMap<HostName, PlayerRecord>,
     holds: BTreeMap<HostName, HoldRecord>,
     audit: BTreeMap<u64, AuditRecord>,
-    last_audit: u64,
+    audit_head: AuditMark,
+    audit_base: AuditMark,
     services: BTreeMap<ServiceName, ServiceRecord>,
     versions: BTreeMap<(ServiceName, ServiceVersion), VersionRecord>,
     placements: BTreeMap<(ServiceName, HostName), PlacementRecord>,
@@ -67,7 +68,12 @@ impl Tables {
             Op::Release(host) => {
                 self.holds.remove(host);
             }
-            Op::PruneAudit(below) => self.audit = self.audit.split_off(below),
+            Op::PruneAudit(below) => {
+                let kept = self.audit.split_off(below);
+                if let Some(line) = std::mem::replace(&mut self.audit, kept).pop_last() {
+                    self.audit_base = line.1.mark();
+                }
+            }
             Op::PruneVersion(service, version) => {
                 self.versions.remove(&(service.clone(), *version));
             }
@@ -103,7 +109,7 @@ impl Tables {
             Record::Player(player) => drop(self.players.insert(player.host.clone(), player)),
             Record::Hold(hold) => drop(self.holds.insert(hold.host.clone(), hold)),
             Record::Audit(line) => {
-                self.last_audit = self.last_audit.max(line.number);
+                self.audit_head = line.mark();
                 self.audit.insert(line.number, line);
             }
             Record::Service(service) => {
@@ -197,8 +203,17 @@ impl Reader for Arc<Tables> {
         Ok(self.placements.values().cloned().collect())
     }
 
-    fn last_audit(&self) -> Result<u64, ReadError> {
-        Ok(self.last_audit)
+    fn audit_head(&self) -> Result<AuditMark, ReadError> {
+        Ok(self.audit_head)
+    }
+
+    fn audit_base(&self) -> Result<AuditMark, ReadError> {
+        Ok(self.audit_base)
+    }
+
+    fn audit_after(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, ReadError> {
+        let lines = self.audit.range(after.saturating_add(1)..);
+        Ok(lines.take(limit).map(|(_, line)| line.clone()).collect())
     }
 
     fn oldest_audit(&self, limit: usize) -> Result<Vec<(u64, Timestamp)>, ReadError> {

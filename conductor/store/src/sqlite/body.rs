@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use orchestra_model::{
     FlowId, FlowState, HostName, JobId, JobName, JobState, Millis, Params, ScoreName, ServiceName,
     TaskState, Timestamp,
-    audit::{Asker, AuditRecord, Object, Verb},
+    audit::{Asker, AuditEntry, AuditRecord, Deed, Object},
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     names::{FlowName, InvalidName, ParamKey},
     params::InvalidParams,
@@ -611,47 +611,86 @@ pub(super) struct AuditBody {
     answer: String,
     #[prost(string, optional, tag = "8")]
     service: Option<String>,
+    /// Empty in lines of version 2, where everything was done.
+    #[prost(string, tag = "9")]
+    outcome: String,
+    #[prost(string, optional, tag = "10")]
+    file: Option<String>,
+    #[prost(string, optional, tag = "11")]
+    peer: Option<String>,
+    #[prost(uint64, optional, tag = "12")]
+    lines: Option<u64>,
+    #[prost(string, optional, tag = "13")]
+    rule: Option<String>,
+    /// 0 in lines of version 2, which stand for one.
+    #[prost(uint64, tag = "14")]
+    times: u64,
+    #[prost(bytes = "vec", optional, tag = "15")]
+    link: Option<Vec<u8>>,
 }
 
 impl From<&AuditRecord> for AuditBody {
     fn from(line: &AuditRecord) -> Self {
-        let (flow, hosts, service) = match &line.on {
-            Object::Flow(flow) => (flow.0, None, None),
-            Object::Hosts(hosts) => (0, Some(hosts.to_string()), None),
-            Object::Service(service) => (0, None, Some(service.to_string())),
-            Object::Conductor => (0, None, None),
-        };
-        Self {
+        let AuditEntry { by, deed, on, reason, answer, rule, times } = &line.entry;
+        let text = |text: &Arc<str>| text.to_string();
+        let mut body = Self {
             at: line.at.0,
-            by: line.by.to_string(),
-            verb: line.verb.to_string(),
-            flow,
-            hosts,
-            reason: line.reason.as_deref().map(str::to_owned),
-            answer: line.answer.to_string(),
-            service,
+            by: by.to_string(),
+            verb: deed.as_str().to_owned(),
+            outcome: deed.outcome().to_owned(),
+            reason: reason.as_ref().map(text),
+            answer: answer.to_string(),
+            rule: rule.as_ref().map(text),
+            times: *times,
+            link: line.link.map(|link| link.0.to_vec()),
+            ..Self::default()
+        };
+        match on {
+            Object::Flow(flow) => body.flow = flow.0,
+            Object::Hosts(hosts) => body.hosts = Some(text(hosts)),
+            Object::Service(service) => body.service = Some(service.to_string()),
+            Object::File(file) => body.file = Some(text(file)),
+            Object::Peer(peer) => body.peer = Some(text(peer)),
+            Object::Lines(number) => body.lines = Some(*number),
+            Object::Conductor => {}
         }
+        body
     }
 }
 
 impl AuditBody {
+    /// Returns its link, if it has one that can be read.
+    pub(super) fn mac(&self) -> Option<Mac> {
+        self.link.as_deref().and_then(Mac::from_slice)
+    }
+
     pub(super) fn into_record(self, number: u64) -> Result<AuditRecord, Unreadable> {
-        let on = match (self.flow, self.hosts, &self.service) {
-            (0, None, None) => Object::Conductor,
-            (0, None, Some(service)) => Object::Service(ServiceName::new(service)?),
-            (0, Some(hosts), _) => Object::Hosts(hosts.into()),
+        let link = self.mac();
+        if link.is_none() && self.link.is_some() {
+            return Err(Unreadable::Corrupt("its link has another length".to_owned()));
+        }
+        let on = match (self.flow, self.hosts, &self.service, self.file, self.peer, self.lines) {
+            (0, Some(hosts), ..) => Object::Hosts(hosts.into()),
+            (0, None, Some(service), ..) => Object::Service(ServiceName::new(service)?),
+            (0, None, None, Some(file), ..) => Object::File(file.into()),
+            (0, None, None, None, Some(peer), _) => Object::Peer(peer.into()),
+            (0, None, None, None, None, Some(number)) => Object::Lines(number),
+            (0, None, None, None, None, None) => Object::Conductor,
             (flow, ..) => Object::Flow(FlowId(flow)),
         };
-        let verb = Verb::from_word(&self.verb);
-        Ok(AuditRecord {
-            number,
-            at: Timestamp(self.at),
+        let deed = Deed::from_words(&self.verb, &self.outcome).ok_or_else(|| {
+            Unreadable::Corrupt(format!("verb {:?} {:?}", self.verb, self.outcome))
+        })?;
+        let entry = AuditEntry {
             by: Asker::from_word(&self.by)?,
-            verb: verb.ok_or_else(|| Unreadable::Corrupt(format!("verb {:?}", self.verb)))?,
+            deed,
             on,
             reason: self.reason.map(Into::into),
             answer: self.answer.into(),
-        })
+            rule: self.rule.map(Into::into),
+            times: self.times.max(1),
+        };
+        Ok(AuditRecord { number, at: Timestamp(self.at), entry, link })
     }
 }
 

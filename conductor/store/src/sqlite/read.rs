@@ -9,9 +9,10 @@ use std::{
 
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, JobId, Params, Timestamp,
-    audit::AuditRecord,
+    audit::{AuditMark, AuditRecord},
     bundle::RegisteredBundle,
     delivery::{RequestId, Term},
+    proof::Mac,
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, PlayerRecord, Recovered, TaskRecord,
     },
@@ -162,6 +163,11 @@ fn key<T: TryFrom<i64>>(table: &'static str, row: &Row<'_>, column: usize) -> Re
     })
 }
 
+fn audit_from(row: &Row<'_>) -> Result<AuditRecord, ReadError> {
+    let number = key("audit", row, 0)?;
+    Place { table: "audit", key: number }.read(row, 1, |body: AuditBody| body.into_record(number))
+}
+
 fn flow_from(row: &Row<'_>) -> Result<FlowRecord, ReadError> {
     let id = FlowId(key("flows", row, 0)?);
     Place { table: "flows", key: id }.read(row, 1, |body: FlowBody| body.into_record(id))
@@ -264,6 +270,22 @@ impl SqliteReader {
     ) -> Result<Option<T>, ReadError> {
         Ok(self.all(table, sql, params, read)?.into_iter().next())
     }
+
+    /// Reads a mark of the audit, whose number and link are values of these names.
+    fn audit_mark(&self, number: &str, link: &str) -> Result<AuditMark, ReadError> {
+        let sql = "SELECT value FROM meta WHERE key = ?1";
+        let number = self.first("meta", sql, [number], |row| key("meta", row, 0))?;
+        let link = self.first("meta", sql, [link], |row| {
+            let bytes: Vec<u8> = row.get(0).map_err(failed("meta"))?;
+            let corrupt = || ReadError::Corrupt {
+                table: "meta",
+                key: link.to_owned(),
+                problem: format!("a link of {} bytes", bytes.len()),
+            };
+            Mac::from_slice(&bytes).ok_or_else(corrupt)
+        })?;
+        Ok(AuditMark { number: number.unwrap_or_default(), link })
+    }
 }
 
 impl Reader for SqliteReader {
@@ -313,9 +335,12 @@ impl Reader for SqliteReader {
         })
     }
 
-    fn last_audit(&self) -> Result<u64, ReadError> {
-        let sql = "SELECT value FROM meta WHERE key = 'last_audit'";
-        Ok(self.first("meta", sql, [], |row| key("meta", row, 0))?.unwrap_or_default())
+    fn audit_head(&self) -> Result<AuditMark, ReadError> {
+        self.audit_mark("last_audit", "last_audit_link")
+    }
+
+    fn audit_base(&self) -> Result<AuditMark, ReadError> {
+        self.audit_mark("audit_base", "audit_base_link")
     }
 
     fn oldest_audit(&self, limit: usize) -> Result<Vec<(u64, Timestamp)>, ReadError> {
@@ -330,11 +355,13 @@ impl Reader for SqliteReader {
         let sql = "SELECT number, body FROM audit WHERE number < ?1 ORDER BY number DESC LIMIT ?2";
         let before = before.map_or(i64::MAX, int);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.all("audit", sql, params![before, limit], |row| {
-            let number = key("audit", row, 0)?;
-            Place { table: "audit", key: number }
-                .read(row, 1, |body: AuditBody| body.into_record(number))
-        })
+        self.all("audit", sql, params![before, limit], audit_from)
+    }
+
+    fn audit_after(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, ReadError> {
+        let sql = "SELECT number, body FROM audit WHERE number > ?1 ORDER BY number LIMIT ?2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.all("audit", sql, params![int(after), limit], audit_from)
     }
 
     fn services(&self) -> Result<Vec<ServiceRecord>, ReadError> {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Result};
 
 /// The version of the tables, which rises with every change that the previous release cannot do
 /// without.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 /// The oldest version that can be brought up to it.
 pub(super) const OLDEST: i32 = 1;
 
@@ -15,6 +15,7 @@ const ENDED: &str = include_str!("schema/ended.sql");
 const SERVICES: &str = include_str!("schema/services.sql");
 const TREES: &str = include_str!("schema/trees.sql");
 const FROM_1: &str = include_str!("schema/from_1.sql");
+const FROM_2: &str = include_str!("schema/from_2.sql");
 
 /// Makes the tables of a new database.
 pub(super) fn create(db: &Connection) -> Result<()> {
@@ -30,7 +31,10 @@ pub(super) fn migrate(db: &Connection, version: i32) -> Result<()> {
     if version >= VERSION {
         return Ok(());
     }
-    db.execute_batch(FROM_1)?;
+    if version < 2 {
+        db.execute_batch(FROM_1)?;
+    }
+    db.execute_batch(FROM_2)?;
     drop_views(db)?;
     finish(db)
 }

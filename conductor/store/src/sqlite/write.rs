@@ -2,19 +2,19 @@
 
 use orchestra_model::{
     Asker, HostName, JobId, Timestamp,
-    audit::{AuditRecord, Object},
+    audit::{AuditMark, AuditRecord, Object},
     bundle::BundleId,
     names::FlowName,
     record::{FlowRecord, HoldRecord, HostsChunk, JobRecord, Op, PlayerRecord, Record, TaskRecord},
     service::{PlacementRecord, ServiceRecord, VersionRecord},
     state::TaskState,
 };
-use rusqlite::{Connection, Result, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, Result, ToSql, params};
 
 use super::body::{
     AuditBody, BrakesBody, BundleBody, EndBody, FlowBody, HoldBody, HostsBody, InForceBody,
     JobBody, ParamsBody, PlacementBody, PlayerBody, ServiceBody, SpecBody, TaskBody, VersionBody,
-    encode,
+    decode, encode,
 };
 use super::sweep::prune;
 
@@ -275,9 +275,9 @@ fn put_hold(db: &Connection, hold: &HoldRecord, buffer: &mut Vec<u8>) -> Result<
 }
 
 fn put_audit(db: &Connection, line: &AuditRecord, buffer: &mut Vec<u8>) -> Result<()> {
-    let flow = match line.on {
+    let flow = match line.entry.on {
         Object::Flow(flow) => Some(int(flow.0)),
-        Object::Hosts(_) | Object::Service(_) | Object::Conductor => None,
+        _ => None,
     };
     db.prepare_cached(
         "INSERT OR REPLACE INTO audit (number, at, by, verb, flow, body)
@@ -286,13 +286,24 @@ fn put_audit(db: &Connection, line: &AuditRecord, buffer: &mut Vec<u8>) -> Resul
     .execute(params![
         int(line.number),
         int(line.at.0),
-        line.by.to_string(),
-        line.verb.as_str(),
+        line.entry.by.as_str(),
+        line.entry.deed.as_str(),
         flow,
         encode(&AuditBody::from(line), buffer),
     ])?;
     // The number goes on where lines were pruned.
-    put_meta(db, "last_audit", int(line.number))
+    put_audit_mark(db, ("last_audit", "last_audit_link"), line.mark())
+}
+
+fn put_audit_mark(db: &Connection, (number, link): (&str, &str), mark: AuditMark) -> Result<()> {
+    put_meta(db, number, int(mark.number))?;
+    match mark.link {
+        Some(mac) => put_meta(db, link, mac.0),
+        None => {
+            db.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([link])?;
+            Ok(())
+        }
+    }
 }
 
 fn put_service(db: &Connection, service: &ServiceRecord, buffer: &mut Vec<u8>) -> Result<()> {
@@ -338,7 +349,17 @@ fn put_placement(db: &Connection, placed: &PlacementRecord, buffer: &mut Vec<u8>
     Ok(())
 }
 
+/// Removes lines, and keeps the mark of the last of them, from which the others go on.
 fn prune_audit(db: &Connection, below: u64) -> Result<()> {
+    let sql = "SELECT number, body FROM audit WHERE number < ?1 ORDER BY number DESC LIMIT 1";
+    let last = db
+        .prepare_cached(sql)?
+        .query_row([int(below)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)));
+    let Some((number, body)) = last.optional()? else { return Ok(()) };
+    // A line that cannot be read has no link that others could go on from.
+    let link = decode::<AuditBody>(&body).ok().and_then(|body| body.mac());
+    let mark = AuditMark { number: u64::try_from(number).unwrap_or_default(), link };
+    put_audit_mark(db, ("audit_base", "audit_base_link"), mark)?;
     db.prepare_cached("DELETE FROM audit WHERE number < ?1")?.execute([int(below)])?;
     Ok(())
 }

@@ -26,6 +26,17 @@ pub(in super::super) struct InForceBody {
     /// As are these.
     #[prost(message, repeated, tag = "5")]
     words: Vec<WordBody>,
+    /// As are these.
+    #[prost(message, repeated, tag = "6")]
+    files: Vec<FileBody>,
+}
+
+#[derive(Message)]
+struct FileBody {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    digest: String,
 }
 
 #[derive(Message)]
@@ -76,12 +87,17 @@ impl From<&InForce> for InForceBody {
             word: word.to_string(),
             hosts: hosts.to_string(),
         };
+        let file = |(name, digest): (&Arc<str>, &Arc<str>)| FileBody {
+            name: name.to_string(),
+            digest: digest.to_string(),
+        };
         Self {
             deployments: record.deployments.iter().map(deployment).collect(),
             groups: record.groups,
             revokes: record.revokes,
             lists: record.lists.iter().map(list).collect(),
             words: record.words.iter().map(word).collect(),
+            files: record.files.iter().map(file).collect(),
         }
     }
 }
@@ -111,6 +127,7 @@ impl InForceBody {
             revokes: self.revokes,
             lists: self.lists.into_iter().map(list).collect(),
             words: words.collect::<Result<_, Unreadable>>()?,
+            files: self.files.into_iter().map(|of| (of.name.into(), of.digest.into())).collect(),
         })
     }
 }

@@ -1,5 +1,5 @@
--- Who did what, for as long as it is kept. Made wherever it is missing: the previous release can do
--- without it, so it raises no version.
+-- Who did what, and what happened, for as long as it is kept. Made wherever it is missing: what it
+-- says is told by the bodies, whose words raised the version to 3.
 --   SELECT number, datetime(at / 1000, 'unixepoch') AS at, by, verb, flow FROM audit ORDER BY number;
 CREATE TABLE IF NOT EXISTS audit (
     number INTEGER PRIMARY KEY,

@@ -1,8 +1,11 @@
-//! Stores of the previous release.
+//! Stores of other releases.
 
 use std::collections::BTreeSet;
 
-use orchestra_model::record::{Impact, Recovered};
+use orchestra_model::{
+    audit::{Asker, AuditEntry, AuditMark, AuditRecord, Deed, Object, Verb},
+    record::{Impact, Recovered},
+};
 
 use super::*;
 
@@ -67,6 +70,69 @@ fn an_older_store_becomes_what_a_new_one_is() {
         assert_eq!(version, VERSION);
     }
     old.store().commit(&small_flow(4)).unwrap();
+}
+
+/// Lines of the audit, of which the first ones were removed without a mark, and none has a link.
+#[test]
+fn lines_of_version_2_are_read_and_the_chain_goes_on_after_them() {
+    let place = Place::new();
+    let line = |number| AuditRecord {
+        number,
+        at: Timestamp(number),
+        entry: AuditEntry::new(Asker::Local, Deed::Done(Verb::Reload), Object::Conductor, "3"),
+        link: None,
+    };
+    place.store().commit(&[4, 5].map(|number| Op::Put(Record::Audit(line(number))))).unwrap();
+    let db = place.stranger();
+    db.execute_batch("DELETE FROM meta WHERE key LIKE 'audit_base%'; PRAGMA user_version = 2;")
+        .unwrap();
+    drop(db);
+    let mut store = place.store();
+    let reader = store.reader().unwrap();
+    let base = AuditMark { number: 3, link: None };
+    assert_eq!(
+        (reader.audit_base().unwrap(), reader.audit_head().unwrap()),
+        (base, line(5).mark())
+    );
+    assert_eq!(reader.audit_after(3, 9).unwrap(), [line(4), line(5)]);
+    drop(reader);
+    store.commit(&[Op::PruneAudit(9)]).unwrap();
+    drop(store);
+    // Where all lines were removed, the newest number says up to where.
+    let db = place.stranger();
+    db.execute_batch("DELETE FROM meta WHERE key LIKE 'audit_base%'; PRAGMA user_version = 2;")
+        .unwrap();
+    drop(db);
+    assert_eq!(place.store().reader().unwrap().audit_base().unwrap(), line(5).mark());
+}
+
+#[test]
+fn a_store_of_a_newer_release_is_refused() {
+    let place = Place::new();
+    drop(place.store());
+    place.stranger().pragma_update(None, "user_version", VERSION + 1).unwrap();
+    assert!(place.refusal().contains("newer"), "{}", place.refusal());
+}
+
+/// A line that was damaged, or that a newer release wrote, is an error that names it.
+#[test]
+fn a_line_of_the_audit_that_cannot_be_read_is_named() {
+    let place = Place::new();
+    let entry = AuditEntry::new(Asker::Local, Deed::Done(Verb::Reload), Object::Conductor, "3");
+    let line = AuditRecord { number: 7, at: Timestamp(1), entry, link: None };
+    place.store().commit(&[Op::Put(Record::Audit(line))]).unwrap();
+    for (sql, kind) in [
+        ("UPDATE audit SET body = CAST(x'02' || substr(body, 2) AS BLOB)", "newer"),
+        ("UPDATE audit SET body = CAST(x'01' || substr(body, 2, 9) AS BLOB)", "checksum"),
+    ] {
+        place.stranger().execute_batch(sql).unwrap();
+        let store = place.store();
+        let reader = store.reader().unwrap();
+        for told in [reader.audit(9, None), reader.audit_after(0, 9)] {
+            let told = orchestra_model::chain(&told.unwrap_err());
+            assert!(told.contains("audit") && told.contains('7') && told.contains(kind), "{told}");
+        }
+    }
 }
 
 #[test]
