@@ -79,6 +79,11 @@ impl Declined {
         Self::new(Ground::Invalid, orchestra_model::chain(error))
     }
 
+    /// Adds more text.
+    pub(crate) fn and(self, more: &str) -> Self {
+        Self { text: self.text.say(more), ..self }
+    }
+
     /// Adds more text if the change is held; leaves other grounds unchanged.
     pub(crate) fn with_more(self, more: impl FnOnce() -> String) -> Self {
         match self.ground {

@@ -125,7 +125,7 @@ fn an_afternoon_is_on_record() {
     };
     let hello = bob("submitjob", &["hello", "-w", "w1"]).exits(0).id();
     fleet.wait_flow(hello).exits(0);
-    bob("submitjob", &["hello", "-w", "w1,db1"]).exits(6);
+    bob("submitjob", &["hello", "-w", "@all"]).exits(6);
     let gate = fleet.submitjob(&["gate", "-w", "w2"]).exits(0).id();
     fleet.wait_state(gate, "running");
     fleet.orc(&["cancel", &gate.to_string(), "--reason", "wrong version"]).exits(0);
@@ -164,7 +164,7 @@ fn an_afternoon_is_on_record() {
         with(done("bob", "submit", "web"), "flow", json!(hello)),
         verdict(hello, "job 1.1: ok, 1 of 1 ok"),
         ended(hello, "ok"),
-        json!({"by": "bob", "verb": "submit", "outcome": "denied", "hosts": "db1",
+        json!({"by": "bob", "verb": "submit", "outcome": "denied", "hosts": "db1,w2",
                "answer": "may not submit hello: rule web allows it on other hosts"}),
         with(done("alice", "submit", "root"), "flow", json!(gate)),
         with(cancelled, "flow", json!(gate)),

@@ -38,9 +38,12 @@ fn whoever_asks_is_held_to_the_policy_in_force() {
     let whoami = bob("orc", &["whoami"]).exits(0);
     assert!(whoami.out.contains("allowed by rule web\n  operator\n"), "{whoami}");
     bob("submitjob", &["hello", "-w", "w[1-2]", "--wait"]).exits(0);
-    let refused = bob("submitjob", &["hello", "-w", "w1,db1"]).exits(6);
-    let told = "bob may not submit hello on db1: rule web allows it on other hosts; `orc whoami`";
+    let refused = bob("submitjob", &["hello", "-w", "@all"]).exits(6);
+    let told = "bob may not submit hello on hosts that you may not know of: rule web allows it on other \
+                hosts; `orc whoami`";
     assert!(refused.err.contains(told), "{refused}");
+    let unknown = bob("submitjob", &["hello", "-w", "w1,db1"]).exits(3);
+    assert!(unknown.err.contains("db1, or not among what you may know of"), "{unknown}");
     // What alice does elsewhere does not exist for bob, and what she does here is not his.
     let hidden = fleet.run(&["hello", "-w", "db1"]).to_string();
     bob("getstatus", &[&hidden]).exits(8);

@@ -172,6 +172,19 @@ impl Denial {
         }
     }
 
+    /// Returns what is told to somebody who may know of these hosts: others are not named.
+    pub fn told_to(&self, known: &Reach) -> String {
+        let Self { who, right, what, hosts, why } = self;
+        let on = hosts.as_ref().map(|hosts| (known.of(hosts), !known.missing(hosts).is_empty()));
+        let on = match on {
+            None => String::new(),
+            Some((named, _)) if named.is_empty() => " on hosts that you may not know of".to_owned(),
+            Some((named, true)) => format!(" on {named} and on hosts that you may not know of"),
+            Some((named, false)) => format!(" on {named}"),
+        };
+        format!("{who} may not {right}{what}{on}{why}")
+    }
+
     /// Returns what may not be done and why, without the hosts.
     pub fn shortly(&self) -> String {
         format!("may not {}{}{}", self.right, self.what, self.why)
@@ -274,6 +287,18 @@ impl Policy {
         };
         let given = of(Effect::Allow).fold(Reach::nowhere(), join);
         of(Effect::Deny).fold(given, |reach, hosts| reach.minus(hosts))
+    }
+
+    /// Returns the hosts of which an audience may know that there are such: those on which some rule
+    /// gives them something.
+    pub fn known_to(&self, who: &AudienceName) -> Reach {
+        let Self::Rules(rules) = self else { return Reach::everywhere() };
+        let given = rules.iter().filter(|rule| rule.effect == Effect::Allow);
+        let theirs = given.filter(|rule| rule.who.has(Some(who)));
+        theirs.fold(Reach::nowhere(), |known, rule| match known.is_everywhere() {
+            true => known,
+            false => known.union(&rule.hosts),
+        })
     }
 
     /// Returns the rules that are about an audience.

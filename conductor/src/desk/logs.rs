@@ -58,13 +58,14 @@ impl Desk {
         }
     }
 
-    /// Returns on which host a log is, the way to its player, and what it is called there.
-    async fn find_log(
+    /// Declines a log that somebody may not read. Returns on which host it is, and what its player
+    /// has to be able to do.
+    pub(crate) async fn check_log(
         &self,
-        which: WhichLog,
+        which: &WhichLog,
         by: &AudienceName,
-    ) -> Result<(HostName, Line, LogSource), Declined> {
-        let (host, carries) = match &which {
+    ) -> Result<(HostName, Carries), Declined> {
+        match which {
             WhichLog::Instance(service, instance) => {
                 let status = self.service_status(service).await?;
                 let seen = self.sight(by);
@@ -75,16 +76,25 @@ impl Desk {
                 let host = find(&status, instance)?.host.clone();
                 let on = HostSet::from_names([host.clone()]);
                 self.check_right(by, Right::ReadOutput, what, Some(&on))?;
-                (host, Carries::Units)
+                Ok((host, Carries::Units))
             }
             WhichLog::Attempt { job, host, .. } => {
                 self.check_sees_flow(by, job.flow).await?;
                 self.check_names(job.flow, &[*job], host).await?;
                 let on = HostSet::from_names([host.clone()]);
                 self.check_reads_output(by, job.flow, Some(&on)).await?;
-                (host.clone(), Carries::AttemptLogs)
+                Ok((host.clone(), Carries::AttemptLogs))
             }
-        };
+        }
+    }
+
+    /// Returns on which host a log is, the way to its player, and what it is called there.
+    async fn find_log(
+        &self,
+        which: WhichLog,
+        by: &AudienceName,
+    ) -> Result<(HostName, Line, LogSource), Declined> {
+        let (host, carries) = self.check_log(&which, by).await?;
         let asked = host.clone();
         let line = self.ask(|reply| Request::Line(asked, carries, reply)).await?;
         let of = match which {

@@ -10,9 +10,11 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use orchestra_flow::{Overlay, Rejection, Submission};
 use orchestra_model::{
-    ledger::{Forecast, ScoreSurvey},
+    Asker, HostSet,
+    ledger::{Forecast, Holder, ScoreSurvey},
     thresholds::{ResolvedLimit, Thresholds},
 };
+use orchestra_policy::Reach;
 use orchestra_proto::Planned;
 use sha2::{Digest as _, Sha256};
 
@@ -41,9 +43,14 @@ impl Desk {
             return Err(refused(&refusal));
         }
         let told = told_limits(&submission);
+        let seen = match &submission.audience {
+            Asker::Audience(by) => self.sight(by),
+            _ => Reach::everywhere(),
+        };
         let mut planned = self.forecast(submission, survey, same_score).await?;
         planned.limits = told.0;
-        planned.remarks = bounded(remarks.into_iter().chain(told.1).collect());
+        let hidden = hide_holders(&mut planned.forecast, &seen);
+        planned.remarks = bounded(remarks.into_iter().chain(told.1).chain(hidden).collect());
         Ok(planned)
     }
 
@@ -86,6 +93,20 @@ impl Desk {
         };
         off_the_runtime(plan).await?
     }
+}
+
+/// Takes out of a forecast the holders whose hosts may not be seen. Returns a remark if there are any.
+fn hide_holders(forecast: &mut Forecast, seen: &Reach) -> Option<String> {
+    let of = |holder: &Holder| HostSet::from_names([holder.host.clone()]);
+    let before = forecast.awaited.len();
+    forecast.awaited.retain(|holder| seen.missing(&of(holder)).is_empty());
+    let is_whole = forecast.awaited.len() == before;
+    if !seen.is_everywhere() {
+        // What they would wait for is told in words, which name hosts.
+        let elsewhere = "what it would wait for may be on hosts that you may not see";
+        forecast.stuck.iter_mut().for_each(|(_, _, why)| *why = elsewhere.into());
+    }
+    (!is_whole).then(|| "it would also wait for hosts that you may not see".to_owned())
 }
 
 /// Returns what each limit of a submission comes to, and remarks on the limits.
@@ -184,6 +205,33 @@ mod tests {
             missing: HostSet::default(),
             unheard: HostSet::parse_plain(unheard).unwrap(),
         }
+    }
+
+    /// Whoever holds what it would wait for is told to those who may see them.
+    #[test]
+    fn a_plan_names_no_host_that_may_not_be_seen() {
+        let holder = |host: &str| Holder {
+            host: orchestra_model::HostName::new(host).unwrap(),
+            jobs: Vec::new(),
+            since: orchestra_model::Timestamp(1),
+            down: None,
+            units: Vec::new(),
+            absence: None,
+        };
+        let stuck = || (JobName::new("web").unwrap(), HostSet::default(), "fe1 holds it".into());
+        let forecast = || Forecast {
+            awaited: vec![holder("db1"), holder("fe1")],
+            stuck: vec![stuck()],
+            ..Forecast::default()
+        };
+        let mut all = forecast();
+        assert_eq!(hide_holders(&mut all, &Reach::everywhere()), None);
+        assert_eq!(all, forecast());
+        let mut some = forecast();
+        let seen = Reach::These(HostSet::parse_plain("db1").unwrap());
+        assert!(hide_holders(&mut some, &seen).unwrap().contains("may not see"));
+        assert_eq!(some.awaited, [holder("db1")]);
+        assert!(!format!("{some:?}").contains("fe1"), "{some:?}");
     }
 
     #[test]

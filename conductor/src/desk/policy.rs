@@ -78,14 +78,17 @@ impl Desk {
         }
         let what = asked.what()?;
         let hosts = match asked.hosts.clone() {
-            Some(hosts) => self.players(hosts).await?,
+            Some(hosts) => self.players(hosts, by).await?,
             None => self.fleet.borrow().hosts().clone(),
         };
         let (policy, right) = (self.policy(), asked.right);
         let hosts = Some(&hosts).filter(|_| what.is_of_hosts());
         let denied = policy.check(&asked.who, right, what, hosts).err();
         let reach = policy.reach(Some(&asked.who), right, &what);
-        Ok(RightAnswer { why_not: denied.map(|denial| denial.to_string()), reach })
+        Ok(RightAnswer {
+            why_not: denied.map(|denial| denial.told_to(&policy.known_to(by))),
+            reach,
+        })
     }
 
     /// Lists what everybody would lose and gain with the policy of this text.

@@ -69,7 +69,7 @@ impl Desk {
         let job = self.named_job(flow, job).await?;
         let hosts = match hosts {
             None => None,
-            Some(hosts) => Some(self.players(hosts).await?),
+            Some(hosts) => Some(self.players(hosts, &by).await?),
         };
         let mut asked = Asked::by(&by, Verb::Retry);
         if !self.status_of(flow).await?.summary.state.is_final() {

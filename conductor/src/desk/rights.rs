@@ -66,6 +66,25 @@ impl Desk {
         Ok(policy.allowance(by, right, &what, hosts))
     }
 
+    /// Returns why something may not go on that was allowed when it began, once that is so. It is asked
+    /// again whenever files were loaded, which may have changed the policy, and once at first, for those
+    /// that were loaded since it began.
+    pub(crate) async fn until_denied<C>(&self, still: impl Fn(Self) -> C) -> Declined
+    where
+        C: Future<Output = Result<(), Declined>>,
+    {
+        let mut fleet = self.fleet.clone();
+        fleet.mark_changed();
+        loop {
+            if fleet.changed().await.is_err() {
+                return Declined::stopping();
+            }
+            if let Err(declined) = still(self.clone()).await {
+                return declined;
+            }
+        }
+    }
+
     /// Returns the hosts that somebody may see.
     pub(super) fn sight(&self, by: &AudienceName) -> Reach {
         self.policy().reach(Some(by), Right::See, &What::Hosts)
@@ -94,13 +113,13 @@ impl Desk {
             let seen = self.some_sight(by)?;
             return Ok(seen.of(self.fleet.borrow().hosts()));
         }
-        let hosts = self.players(expression).await?;
+        let hosts = self.players(expression, by).await?;
         self.check_right(by, Right::See, What::Hosts, Some(&hosts))?;
         Ok(hosts)
     }
 
     /// Declines a flow that somebody may not see as one that does not exist.
-    pub(super) async fn check_sees_flow(
+    pub(crate) async fn check_sees_flow(
         &self,
         by: &AudienceName,
         flow: FlowId,
@@ -184,7 +203,8 @@ impl Desk {
     pub(super) fn denied(&self, denial: &Denial) -> Declined {
         self.denials.write(|| tracing::warn!(audience = %denial.who, %denial, "denied"));
         self.facts.incidents.denied(denial);
-        let text = Advice::from(denial.to_string()).say("; ").name(Remedy::ListRights);
+        let told = denial.told_to(&self.policy().known_to(&denial.who));
+        let text = Advice::from(told).say("; ").name(Remedy::ListRights);
         Declined::new(Ground::Forbidden, text.say(" tells what you may do"))
     }
 }

@@ -131,7 +131,7 @@ impl Desk {
             let is_anywhere = spec.upkeep.linked_to.is_some() || spec.place.is_some();
             let hosts = match is_anywhere {
                 true => HostSet::default(),
-                false => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
+                false => self.players(spec.on.clone(), by).await?,
             };
             let hosts_of_it = (!is_anywhere).then_some(&hosts);
             allowance = allowance.and(self.check_apply(by, &spec, hosts_of_it).await?);
@@ -186,15 +186,15 @@ impl Desk {
         let name = service.clone();
         let (verb, ask) = match verb {
             ServiceVerb::Restart(hosts) => {
-                let hosts = self.hosts_of(hosts).await?;
+                let hosts = self.hosts_of(hosts, &by).await?;
                 (Verb::ServiceRestart, Ask::Restart { service, hosts })
             }
             ServiceVerb::Reload(hosts) => {
-                let hosts = self.hosts_of(hosts).await?;
+                let hosts = self.hosts_of(hosts, &by).await?;
                 (Verb::ServiceReload, Ask::Reload { service, hosts })
             }
             ServiceVerb::Signal(signal, hosts) => {
-                let hosts = self.hosts_of(hosts).await?;
+                let hosts = self.hosts_of(hosts, &by).await?;
                 (Verb::ServiceSignal, Ask::Signal { service, hosts, signal })
             }
             ServiceVerb::Scale { zone, count, take_over } => {
@@ -214,14 +214,14 @@ impl Desk {
                 (Verb::ServiceRevert, Ask::Revert { service, to, hosts })
             }
             ServiceVerb::Adopt(hosts) => {
-                let hosts = self.hosts_of(hosts).await?;
+                let hosts = self.hosts_of(hosts, &by).await?;
                 (Verb::ServiceAdopt, Ask::Adopt { service, hosts })
             }
             ServiceVerb::DeclareDead(ordinal) => {
                 (Verb::ServiceDeclareDead, Ask::DeclareDead { service, ordinal })
             }
             ServiceVerb::StopStrangers(hosts) => {
-                let hosts = self.hosts_of(hosts).await?;
+                let hosts = self.hosts_of(hosts, &by).await?;
                 (Verb::ServiceStopStranger, Ask::StopStrangers { service, hosts })
             }
         };
@@ -311,9 +311,13 @@ impl Desk {
     }
 
     /// Resolves an expression, which may name hosts that are no players any more.
-    async fn hosts_of(&self, expression: Option<String>) -> Result<Option<HostSet>, Declined> {
+    async fn hosts_of(
+        &self,
+        expression: Option<String>,
+        by: &AudienceName,
+    ) -> Result<Option<HostSet>, Declined> {
         match expression {
-            Some(expression) => self.hosts(expression, Others::Any).await.map(Some),
+            Some(expression) => self.hosts(expression, Others::Any, Some(by)).await.map(Some),
             None => Ok(None),
         }
     }
@@ -329,7 +333,8 @@ impl Desk {
         let versions = self.ask(ask).await?;
         let mut resolved = BTreeMap::new();
         for (version, expression) in versions {
-            if let Ok(hosts) = self.hosts(expression, Others::Some(HostSet::default())).await {
+            if let Ok(hosts) = self.hosts(expression, Others::Some(HostSet::default()), None).await
+            {
                 resolved.insert(version, hosts);
             }
         }
@@ -360,7 +365,11 @@ impl Desk {
         for name in names {
             let status = self.service_status(&name).await?;
             match status.filter(|status| sees_service(&seen, status)) {
-                Some(status) => to.give(vec![self.with_usage(*status)]).await?,
+                Some(mut status) => {
+                    // Strangers may be anywhere.
+                    status.strangers = seen.of(&status.strangers);
+                    to.give(vec![self.with_usage(*status)]).await?;
+                }
                 None if is_named => return Err(unknown(&name).into()),
                 // The service was removed meanwhile, or may not be seen.
                 None => {}

@@ -19,7 +19,9 @@ use orchestra_policy::{Allowance, Denial};
 
 use self::targets::resolve;
 use super::{
-    Desk, off_the_runtime,
+    Desk,
+    hosts::{Others, View},
+    off_the_runtime,
     plan::limit_remarks,
     refusal::{refused, rejected},
     rights::check_submission,
@@ -234,8 +236,9 @@ fn read(
 ) -> Result<ReadProposal, Declined> {
     let Proposal { request, spec, spec_bytes, params, unknown } = proposal;
     spec.check().map_err(|error| Declined::invalid(&error))?;
-    let (targets, remarks) = resolve(&spec, fleet, most_tasks, unknown)?;
-    let trees = trees::resolve(&spec, &targets, fleet)?;
+    let view = View::of(fleet, Some(&audience), Others::Some(HostSet::default()));
+    let (targets, remarks) = resolve(&spec, &view, most_tasks, unknown)?;
+    let trees = trees::resolve(&spec, &targets, fleet, &view)?;
     let params = read_params(params, &spec)?;
     let submission = Box::new(Submission {
         request,

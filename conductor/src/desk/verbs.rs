@@ -104,7 +104,7 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::Drained, Declined> {
         let reason = read_reason(reason)?;
-        let hosts = some(self.players(hosts).await?)?;
+        let hosts = some(self.players(hosts, &by).await?)?;
         let allowed = self.check_verb(&by, Verb::Drain, What::Hosts, Some(&hosts))?;
         let (who, why) = (by.clone(), Arc::clone(&reason));
         let asked = Asked::by(&by, Verb::Drain).under(&allowed).because(&reason);
@@ -120,7 +120,7 @@ impl Desk {
         hosts: String,
         by: AudienceName,
     ) -> Result<answer::Drained, Declined> {
-        let hosts = some(self.players(hosts).await?)?;
+        let hosts = some(self.players(hosts, &by).await?)?;
         let allowed = self.check_verb(&by, Verb::Undrain, What::Hosts, Some(&hosts))?;
         let asked = Asked::by(&by, Verb::Undrain).under(&allowed);
         let make = move |reply| Input::UndrainRequested { reply, hosts };
@@ -144,7 +144,7 @@ impl Desk {
             Ok(HostSet::from_names(players.chain(holders)))
         };
         let once = self.read(once).await?;
-        let hosts = some(self.hosts(hosts, Others::Some(once)).await?)?;
+        let hosts = some(self.hosts(hosts, Others::Some(once), Some(&by)).await?)?;
         let allowed = self.check_verb(&by, Verb::ReleaseHolds, What::Hosts, Some(&hosts))?;
         let make = move |reply| Input::ReleaseRequested { reply, hosts };
         let asked = Asked::by(&by, Verb::ReleaseHolds).under(&allowed).because(&reason);
@@ -161,7 +161,7 @@ impl Desk {
         by: AudienceName,
     ) -> Result<answer::ReleasedPlayers, Declined> {
         let reason = read_reason(reason)?;
-        let hosts = some(self.players(hosts).await?)?;
+        let hosts = some(self.players(hosts, &by).await?)?;
         let allowed = self.check_verb(&by, Verb::ReleasePlayers, What::Hosts, Some(&hosts))?;
         let make = move |reply| Input::ReleasePlayersRequested { reply, hosts };
         let asked = Asked::by(&by, Verb::ReleasePlayers).under(&allowed).because(&reason);

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::{
     answers,
     bounds::Turn,
-    pages::{Pages, stream},
+    pages::{Pages, lasting_stream, stream},
     policy,
     requests::{self, audience},
 };
@@ -159,11 +159,13 @@ impl Audience for AudienceCalls {
         let request = request.into_inner();
         let wanted = requests::watch_filter(&request)?;
         let id = self.0.flow_id(requests::flow(request.flow)?, &by).await?;
-        Ok(stream(
-            &self.0,
-            answers::notice,
-            |desk, to| async move { desk.watch(id, wanted, &to).await },
-        ))
+        let still = move |desk: Desk| {
+            let by = by.clone();
+            async move { desk.check_sees_flow(&by, id).await }
+        };
+        Ok(lasting_stream(&self.0, still, answers::notice, |desk, to| async move {
+            desk.watch(id, wanted, &to).await
+        }))
     }
 
     async fn plan(
@@ -462,7 +464,7 @@ impl Audience for AudienceCalls {
         request: Request<v1::ResolveHostsRequest>,
     ) -> Result<Response<v1::ResolveHostsResponse>, Status> {
         self.0.check_sees_all(&audience(&request)?)?;
-        let hosts = self.0.hosts(request.into_inner().hosts, Others::Any).await?;
+        let hosts = self.0.hosts(request.into_inner().hosts, Others::Any, None).await?;
         let (hosts, count) = answers::folded(&hosts);
         Ok(Response::new(v1::ResolveHostsResponse { hosts, count }))
     }
@@ -639,11 +641,19 @@ impl Audience for AudienceCalls {
         let jobs = self.0.chosen_jobs(flow, &choice).await?.into_iter().collect();
         let hosts = match hosts.is_empty() {
             true => None,
-            false => Some(self.0.players(hosts).await?),
+            false => Some(self.0.players(hosts, &by).await?),
         };
         self.0.check_reads_output(&by, flow, hosts.as_ref()).await?;
+        let (asker, on) = (by.clone(), hosts.clone());
+        let still = move |desk: Desk| {
+            let (asker, on) = (asker.clone(), on.clone());
+            async move {
+                desk.check_sees_flow(&asker, flow).await?;
+                desk.check_reads_output(&asker, flow, on.as_ref()).await
+            }
+        };
         let wanted = WantedOutput { flow, jobs, hosts };
-        Ok(stream(&self.0, answers::output_part, |desk, to| async move {
+        Ok(lasting_stream(&self.0, still, answers::output_part, |desk, to| async move {
             desk.follow_output(wanted, by, &to).await
         }))
     }
@@ -654,7 +664,12 @@ impl Audience for AudienceCalls {
     ) -> Result<Response<Pages<v1::LogChunk>>, Status> {
         let by = audience(&request)?;
         let (which, query) = requests::read_logs(&request.into_inner())?;
-        Ok(stream(&self.0, answers::log_chunk, |desk, to| async move {
+        let (asker, of) = (by.clone(), which.clone());
+        let still = move |desk: Desk| {
+            let (asker, of) = (asker.clone(), of.clone());
+            async move { desk.check_log(&of, &asker).await.map(drop) }
+        };
+        Ok(lasting_stream(&self.0, still, answers::log_chunk, |desk, to| async move {
             desk.read_logs(which, query, by, &to).await
         }))
     }

@@ -58,6 +58,38 @@ where
     P: Send + 'static,
     F: Future<Output = Result<(), Stopped>> + Send + 'static,
 {
+    fed_until(desk, std::future::pending(), encode, feed)
+}
+
+/// Returns a streamed answer that may last for long, as [`stream`] does. It ends when `still` declines
+/// it, which is asked whenever the policy may have changed.
+pub(super) fn lasting_stream<T, P, F, S, C>(
+    desk: &Desk,
+    still: S,
+    encode: Encode<T, P>,
+    feed: impl FnOnce(Desk, PageWriter<T, P>) -> F,
+) -> Response<Pages<P>>
+where
+    P: Send + 'static,
+    F: Future<Output = Result<(), Stopped>> + Send + 'static,
+    S: Fn(Desk) -> C + Send + Sync + 'static,
+    C: Future<Output = Result<(), Declined>> + Send + 'static,
+{
+    let asking = desk.clone();
+    let denied = async move { asking.until_denied(still).await };
+    fed_until(desk, denied, encode, feed)
+}
+
+fn fed_until<T, P, F>(
+    desk: &Desk,
+    denied: impl Future<Output = Declined> + Send + 'static,
+    encode: Encode<T, P>,
+    feed: impl FnOnce(Desk, PageWriter<T, P>) -> F,
+) -> Response<Pages<P>>
+where
+    P: Send + 'static,
+    F: Future<Output = Result<(), Stopped>> + Send + 'static,
+{
     let (pages, receiver) = mpsc::channel(WAITING);
     let feeding = feed(desk.clone(), PageWriter { pages: pages.clone(), encode });
     let desk = desk.clone();
@@ -65,6 +97,7 @@ where
         let fed = tokio::select! {
             fed = feeding => fed,
             () = desk.until_stopping() => Err(Declined::stopping().into()),
+            declined = denied => Err(declined.into()),
         };
         if let Err(Stopped::Declined(declined)) = fed {
             // The reader may have gone.

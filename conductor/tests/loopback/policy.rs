@@ -20,7 +20,7 @@ use tonic::{
 };
 use v1::change_service_request::Verb as OfService;
 
-use crate::harness::{Audience, Conductor, DOMAIN, Place, id, job, request};
+use crate::harness::{Audience, Conductor, DOMAIN, Place, id, job, request, soon};
 
 /// Messages as they are on the wire.
 #[derive(Clone, Copy, Default)]
@@ -338,9 +338,9 @@ fn denied<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
 async fn a_submission_is_refused_whole_where_one_host_or_score_is_not_allowed() {
     let (_place, conductor, _alice, bob) = shared().await;
     assert_eq!(
-        denied(bob.try_submit(request([job("db1"), job("db[1-2],web1")])).await),
-        "bob may not submit hello on web1: rule dbas allows it on other hosts; `orc whoami` tells \
-         what you may do"
+        denied(bob.try_submit(request([job("db1"), job("@all")])).await),
+        "bob may not submit hello on hosts that you may not know of: rule dbas allows it on other \
+         hosts; `orc whoami` tells what you may do"
     );
     let other = v1::JobSpec { score: "reboot".to_owned(), ..job("db1") };
     let told = denied(bob.try_submit(request([other])).await);
@@ -354,8 +354,8 @@ async fn a_submission_is_refused_whole_where_one_host_or_score_is_not_allowed() 
         ..Default::default()
     };
     let served = v1::JobSpec { tree: Some(tree), ..job("db1") };
-    let told = denied(bob.try_submit(request([served])).await);
-    assert!(told.starts_with("bob may not submit hello on web1"), "{told}");
+    let told = bob.try_submit(request([served])).await.unwrap_err();
+    assert!(told.message().contains("not among what you may know of"), "{told}");
     bob.submit([job("@app=db")]).await;
     assert_eq!(
         denied(bob.undrain("db1").await).split(':').next(),
@@ -385,7 +385,7 @@ async fn what_may_not_be_seen_does_not_exist_and_what_others_did_is_not_touched(
     let players = bob.players("", false).await.unwrap();
     let names: Vec<&str> = players.iter().map(|player| player.host.as_str()).collect();
     assert_eq!(names, ["db1", "db2"]);
-    denied(bob.players("web1", false).await);
+    same(bob.players("web1", false).await, bob.players("web9", false).await);
     bob.cancel(own).await.unwrap();
     alice.cancel(seen).await.unwrap();
     // What is told of the whole fleet is told to those who may see all of it.
@@ -407,7 +407,9 @@ async fn a_service_is_applied_where_and_with_what_one_may_apply() {
     bob.apply(&spec("db-main", "hello", "db1")).await.unwrap();
     denied(bob.apply(&spec("web", "hello", "db1")).await);
     denied(bob.apply(&spec("db-main", "other", "db1")).await);
-    denied(bob.apply(&spec("db-main", "hello", "web1")).await);
+    let (there, nowhere) = ("web1", "web9");
+    let [hidden, none] = [there, nowhere].map(|on| spec("db-main", "hello", on));
+    same(bob.apply(&hidden).await, bob.apply(&none).await);
     // A new run of some is the service's: what it does elsewhere ends for it.
     let restart = OfService::Restart("db1".to_owned());
     let restart = v1::ChangeServiceRequest { name: "db-main".to_owned(), verb: Some(restart) };
@@ -415,7 +417,80 @@ async fn a_service_is_applied_where_and_with_what_one_may_apply() {
     // Where it is now counts too.
     alice.apply(&spec("db-wide", "hello", "db1,web1")).await.unwrap();
     let told = denied(bob.apply(&spec("db-wide", "hello", "db1")).await);
-    assert!(told.contains("on web1"), "{told}");
+    assert!(told.contains("on hosts that you may not know of"), "{told}");
+}
+
+/// Fails unless what is hidden, which is called `web1`, is answered as what is not there, `web9`.
+fn same<T: std::fmt::Debug>(hidden: Result<T, Status>, none: Result<T, Status>) {
+    let (hidden, none) = (hidden.unwrap_err(), none.unwrap_err());
+    assert_eq!(hidden.code(), none.code());
+    assert_eq!(hidden.message(), none.message().replace("web9", "web1"));
+    assert_eq!(hidden.details().len(), none.details().len());
+}
+
+/// Whatever somebody asks of hosts of which they may not know, the answer is that of hosts that are not
+/// there; and so are groups and labels of such hosts alone.
+#[tokio::test]
+async fn hosts_of_which_one_may_not_know_are_as_if_they_were_not_there() {
+    let (_place, _conductor, _alice, bob) = shared().await;
+    for (hidden, none) in [("web1", "web9"), ("db1,web1", "db1,web9"), ("@app=web", "@app=web9")] {
+        let submits = async |hosts: &str| bob.try_submit(request([job(hosts)])).await;
+        let plans = async |hosts: &str| {
+            let v1::SubmitRequest { spec, .. } = request([job(hosts)]);
+            let request = v1::PlanRequest { spec, ..Default::default() };
+            bob.client.clone().plan(request).await
+        };
+        let said =
+            |status: Status| status.message().replace("web9", "web1").replace("=web1", "=web");
+        for [one, other] in [
+            [submits(hidden).await.map(drop), submits(none).await.map(drop)],
+            [plans(hidden).await.map(drop), plans(none).await.map(drop)],
+            [bob.drain(hidden, "x").await.map(drop), bob.drain(none, "x").await.map(drop)],
+            [bob.players(hidden, false).await.map(drop), bob.players(none, false).await.map(drop)],
+        ] {
+            let (one, other) = (one.unwrap_err(), other.unwrap_err());
+            assert_eq!(one.code(), other.code());
+            assert_eq!(said(one), said(other));
+        }
+    }
+}
+
+/// What is open ends when the right to it is taken away, and goes on when another one is.
+#[tokio::test]
+async fn a_stream_ends_when_the_right_to_it_is_taken_away() {
+    let (place, _conductor, alice, bob) = shared().await;
+    let flow = bob.submit([job("db1")]).await;
+    let mut watch = bob.watch(flow).await;
+    soon("the status", watch.message()).await.unwrap();
+    let flow_ref = v1::FlowRef { flow: Some(v1::flow_ref::Flow::Id(flow)) };
+    let request = v1::FollowOutputRequest { flow: Some(flow_ref), ..Default::default() };
+    let mut output = bob.client.clone().follow_output(request).await.unwrap().into_inner();
+    let policy = fs::read_to_string(place.path("policy.toml")).unwrap();
+    // To read what it prints needs more than to see it.
+    place.write(
+        "policy.toml",
+        &policy.replace("\"operator\", \"drain\"", "\"see\", \"submit\", \"service-stop\""),
+    );
+    alice.reload(false).await.unwrap();
+    let ended = soon("the end of the output", output.message()).await.unwrap_err();
+    assert_eq!(ended.code(), Code::PermissionDenied, "{ended:?}");
+    alice.cancel(flow).await.unwrap();
+    soon("an event", watch.message()).await.unwrap();
+    let other = alice.submit([job("db2")]).await;
+    let mut watch = bob.watch(other).await;
+    soon("the status", watch.message()).await.unwrap();
+    place.write("policy.toml", ROOT);
+    alice.reload(false).await.unwrap();
+    let over = async {
+        loop {
+            match watch.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the watch ended in order"),
+                Err(status) => break status,
+            }
+        }
+    };
+    assert_eq!(soon("the end of the watch", over).await.code(), Code::NotFound);
 }
 
 #[tokio::test]
@@ -472,7 +547,12 @@ async fn everybody_is_told_what_they_may_do_and_who_may_see_the_policy_what_othe
     let answer = client.check_right(question("bob", "")).await.unwrap().into_inner();
     assert_eq!(
         (answer.allowed, answer.why.as_str(), answer.reach.unwrap().hosts.as_str()),
-        (false, "bob may not submit hello on web1: rule dbas allows it on other hosts", "db[1-2]")
+        (
+            false,
+            "bob may not submit hello on hosts that you may not know of: rule dbas allows it on other \
+             hosts",
+            "db[1-2]"
+        )
     );
     denied(client.check_right(question("alice", "db1")).await);
     let mut client = alice.client.clone();

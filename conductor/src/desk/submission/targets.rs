@@ -11,8 +11,10 @@ use orchestra_model::{
 
 use crate::{
     declined::{Declined, Ground},
-    desk::refusal::{invalid_hosts, rejected},
-    fleet::Fleet,
+    desk::{
+        hosts::View,
+        refusal::{invalid_hosts, rejected},
+    },
 };
 
 /// Most hosts that the one-of jobs of a flow may have together. Their tasks are few, but for each
@@ -23,7 +25,7 @@ const HOSTS_TOGETHER: usize = 8_000_000;
 /// because each of ten thousand jobs may ask for all hosts.
 pub(super) fn resolve(
     spec: &FlowSpec,
-    fleet: &Fleet,
+    fleet: &View<'_>,
     most: u64,
     unknown: Unknown,
 ) -> Result<(Vec<Vec<HostSet>>, Vec<String>), Declined> {
@@ -39,7 +41,7 @@ pub(super) fn resolve(
                 Some(hosts) => sizes.add(job, hosts, most).map(|()| hosts.clone())?,
                 None => {
                     let resolved = HostSet::resolve(&job.targets, fleet, unknown)
-                        .map_err(|error| wrong_hosts(job, error))?;
+                        .map_err(|error| fleet.explain(wrong_hosts(job, error)))?;
                     remarks.extend(remarks_on(job, &resolved));
                     let hosts = resolved.hosts;
                     sizes.add(job, &hosts, most)?;

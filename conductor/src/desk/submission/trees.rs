@@ -12,7 +12,10 @@ use orchestra_model::{
 
 use crate::{
     declined::Declined,
-    desk::refusal::{invalid_hosts, rejected},
+    desk::{
+        hosts::View,
+        refusal::{invalid_hosts, rejected},
+    },
     fleet::Fleet,
 };
 
@@ -25,6 +28,7 @@ pub(super) fn resolve(
     spec: &FlowSpec,
     targets: &[Vec<HostSet>],
     fleet: &Fleet,
+    view: &View<'_>,
 ) -> Result<Shapes, Declined> {
     let mut shapes = Shapes::new();
     for (place, job, hosts) in jobs(spec, targets) {
@@ -32,8 +36,8 @@ pub(super) fn resolve(
         let root = match &tree.root {
             None => HostSet::default(),
             Some(root) => {
-                HostSet::resolve(root, fleet, Unknown::Refused)
-                    .map_err(|error| wrong_root(job, error))?
+                HostSet::resolve(root, view, Unknown::Refused)
+                    .map_err(|error| view.explain(wrong_root(job, error)))?
                     .hosts
             }
         };
