@@ -25,6 +25,7 @@ mod outgoing;
 mod perform;
 mod recover;
 mod services;
+mod starts;
 mod watchers;
 
 #[cfg(test)]

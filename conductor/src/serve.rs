@@ -118,7 +118,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let (keys, doubt) = keys(&key_file, &mut store)?;
     let proofs = Proofs::new(keys);
     let (identity, readers) = (store.identity(), store.readers());
-    let engines = engines(identity, clock, &store, fleet.deployments(), doubt);
+    let engines = engines(identity, clock, &store, &fleet, doubt);
     let engines = engines.map_err(ServeError::Recover)?;
     let remembered = remembered(identity, &store).map_err(ServeError::Recover)?;
     let writer = Writer::start(Box::new(store), key_file).map_err(ServeError::System)?;

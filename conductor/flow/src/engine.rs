@@ -1,6 +1,9 @@
 //! The engine: all that it knows, and the methods that its owner calls.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use orchestra_model::{
     Asker, FlowId, FlowState, HostName, JobId, Timestamp,
@@ -72,6 +75,8 @@ pub struct Engine {
     pub(crate) ended: BTreeMap<FlowId, Ended>,
     /// Flows that wait for the end of another one before they begin.
     pub(crate) starts: Starts,
+    /// Flows that are cancelled instead of begun, and why.
+    pub(crate) denied_starts: BTreeMap<FlowId, Arc<str>>,
     /// Entries of players' queues whose tasks do not wait there any more; a sweep drops them.
     pub(crate) leftovers: VecDeque<Leftover>,
     /// Jobs that wait for enough players to be there.

@@ -67,4 +67,4 @@ pub use ids::{PlayerIx, ReplyId, SessionId};
 pub use input::{Input, Submission};
 pub use rules::recover::{RecoveredFlow, RecoveredJob, Recovery};
 pub use tables::{flow::shown, roster::Roster};
-pub use views::{audit::Violation, plan::Overlay};
+pub use views::{audit::Violation, plan::Overlay, start::PendingFlow};

@@ -6,7 +6,7 @@ mod cells;
 mod explain;
 mod holders;
 pub(crate) mod plan;
-mod start;
+pub(crate) mod start;
 mod status;
 mod tree;
 mod units;

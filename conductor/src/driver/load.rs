@@ -17,7 +17,7 @@ use orchestra_model::{
 
 use tokio::sync::oneshot;
 
-use super::{Driver, LoadTerms, Removal, count, outgoing::After};
+use super::{Driver, LoadTerms, Removal, count, outgoing::After, starts::denied_starts};
 use crate::{
     declined::{Declined, Ground},
     fleet::{Fleet, SERVICES},
@@ -64,6 +64,8 @@ impl Driver {
             return self.outgoing.hold(After::Effect(Effect::Answer { reply, answer }));
         }
         self.remember(fleet);
+        // Before anything begins under this fleet.
+        self.engine.deny_starts(denied_starts(&self.engine, fleet.policy()));
         self.loading.insert(reply);
         let most_removed = match terms.removal {
             Removal::AtMost(players) => players,

@@ -12,8 +12,11 @@ use orchestra_proto::decode_service;
 use orchestra_service::{RecoveredService, Services};
 use orchestra_store::{Reader, Store, StoreIdentity};
 
-use super::{Clock, Engines, Remembered};
-use crate::history::{self, HistoryError};
+use super::{Clock, Engines, Remembered, starts::denied_starts};
+use crate::{
+    fleet::Fleet,
+    history::{self, HistoryError},
+};
 
 /// Why the store, or something in it, cannot be read.
 type Unreadable = Box<dyn Error + Send + Sync>;
@@ -23,10 +26,10 @@ pub(crate) fn engines(
     identity: StoreIdentity,
     clock: Clock,
     store: &dyn Store,
-    deployments: &Arc<Deployments>,
+    fleet: &Fleet,
     doubt: Option<String>,
 ) -> Result<Engines, Unreadable> {
-    let engine = engine(identity, clock, store, deployments, doubt)?;
+    let engine = engine(identity, clock, store, fleet, doubt)?;
     Ok(Engines { engine, services: services(store)? })
 }
 
@@ -35,13 +38,15 @@ fn engine(
     identity: StoreIdentity,
     clock: Clock,
     store: &dyn Store,
-    deployments: &Arc<Deployments>,
+    fleet: &Fleet,
     doubt: Option<String>,
 ) -> Result<Engine, Unreadable> {
     // The desk checks how many tasks a flow has, because a reload may change that bound.
     let settings = Settings { most_tasks: u64::MAX };
     let reader = store.reader()?;
-    let mut engine = recover(settings, identity, &*reader, deployments, doubt)?;
+    let mut engine = recover(settings, identity, &*reader, fleet.deployments(), doubt)?;
+    // What was due while no conductor ran begins now.
+    engine.deny_starts(denied_starts(&engine, fleet.policy()));
     engine.resume(clock.now());
     Ok(engine)
 }

@@ -455,6 +455,45 @@ async fn hosts_of_which_one_may_not_know_are_as_if_they_were_not_there() {
     }
 }
 
+/// A flow that waits is judged again when its time comes, over a restart too: by then its submitter may
+/// not have it done any more. A right that is back by then was never gone.
+#[tokio::test]
+async fn a_flow_that_waits_is_judged_again_when_its_time_comes() {
+    let (place, conductor, alice, bob) = shared().await;
+    let governed = fs::read_to_string(place.path("policy.toml")).unwrap();
+    let without =
+        governed.replace("\"operator\", \"drain\"", "\"see\", \"cancel\", \"service-stop\"");
+    let gates = [alice.submit([job("db1")]).await, alice.submit([job("db1")]).await];
+    let third = alice.submit([job("db1")]).await;
+    let after = async |flow: u64| {
+        let request = request([job("db2")]);
+        let start = v1::Start { at_ms: 0, after: flow, end: "ended".to_owned() };
+        let spec = v1::FlowSpec::decode(&request.spec[..]).unwrap();
+        let spec = v1::FlowSpec { start: Some(start), ..spec }.encode_to_vec().into();
+        bob.try_submit(v1::SubmitRequest { spec, ..request }).await.unwrap().flow
+    };
+    let (kept, gone, late) = (after(gates[0]).await, after(gates[1]).await, after(third).await);
+    place.write("policy.toml", &without);
+    alice.reload(false).await.unwrap();
+    place.write("policy.toml", &governed);
+    alice.reload(false).await.unwrap();
+    alice.cancel(gates[0]).await.unwrap();
+    assert_eq!(alice.state(kept).await, "running");
+    place.write("policy.toml", &without);
+    alice.reload(false).await.unwrap();
+    assert_eq!(alice.state(gone).await, "pending");
+    alice.cancel(gates[1]).await.unwrap();
+    let told = alice.flow(gone).await;
+    assert_eq!(told.cancelled_by, "orchestra:keeper");
+    let why = "when its time came bob may not submit hello: no rule allows it";
+    assert_eq!(told.cancel_reason, why);
+    conductor.kill();
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    alice.cancel(third).await.unwrap();
+    assert_eq!(alice.flow(late).await.cancel_reason, why);
+}
+
 /// What is open ends when the right to it is taken away, and goes on when another one is.
 #[tokio::test]
 async fn a_stream_ends_when_the_right_to_it_is_taken_away() {

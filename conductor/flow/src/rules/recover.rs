@@ -110,6 +110,7 @@ impl Engine {
             flows: Flows::default(),
             ended,
             starts: Starts::default(),
+            denied_starts: BTreeMap::new(),
             requests,
             leftovers: VecDeque::new(),
             deadlines: Deadlines::default(),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! stored ─→ waits for the end of a flow ─→ waits for a moment ─→ its first slot begins
-//!              │                               └─────────────────→ is cancelled
+//!              │                               ├─────────────────→ is cancelled
+//!              │                               └─ denied by then ─→ is cancelled by the conductor
 //!              ├─ that flow ended otherwise than it has to ──────→ all of it is skipped: failed
 //!              └─────────────────────────────────────────────────→ is cancelled
 //! ```
@@ -11,8 +12,10 @@
 //! flow while this one waits on for its moment. A flow can only wait for one that was submitted
 //! before it, so that no two wait for each other.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use orchestra_model::{
-    FlowId, FlowState, Timestamp, limits,
+    Asker, FlowId, FlowState, Timestamp, limits,
     start::{After, StartStatus},
     time::Millis,
 };
@@ -73,11 +76,31 @@ impl Engine {
         match start.at.filter(|at| *at > self.now) {
             _ if !is_met => self.end_before_it_begins(id),
             Some(at) => self.deadlines.insert(at, Deadline::Begin(id)),
-            None => {
-                self.begin(id);
-                self.begin_slot(id);
-            }
+            None => match self.denied_starts.remove(&id) {
+                Some(why) => self.cancel_at_start(id, why),
+                None => {
+                    self.begin(id);
+                    self.begin_slot(id);
+                }
+            },
         }
+    }
+
+    /// Says which of the flows that wait are cancelled instead of begun when their time comes, and why:
+    /// whoever submitted them may not have that done any more. All others begin. It is to be said again
+    /// whenever that may have changed, and before [`Engine::resume`].
+    pub fn deny_starts(&mut self, denied: BTreeMap<FlowId, Arc<str>>) {
+        self.denied_starts = denied;
+    }
+
+    /// Cancels a flow whose time has come.
+    fn cancel_at_start(&mut self, id: FlowId, why: Arc<str>) {
+        let Some(flow) = self.flows.get_mut(id) else { return gone() };
+        flow.cancel(Asker::Keeper, Some(why));
+        // Before what follows from it, as whenever a flow is cancelled.
+        self.update_flow(id);
+        self.close_all(id);
+        self.end_before_it_begins(id);
     }
 
     /// Writes how the flow ended that a flow comes after.
@@ -93,6 +116,7 @@ impl Engine {
     pub(crate) fn end_before_it_begins(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return gone() };
         let StartStatus { start, .. } = flow.awaited();
+        self.denied_starts.remove(&id);
         if let Some(after) = start.after {
             self.starts.forget(id, after.flow);
         }

@@ -231,6 +231,11 @@ impl Job {
         &self.params
     }
 
+    /// The hosts of its tree's root, which serve from the beginning.
+    pub(crate) fn tree_roots(&self) -> &[PlayerIx] {
+        self.tree.as_deref().map_or(&[], Tree::roots)
+    }
+
     /// Its players, in host-set order.
     pub(crate) fn targets(&self) -> &Arc<[PlayerIx]> {
         &self.targets

@@ -1,14 +1,37 @@
 //! What a flow that has not begun waits for, in sentences.
 
 use orchestra_model::{
-    FlowId, Millis,
+    Asker, FlowId, HostSet, Millis, ScoreName,
     advice::{Advice, Remedy},
     start::{NeededEnd, StartStatus},
 };
 
 use crate::Engine;
 
+/// A flow that has not begun: whose it is, and what it will do where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingFlow {
+    pub flow: FlowId,
+    /// Who submitted it.
+    pub audience: Asker,
+    /// The score of each job, with its hosts and those of its tree's root.
+    pub jobs: Vec<(ScoreName, HostSet)>,
+}
+
 impl Engine {
+    /// Returns the flows that have not begun, in the order of their numbers.
+    pub fn pending_flows(&self) -> impl Iterator<Item = PendingFlow> {
+        let pending = self.flows.iter().filter(|flow| flow.waits_to_begin());
+        pending.map(|flow| {
+            let jobs = flow.jobs().map(|job| {
+                let players = job.targets().iter().chain(job.tree_roots());
+                let hosts = players.map(|player| self.roster.host(*player).clone());
+                (job.spec().score.clone(), HostSet::from_names(hosts))
+            });
+            PendingFlow { flow: flow.id(), audience: flow.audience().clone(), jobs: jobs.collect() }
+        })
+    }
+
     /// What a flow that has not begun waits for, and how somebody need not wait.
     pub(super) fn tell_start(&self, id: FlowId) -> Advice {
         let Some(flow) = self.flows.get(id) else { return Advice::default() };

@@ -334,3 +334,34 @@ fn a_crash_at_any_point_of_a_cancel_or_of_a_skip_leaves_nothing_waiting() {
         });
     }
 }
+
+/// Denied when its time comes, a flow is cancelled with the reason, and nothing of it starts. What is
+/// denied for a while in between is not.
+#[test]
+fn a_flow_that_is_denied_when_its_time_comes_is_cancelled() {
+    let mut world = World::new("h[1-3]");
+    let first = world.submit(on("h1"));
+    let then = world.submit(after_ok(first, on("h2")));
+    let after_it = world.submit(after(then, NeededEnd::Ended, on("h2")));
+    let timed = world.submit(in_seconds(&world, 60, on("h3")));
+    let denied =
+        |flows: &[FlowId]| flows.iter().map(|flow| (*flow, "rule x denies it".into())).collect();
+    world.engine.deny_starts(denied(&[first, then, timed]));
+    // Those that wait go on waiting, and what began before goes on.
+    assert_eq!((world.state(first), world.state(then)), (FlowState::Running, FlowState::Pending));
+    world.engine.deny_starts(denied(&[then]));
+    world.ok("h1", first);
+    assert_eq!(
+        (world.state(then), world.states(then, 1, 1)),
+        (FlowState::Cancelled, "cancelled".into())
+    );
+    let record = world.disk.flow(then).unwrap();
+    assert_eq!(record.cancelled_by, Some(orchestra_model::Asker::Keeper));
+    assert_eq!(record.cancel_reason.as_deref(), Some("rule x denies it"));
+    assert_eq!(
+        (world.state(after_it), world.running_hosts(after_it)),
+        (FlowState::Running, "h2".into())
+    );
+    world.pass(60);
+    assert_eq!((world.state(timed), world.running_hosts(timed)), (FlowState::Running, "h3".into()));
+}
