@@ -6,7 +6,7 @@ use orchestra_model::{
     AudienceName, HostSet, ServiceName,
     audit::Verb,
     hostset::Groups as _,
-    names::LabelValue,
+    names::{LabelValue, ScoreName},
     service::{
         BrakeScope, FleetZones, Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion,
         Stranger, VersionRecord,
@@ -252,13 +252,16 @@ impl Desk {
             Some(hosts) => present.union(hosts),
             None => present.union(&self.all_players()),
         };
-        let recipes = spec.prepare.iter().chain(&spec.cleanup).map(|recipe| &recipe.score);
-        for score in recipes.chain([&spec.score]) {
-            let (service, score) = (spec.name.as_str(), score.as_str());
-            let what = What::ScoreOfService { service, score };
-            self.check_verb(by, Verb::ServiceApply, what, Some(&all))?;
+        let service = spec.name.as_str();
+        let check = |score: &ScoreName| {
+            let what = What::ScoreOfService { service, score: score.as_str() };
+            self.check_verb(by, Verb::ServiceApply, what, Some(&all))
+        };
+        let mut allowance = check(&spec.score)?;
+        for recipe in spec.prepare.iter().chain(&spec.cleanup) {
+            allowance = allowance.and(check(&recipe.score)?);
         }
-        Ok(())
+        Ok(allowance)
     }
 
     /// Declines what somebody may not do to a service, wherever it may have effects.

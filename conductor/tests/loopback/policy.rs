@@ -5,10 +5,11 @@ use std::{collections::BTreeSet, fs};
 use bytes::{Buf as _, BufMut as _, Bytes};
 use orchestra_certs::Role;
 use orchestra_model::{
+    Params,
     audit::Verb,
     bundle::{BundleId, BundleSerial, BundleStatement, Seal},
     policy::{Concern, Right},
-    service::ServiceSpec,
+    service::{Recipe, ServiceSpec},
 };
 use orchestra_proto::{encode_service, v1};
 use prost::Message;
@@ -407,6 +408,10 @@ async fn a_service_is_applied_where_and_with_what_one_may_apply() {
     bob.apply(&spec("db-main", "hello", "db1")).await.unwrap();
     denied(bob.apply(&spec("web", "hello", "db1")).await);
     denied(bob.apply(&spec("db-main", "other", "db1")).await);
+    let recipe = Recipe { score: "other".parse().unwrap(), params: Params::default() };
+    let (prepare, cleanup) = (Some(recipe.clone()), Some(recipe));
+    denied(bob.apply(&ServiceSpec { prepare, ..spec("db-main", "hello", "db1") }).await);
+    denied(bob.apply(&ServiceSpec { cleanup, ..spec("db-main", "hello", "db1") }).await);
     let (there, nowhere) = ("web1", "web9");
     let [hidden, none] = [there, nowhere].map(|on| spec("db-main", "hello", on));
     same(bob.apply(&hidden).await, bob.apply(&none).await);

@@ -5,7 +5,7 @@ use orchestra_model::{
     flow::JobSpec,
     service::{Cause, Recipe, ServiceSpec, UnitState},
 };
-use orchestra_service::Ask;
+use orchestra_service::{Ask, Input};
 
 use crate::world::{World, apply, h, placed, spec, web};
 
@@ -88,7 +88,7 @@ fn where_preparing_is_tolerated_to_fail_nothing_begins() {
     world.unpreparable.insert(h("db3"));
     // A host comes to be wanted, by a reload: that is a repair, which tolerates failures.
     let hosts = HostSet::parse_plain("db[1-4]").unwrap();
-    world.handle(orchestra_service::Input::FleetLoaded { hosts: [(web(), Ok(hosts))].into() });
+    world.handle(Input::FleetLoaded { hosts: [(web(), Ok(hosts))].into() });
     assert_eq!(slots(&world), [job("prepare", "db[3-4]"), job("repair", "db[3-4]")]);
     world.settle();
     let hosts: Vec<_> = world.versions().into_iter().map(|(host, ..)| host).collect();
@@ -173,4 +173,19 @@ fn recipes_of_services_that_are_applied_at_once_are_told_apart() {
     world.ask(both).unwrap();
     world.settle();
     assert_eq!(world.prepared.len(), 2);
+}
+
+#[test]
+fn a_host_that_is_wanted_again_by_itself_is_not_cleaned_up() {
+    let mut world = running("db[1-2]", FIRST);
+    world.unpreparable.insert(h("db2"));
+    let one = HostSet::parse_plain("db1").unwrap();
+    world.handle(Input::FleetLoaded { hosts: [(web(), Ok(one))].into() });
+    world.settle();
+    world.unpreparable.clear();
+    let both = HostSet::parse_plain("db[1-2]").unwrap();
+    world.handle(Input::FleetLoaded { hosts: [(web(), Ok(both))].into() });
+    assert_eq!(slots(&world), [job("prepare", "db2"), job("repair", "db2")]);
+    world.settle();
+    assert_eq!((world.cleaned.len(), world.versions().len()), (0, 2));
 }
