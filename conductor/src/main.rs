@@ -5,7 +5,7 @@
 use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use conductor::{Options, check, config::DEFAULT_DIR, serve};
-use orchestra_daemon::{lifeline, limits, log, manual, program::answer, signals};
+use orchestra_daemon::{cores, lifeline, limits, log, manual, program::answer, signals};
 
 const USAGE: &str = "\
 Holds the flows and the players' sessions of a fleet.
@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         }
     };
     limits::tell();
+    cores::forbid();
     match serve(*options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

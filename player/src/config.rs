@@ -51,6 +51,9 @@ pub struct Config {
     pub scores_dir: PathBuf,
     /// Where the files of places for bundles are. Absolute.
     pub places_dir: PathBuf,
+    /// The file that says which audiences may run which scores here; `None` if that is left to the
+    /// conductor. Absolute.
+    pub policy: Option<PathBuf>,
     /// Where the content of bundles is on this host. Absolute.
     pub depot_dir: PathBuf,
     /// Where the spool is. Absolute.
@@ -164,6 +167,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
     }
     let scores_dir = fields.path("scores_dir", base, problems);
     let places_dir = fields.path("places_dir", base, problems);
+    let policy = fields.path("policy", base, problems);
     let depot_dir = fields.path("depot_dir", base, problems);
     let spool_dir = fields.path("spool_dir", base, problems);
     let spool_dir = spool_dir.unwrap_or_else(|| PathBuf::from("/var/spool/orchestra"));
@@ -191,6 +195,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         domain: domain?,
         scores_dir: scores_dir.unwrap_or_else(|| PathBuf::from("/usr/lib/orchestra/scores")),
         places_dir: places_dir.unwrap_or_else(|| PathBuf::from("/etc/orchestra/places.d")),
+        policy,
         depot_dir: depot_dir.unwrap_or_else(|| PathBuf::from("/var/lib/orchestra/depot")),
         run_dir: run_dir.unwrap_or_else(|| own_dir("/run/orchestra", &spool_dir, ".run")),
         services_dir: services_dir

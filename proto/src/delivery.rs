@@ -412,6 +412,10 @@ impl From<&Refusal> for v1::Refusal {
                 wire.detail.clone_from(detail);
                 Reason::Source
             }
+            Refusal::Policy(detail) => {
+                wire.detail.clone_from(detail);
+                Reason::Policy
+            }
         };
         wire.set_reason(reason);
         wire
@@ -436,6 +440,7 @@ impl TryFrom<v1::Refusal> for Refusal {
             Reason::Limits => Refusal::Limits(detail),
             Reason::Bundle => Refusal::Bundle(detail),
             Reason::Source => Refusal::Source(detail),
+            Reason::Policy => Refusal::Policy(detail),
             Reason::StaleTerm => Refusal::StaleTerm {
                 seen: Term(refusal.term),
                 evidence: evidence_from_wire(refusal.evidence.as_ref())?,

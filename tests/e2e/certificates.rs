@@ -13,8 +13,9 @@ use orchestra_certs::{Role, Subject};
 use orchestra_harness::credulous;
 use orchestra_model::HostName;
 use rustls::{
-    ClientConnection, StreamOwned,
+    ClientConfig, ClientConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use crate::harness::{DOMAIN, Fleet, Player, Ran, eventually};
@@ -251,8 +252,29 @@ fn replace_certificate(player: &Player, files: &Path) {
 }
 
 /// What a client that trusts everybody is told, with the certificate and key of `files`.
+/// A certificate is no secret. Whoever shows that of somebody else, with a key of their own, is refused,
+/// and on record with the name that they claimed.
+#[test]
+fn a_certificate_without_its_key_is_nobody() {
+    let fleet = Fleet::new("p1").start();
+    fleet.certificate(Role::Audience, "mallory");
+    let issued = fleet.dir().join("ca/audience");
+    let certificate = CertificateDer::from_pem_file(issued.join("alice.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(issued.join("mallory.key")).unwrap();
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+    let shown = Arc::new(CertifiedKey::new(vec![certificate], key));
+    let config = credulous().with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+    let refusal = refusal_of(&fleet, config);
+    assert!(refusal.contains("DecryptError") || refusal.contains("alert"), "{refusal}");
+    let claimed = eventually("the record of it", || {
+        let lines = fleet.orc(&["audit", "--verb", "certificate-refused"]).out;
+        lines.contains("audience/alice").then_some(lines)
+    });
+    assert!(claimed.contains("orchestra:stranger"), "{claimed}");
+}
+
 pub(crate) fn refusal_of_a_raw_client(fleet: &Fleet, files: Option<&Path>) -> String {
-    let mut config = match files {
+    let config = match files {
         Some(files) => {
             let certificate = CertificateDer::from_pem_file(files.with_extension("pem")).unwrap();
             let key = PrivateKeyDer::from_pem_file(files.with_extension("key")).unwrap();
@@ -260,6 +282,11 @@ pub(crate) fn refusal_of_a_raw_client(fleet: &Fleet, files: Option<&Path>) -> St
         }
         None => credulous().with_no_client_auth(),
     };
+    refusal_of(fleet, config)
+}
+
+/// Connects, and returns why that was refused.
+fn refusal_of(fleet: &Fleet, mut config: ClientConfig) -> String {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("conductor.e2e.test").unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();

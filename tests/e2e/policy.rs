@@ -5,7 +5,7 @@ use std::fs;
 use orchestra_certs::Role;
 use rustix::process::Signal;
 
-use crate::harness::{Fleet, Ran, eventually};
+use crate::harness::{Fleet, Ran, Tool, eventually, set_mode};
 
 const POLICY: &str = r#"
 [groups]
@@ -79,4 +79,53 @@ fn whoever_asks_is_held_to_the_policy_in_force() {
     fs::write(&file, POLICY).expect("a file");
     fleet.start_conductor();
     bob("orc", &["drain", "w1", "--reason", "disk"]).exits(6);
+}
+
+/// What the conductor allows a host may still refuse, by a policy of its own; and a file that it names
+/// and that is not there allows nothing, or nothing new.
+#[test]
+fn a_host_runs_what_its_own_policy_allows_too() {
+    let fleet = Fleet::new("p1").player_key("policy", "\"policy.toml\"").start();
+    let file = fleet.dir().join("players/p1/policy.toml");
+    let refused = |score: &str, why: &str| {
+        let flow = fleet.submitjob(&[score, "-w", "p1"]).exits(0).id();
+        fleet.wait_flow(flow);
+        let task = fleet.task(flow);
+        assert_eq!(task["state"], "refused", "{task}");
+        let detail = task["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("the host's own policy: ") && detail.contains(why), "{task}");
+    };
+    refused("hello", "policy.toml: it cannot be read");
+    let write = |text: &str| {
+        fs::write(&file, text).expect("a file");
+        set_mode(&file, 0o644);
+    };
+    let reload = || {
+        let before = fleet.player("p1").sitter.log().matches("read the host's policy").count();
+        fleet.player("p1").sitter.signal(Signal::HUP);
+        eventually("the policy to be read", || {
+            let log = fleet.player("p1").sitter.log();
+            (log.matches("read the host's policy").count() > before).then_some(())
+        });
+    };
+    write("[[allow]]\nwho = [\"alice\"]\nscores = [\"hell*\"]\n");
+    reload();
+    fleet.run(&["hello", "-w", "p1"]);
+    refused("work", "nothing in it lets alice run work here");
+    // Neither does a broken one lift it, nor one that is gone.
+    write("[[allow]]\n");
+    reload();
+    refused("work", "nothing in it lets alice run work here");
+    fs::remove_file(&file).expect("it is there");
+    reload();
+    fleet.run(&["hello", "-w", "p1"]);
+    refused("work", "nothing in it lets alice run work here");
+    // A service is somebody's too.
+    let service = fleet.service_file("p1", "");
+    fleet.orc(&["service", "apply", &service, "--wait"]).exits(2).complains("1 refused");
+    let config = fleet.dir().join("players/p1/player.toml");
+    let config = config.display().to_string();
+    let checked = Tool::new("player", &["--check", "--config", &config]).run().exits(1);
+    let told = format!("{}{}", checked.out, checked.err);
+    assert!(told.contains("policy: ") && told.contains("it cannot be read"), "{told}");
 }

@@ -11,7 +11,7 @@ use orchestra_proto::v1;
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::harness::{Fleet, eventually};
+use crate::harness::{Fleet, Process, Ran, eventually, processes_with};
 
 #[test]
 fn parameters_that_the_score_does_not_take_are_refused() {
@@ -336,6 +336,64 @@ fn values_are_on_no_disk_once_nobody_needs_them() {
     assert!(files_with(fleet.dir(), SECRET).iter().all(only_the_log));
     assert!(fleet.conductor.stop().success());
     assert_eq!(files_with(fleet.dir(), SECRET), Vec::<PathBuf>::new());
+}
+
+/// What is sensitive stands in no answer, list, error, log, record, argument or core, and a while after
+/// nobody needs it on no disk, while everything runs on and after a crash.
+#[test]
+fn a_secret_is_told_nowhere_and_is_soon_on_no_disk() {
+    const SECRET: &str = "swordfish-is-no-word-of-this-fleet-either";
+    let exported = tempfile::tempdir().expect("a directory");
+    let export = exported.path().join("audit.jsonl").display().to_string();
+    let tables = format!("\n[audit]\nexport = \"{export}\"\n");
+    let fleet = Fleet::new("p1").conductor_tables(&tables).start();
+    let file = exported.path().join("token");
+    fs::write(&file, SECRET).expect("a file");
+    // What a person types is theirs; what our programs make of it is in nobody's arguments.
+    let token = format!("token=@file:{}", file.display());
+    let flow = fleet.submitjob(&["gate", &token, "-w", "p1"]).exits(0).id();
+    let id = flow.to_string();
+    fleet.wait_state(flow, "running");
+    let is_argument = |process: &Process| process.arguments.iter().any(|it| it.contains(SECRET));
+    assert!(!processes_with(SECRET).iter().any(is_argument));
+    let is_silent =
+        |ran: Ran| assert!(!format!("{}{}", ran.out, ran.err).contains(SECRET), "{ran}");
+    let ask_all = || {
+        for arguments in [
+            &["flows", "--json"][..],
+            &["explain", &id],
+            &["players", "--json"],
+            &["scores", "--json"],
+            &["audit", "export"],
+            &["logs", &format!("{id}@p1")],
+            &["conductor", "status", "--json"],
+            &["ledger", "--json"],
+        ] {
+            is_silent(fleet.orc(arguments));
+        }
+        is_silent(fleet.getstatus(&[&id, "--tasks", "--json"]));
+        is_silent(fleet.getstatus(&[&id, "--jsonl"]));
+    };
+    ask_all();
+    is_silent(fleet.orc(&["plan", "gate", &token, "-w", "p1"]));
+    // Refused for another reason, and for what it is.
+    is_silent(fleet.submitjob(&["gate", &token, "-w", "p9"]));
+    let nul = exported.path().join("nul");
+    fs::write(&nul, format!("{SECRET}\0")).expect("a file");
+    is_silent(fleet.submitjob(&["gate", &format!("token=@file:{}", nul.display()), "-w", "p1"]));
+    fleet.crash_conductor();
+    fleet.start_players();
+    fleet.go("p1");
+    fleet.wait_flow(flow).exits(0);
+    is_silent(fleet.orc(&["retry", &id]));
+    ask_all();
+    fs::remove_file(&file).expect("it is there");
+    fs::remove_file(&nul).expect("it is there");
+    // Store, its log and free pages, spools, logs, and what was exported.
+    eventually("nothing of it to be on a disk", || {
+        let found = [files_with(fleet.dir(), SECRET), files_with(exported.path(), SECRET)].concat();
+        found.is_empty().then_some(())
+    });
 }
 
 /// Every file below a directory that holds a text.

@@ -20,12 +20,13 @@ mod rule;
 
 use std::{collections::BTreeSet, fmt};
 
+pub use orchestra_model::policy::Pattern;
 use orchestra_model::{AudienceName, HostSet, names::RuleName, policy::Right};
 
 pub use self::{
     differences::{Affected, Difference, differences},
     reach::Reach,
-    rule::{Effect, Pattern, Rule, Whom},
+    rule::{Effect, Rule, Whom},
 };
 
 /// Who may do what.

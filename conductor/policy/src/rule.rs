@@ -1,8 +1,12 @@
 //! Rules, each of which gives or denies some people some rights.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::collections::BTreeSet;
 
-use orchestra_model::{AudienceName, names::RuleName, policy::Right};
+use orchestra_model::{
+    AudienceName,
+    names::RuleName,
+    policy::{Pattern, Right},
+};
 
 use crate::{Reach, What};
 
@@ -30,45 +34,6 @@ impl Whom {
         match self {
             Self::Everybody => true,
             Self::These(names) => who.is_some_and(|who| names.contains(who)),
-        }
-    }
-}
-
-/// What a name has to be like.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Pattern {
-    /// It is this name.
-    Exactly(Arc<str>),
-    /// It begins so. Every name begins with the empty text.
-    Beginning(Arc<str>),
-}
-
-impl Pattern {
-    /// Reads a pattern: a name, or the beginning of names with `*` behind it. `None` if the text is
-    /// empty, or has a `*` elsewhere.
-    pub fn read(text: &str) -> Option<Self> {
-        match text.strip_suffix('*') {
-            _ if text.is_empty() => None,
-            Some(beginning) if !beginning.contains('*') => Some(Self::Beginning(beginning.into())),
-            None if !text.contains('*') => Some(Self::Exactly(text.into())),
-            _ => None,
-        }
-    }
-
-    /// Returns whether a name is like it.
-    pub fn matches(&self, name: &str) -> bool {
-        match self {
-            Self::Exactly(exactly) => **exactly == *name,
-            Self::Beginning(beginning) => name.starts_with(&**beginning),
-        }
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exactly(name) => f.write_str(name),
-            Self::Beginning(beginning) => write!(f, "{beginning}*"),
         }
     }
 }

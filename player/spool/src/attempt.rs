@@ -131,7 +131,8 @@ impl Settlement {
                 | Refusal::Spool(why)
                 | Refusal::Limits(why)
                 | Refusal::Bundle(why)
-                | Refusal::Source(why),
+                | Refusal::Source(why)
+                | Refusal::Policy(why),
             ) => why.len(),
             Settlement::Refused(_) => 0,
         }

@@ -320,6 +320,7 @@ fn bounded(refusal: Refusal) -> Refusal {
         Refusal::Limits(why) => Refusal::Limits(shortened(why)),
         Refusal::Bundle(why) => Refusal::Bundle(shortened(why)),
         Refusal::Source(why) => Refusal::Source(shortened(why)),
+        Refusal::Policy(why) => Refusal::Policy(shortened(why)),
         other => other,
     }
 }

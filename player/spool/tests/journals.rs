@@ -147,6 +147,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         text().prop_map(Refusal::Limits),
         text().prop_map(Refusal::Bundle),
         text().prop_map(Refusal::Source),
+        text().prop_map(Refusal::Policy),
         any::<u64>().prop_map(|seen| Refusal::StaleTerm { seen: Term(seen), evidence: None }),
         Just(Refusal::AlreadyAcknowledged),
         Just(Refusal::Stopping),

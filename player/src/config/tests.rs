@@ -16,6 +16,7 @@ const ALL: &str = r#"
     domain = "example.com"
     scores_dir = "scores"
     places_dir = "places"
+    policy = "policy.toml"
     depot_dir = "depot"
     spool_dir = "/spool"
     max_tasks = 1024
@@ -93,6 +94,7 @@ fn every_key_is_read() {
     assert_eq!(config.tls.crl.as_deref(), Some(Path::new("/etc/orchestra/ca.crl")));
     assert_eq!(config.scores_dir, Path::new("/etc/orchestra/scores"));
     assert_eq!(config.places_dir, Path::new("/etc/orchestra/places"));
+    assert_eq!(config.policy.as_deref(), Some(Path::new("/etc/orchestra/policy.toml")));
     assert_eq!(config.depot_dir, Path::new("/etc/orchestra/depot"));
     assert_eq!(config.spool_dir, Path::new("/spool"));
     assert_eq!(config.services_dir, Path::new("/services"));

@@ -13,6 +13,7 @@ use rustix::process::geteuid;
 
 use super::{
     cgroup::{self, CgroupError},
+    host_policy::HostPolicy,
     places::LocalPlaces,
     scores::Scores,
     spool_dir::{SpoolDir, SpoolDirError},
@@ -47,6 +48,7 @@ pub fn check(file: &Path) -> Check {
     let remembered = check_spool(&config.spool_dir, &mut check);
     check_scores(&config.scores_dir, &remembered, &mut users, &mut check);
     check_bundle_places(&config, &mut users, &mut check);
+    check_policy(&config, &mut check);
     check
 }
 
@@ -218,6 +220,18 @@ fn check_bundle_places(config: &Config, users: &mut Users, check: &mut Check) {
         if let Err(why) = &place.state {
             check.wrong(format_args!("place {}: {why}", place.name));
             check.mend("mend or remove it; the player takes nothing for it until its next scan");
+        }
+    }
+}
+
+/// Reads the host's own policy, if `player.toml` names one.
+fn check_policy(config: &Config, check: &mut Check) {
+    let Some(path) = &config.policy else { return };
+    match HostPolicy::read(path) {
+        Ok(_) => check.ok(format_args!("{}", path.display())),
+        Err(error) => {
+            check.wrong(format_args!("policy: {}: {}", path.display(), chain(&error)));
+            check.mend("mend it, or take `policy` out of player.toml to leave it to the conductor");
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     clock::BootMillis,
     commands::{Command, CommandError, JobParts, Kind},
     ending::trail,
+    host_policy::HostPolicy,
     places::LocalPlaces,
     poll::{Interest, Ready, Token},
     procfs::Stat,
@@ -96,7 +97,7 @@ impl Sitter {
         }
     }
 
-    /// Scans scores and places. A directory of scores that cannot be read changes nothing.
+    /// Scans scores and places, and reads the host's policy. A directory of scores that cannot be read changes nothing.
     pub(super) fn scan(&mut self) {
         match Scores::scan(&self.config.scores_dir, &self.scores) {
             Ok(scores) => {
@@ -111,6 +112,10 @@ impl Sitter {
             Err(error) => {
                 tracing::error!(error = %orchestra_model::chain(&error), "cannot scan the scores");
             }
+        }
+        self.host_policy = HostPolicy::load(self.config.policy.as_deref(), &self.host_policy);
+        if let Some(entries) = self.host_policy.entries() {
+            tracing::info!(entries, "read the host's policy");
         }
         self.places = LocalPlaces::scan(&self.config, &mut self.users, &self.places);
         let (places, disabled) = self.places.counts();
@@ -328,6 +333,7 @@ impl Sitter {
     }
 
     fn admit(&mut self, ordered: Ordered) -> Result<(Plan, Admitted), Refusal> {
+        self.host_policy.check(&ordered.part.audience, &ordered.part.score)?;
         let is_live = |key| self.spool.state().live().contains_key(&key);
         start::admit(
             &self.config,

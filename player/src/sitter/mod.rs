@@ -61,6 +61,7 @@ mod ending;
 mod environment;
 mod events;
 mod guarding;
+mod host_policy;
 mod hunt;
 mod journal;
 mod kept;
@@ -98,6 +99,7 @@ use self::{
     commands::JobParts,
     environment::Surroundings,
     guarding::Guarding,
+    host_policy::HostPolicy,
     journal::{Journal, Opened},
     launcher::{Keep, Launchers, Orphan, Ready, TapId},
     places::LocalPlaces,
@@ -228,6 +230,8 @@ struct Sitter {
     rewrite_at: Option<BootMillis>,
     scores: Scores,
     places: LocalPlaces,
+    /// Which audiences may run which scores here.
+    host_policy: HostPolicy,
     /// Whether a place was changed since the last snapshot, and nobody was told yet.
     places_changed: bool,
     users: Users,
@@ -332,6 +336,7 @@ impl Sitter {
             rewrite_at: None,
             scores: Scores::remembering(confs),
             places: LocalPlaces::default(),
+            host_policy: HostPolicy::default(),
             places_changed: false,
             users,
             cgroups,

@@ -9,6 +9,7 @@
 //! lines    lines on their way to it: no daemon waits for them
 //! output   what becomes of a line: written, or counted as lost
 //! signals  which signals end a daemon, and which do not
+//! cores    what holds secrets stays out of core files
 //! limits   limits of the process that will be felt, told at the start
 //! manual   a man page, of what `--help` prints
 //! check    what `--check` tells of a configuration
@@ -17,6 +18,7 @@
 //! ```
 
 pub mod check;
+pub mod cores;
 pub mod lifeline;
 pub mod limits;
 mod lines;

@@ -304,6 +304,8 @@ pub enum Refusal {
     Bundle(String),
     /// The bundle's content is not here, for this reason.
     Source(String),
+    /// The host's own policy does not let this audience run this score here, for this reason.
+    Policy(String),
     /// The order's term is lower than one that the sitter has seen.
     StaleTerm {
         /// The term seen.
@@ -332,6 +334,7 @@ impl fmt::Display for Refusal {
             }
             Self::Bundle(why) => write!(f, "the host does not take the bundle: {why}"),
             Self::Source(why) => write!(f, "the bundle's content is not there: {why}"),
+            Self::Policy(why) => write!(f, "the host's own policy: {why}"),
             Self::StaleTerm { seen, .. } => {
                 write!(f, "the player has seen term {} of this store, a later one", seen.0)
             }

@@ -1,6 +1,6 @@
 //! Rights: what a policy speaks of. Somebody has a right or has not; `conductor/policy` says which.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{audit::Verb, state::kebab_enum};
 
@@ -163,6 +163,45 @@ impl Role {
             }
             Self::Lead => right.concern() != Concern::Conductor,
             Self::Admin => true,
+        }
+    }
+}
+
+/// What a name has to be like.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pattern {
+    /// It is this name.
+    Exactly(Arc<str>),
+    /// It begins so. Every name begins with the empty text.
+    Beginning(Arc<str>),
+}
+
+impl Pattern {
+    /// Reads a pattern: a name, or the beginning of names with `*` behind it. `None` if the text is
+    /// empty, or has a `*` elsewhere.
+    pub fn read(text: &str) -> Option<Self> {
+        match text.strip_suffix('*') {
+            _ if text.is_empty() => None,
+            Some(beginning) if !beginning.contains('*') => Some(Self::Beginning(beginning.into())),
+            None if !text.contains('*') => Some(Self::Exactly(text.into())),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a name is like it.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exactly(exactly) => **exactly == *name,
+            Self::Beginning(beginning) => name.starts_with(&**beginning),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(name) => f.write_str(name),
+            Self::Beginning(beginning) => write!(f, "{beginning}*"),
         }
     }
 }

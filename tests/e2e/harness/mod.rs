@@ -25,7 +25,7 @@ pub(crate) use daemon::{Daemon, Streams};
 pub(crate) use fleet::{Cgroup, DOMAIN, Fleet, set_mode};
 pub(crate) use orchestra_harness::{eventually, within};
 pub(crate) use player::Player;
-pub(crate) use process::{Process, is_alive};
+pub(crate) use process::{Process, is_alive, processes_with};
 pub(crate) use record::{Line, Record};
 pub(crate) use relay::Relay;
 pub(crate) use tool::{Ran, Running, Tool};

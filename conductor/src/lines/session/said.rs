@@ -137,7 +137,8 @@ fn shorten(refusal: &mut Refusal) {
     | Refusal::Spool(detail)
     | Refusal::Limits(detail)
     | Refusal::Bundle(detail)
-    | Refusal::Source(detail) = refusal
+    | Refusal::Source(detail)
+    | Refusal::Policy(detail) = refusal
         && detail.len() > DETAIL_CHARS
     {
         *detail = cut(detail, DETAIL_CHARS);

@@ -220,6 +220,7 @@ fn push_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
         Refusal::Limits(why) => (11, Some(why)),
         Refusal::Bundle(why) => (80, Some(why)),
         Refusal::Source(why) => (81, Some(why)),
+        Refusal::Policy(why) => (90, Some(why)),
     };
     out.push(reason);
     if let Some(text) = text {
@@ -247,6 +248,7 @@ fn read_refusal(reader: &mut ByteReader<'_>) -> Option<Refusal> {
         11 => Refusal::Limits(text()?),
         80 => Refusal::Bundle(text()?),
         81 => Refusal::Source(text()?),
+        90 => Refusal::Policy(text()?),
         _ => return None,
     })
 }

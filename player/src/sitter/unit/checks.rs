@@ -12,7 +12,7 @@
 use std::{ffi::CString, rc::Rc};
 
 use orchestra_model::{
-    Millis, Params, ScoreName,
+    Asker, Millis, Params, ScoreName,
     delivery::Refusal,
     service::{Probe, ReadySign, Resources, UnitOrder, Upkeep},
 };
@@ -229,8 +229,10 @@ impl Sitter {
         upkeep: &Upkeep,
         params: &Params,
         runner: &Runner,
+        audience: &Asker,
     ) -> Result<(), Refusal> {
         for name in scores_of_checks(upkeep) {
+            self.host_policy.check(audience, name)?;
             self.score_of_check(name, params, runner)
                 .map_err(|why| Refusal::ScoreDisabled(format!("its check {name}: {why}")))?;
         }

@@ -108,6 +108,7 @@ impl Sitter {
         let runs = job.wanted.is_to_run();
         let (params, upkeep, spec) = match runs {
             true => {
+                self.host_policy.check(&part.audience, &part.score)?;
                 let player = self.surroundings.player.clone();
                 let params = job.upkeep.ports.fill_params(&part.params, instance.ordinal, &player);
                 let params = params.map_err(|why| Refusal::Parameters(why.to_string()))?;
@@ -123,7 +124,7 @@ impl Sitter {
                 let of_instance = OfInstance { ordinal, player, params: of, is_open: &is_open };
                 let upkeep = job.upkeep.of(of_instance);
                 let upkeep = upkeep.map_err(|why| Refusal::Parameters(why.to_string()))?;
-                self.examine_checks(&upkeep, &params, &runner)?;
+                self.examine_checks(&upkeep, &params, &runner, &part.audience)?;
                 (params, upkeep, Some(score.spec))
             }
             false => (part.params.clone(), job.upkeep.clone(), None),
