@@ -607,6 +607,7 @@ fn obstacles() -> Vec<Obstacle> {
         Obstacle::Flapping,
         Obstacle::Unhealthy,
         Obstacle::GaveUp,
+        Obstacle::Misfit(Millis(20_000)),
         Obstacle::Lease,
         Obstacle::Itself,
     ]

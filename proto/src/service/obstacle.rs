@@ -6,6 +6,7 @@ use orchestra_model::{
     service::{Hindered, Obstacle, ReplacingWait},
 };
 
+use super::unit::bounded;
 use crate::{
     invalid::{InField as _, Invalid},
     v1,
@@ -25,6 +26,7 @@ impl From<&Hindered> for v1::Hindered {
             Obstacle::Room(waiting) => of.room = Some((&**waiting).into()),
             Obstacle::Successor(host) => of.successor = host.to_string(),
             Obstacle::Predecessor(host) => of.predecessor = host.to_string(),
+            Obstacle::Misfit(left) => of.left_ms = left.0,
             _ => {}
         }
         of
@@ -69,6 +71,7 @@ impl TryFrom<&v1::Hindered> for Hindered {
             "flapping" => Obstacle::Flapping,
             "unhealthy" => Obstacle::Unhealthy,
             "gave-up" => Obstacle::GaveUp,
+            "misfit" => Obstacle::Misfit(bounded(hindered.left_ms, "Hindered.left_ms")?),
             "lease" => Obstacle::Lease,
             "itself" => Obstacle::Itself,
             _ => return Err(Invalid::field("Hindered.by")),

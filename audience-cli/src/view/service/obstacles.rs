@@ -60,6 +60,9 @@ fn told(by: &Obstacle, name: &ServiceName) -> String {
         Obstacle::Flapping => "unhealthy, and left alone until it was quiet for 2m".to_owned(),
         Obstacle::Unhealthy => "unhealthy, and on_unhealthy asks for no new run".to_owned(),
         Obstacle::GaveUp => format!("it waits for a person (orc service restart {name})"),
+        Obstacle::Misfit(left) => format!(
+            "it fails here and its version is ready elsewhere: tried on another player in {left}"
+        ),
         Obstacle::Lease => "it waits for a lease from the conductor".to_owned(),
         Obstacle::Itself => "its player goes on with it by itself".to_owned(),
     }

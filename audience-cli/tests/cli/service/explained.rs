@@ -142,6 +142,7 @@ fn each_obstacle_is_told_in_words_of_its_own() {
         Obstacle::Flapping,
         Obstacle::Unhealthy,
         Obstacle::GaveUp,
+        Obstacle::Misfit(orchestra_model::Millis(20_000)),
         Obstacle::Lease,
     ] {
         let mut status = with(10, vec![]);

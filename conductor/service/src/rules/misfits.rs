@@ -57,6 +57,14 @@ impl Services {
         service.may_fail().filter(is_due).take(left).cloned().collect()
     }
 
+    /// Returns when the instance of a host is brought up elsewhere, if it fails there and not elsewhere.
+    pub(crate) fn misfit_due(&self, service: &Service, host: &HostName) -> Option<Timestamp> {
+        let may_move =
+            service.record.goal == Goal::Running && service.may_fail().any(|it| it == host);
+        let due = service.fails_from(host, self.now).filter(|_| may_move)?;
+        self.suits_elsewhere(service, host).then_some(due)
+    }
+
     /// Whether the version of an instance is known to be ready where its host is not at fault.
     fn suits_elsewhere(&self, service: &Service, host: &HostName) -> bool {
         let is_well = |other: &&HostName| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    HostName, HostSet, ServiceName,
+    HostName, HostSet, Millis, ServiceName,
     names::LabelValue,
     service::{
         Goal, Hindered, LivingChange, Obstacle, OnUnhealthy, Replacing, ReplacingWait, RunEnd,
@@ -37,6 +37,22 @@ impl Services {
     /// Returns what keeps the instance on a host from being where and as it is to be; `None` if
     /// nothing does.
     pub(super) fn obstacle(
+        &self,
+        name: &ServiceName,
+        service: &Service,
+        host: &HostName,
+        no_room: &mut NoRoom,
+    ) -> Option<Obstacle> {
+        let obstacle = self.first_obstacle(name, service, host, no_room)?;
+        let may_move = matches!(obstacle, Obstacle::Itself | Obstacle::GaveUp | Obstacle::GivenUp);
+        let at = self.misfit_due(service, host).filter(|_| may_move);
+        Some(match at {
+            Some(at) if at > self.now => Obstacle::Misfit(Millis(at.0 - self.now.0)),
+            _ => obstacle,
+        })
+    }
+
+    fn first_obstacle(
         &self,
         name: &ServiceName,
         service: &Service,

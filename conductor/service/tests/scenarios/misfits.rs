@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use orchestra_model::{
     HostName, HostSet,
-    service::{AtMostOne, RunEnd, UnitState},
+    service::{AtMostOne, Obstacle, RunEnd, UnitState},
 };
 use orchestra_service::{Ask, Input};
 
@@ -54,6 +54,9 @@ fn what_fails_on_its_host_alone_is_tried_on_another_and_goes_on_until_it_is_read
     crash(&mut world, &sick);
     world.pass(PATIENCE - 1_000);
     assert_eq!(hosts(&world), before);
+    let hindered = world.status().hindered;
+    let by = hindered.iter().find(|it| it.hosts.contains(&sick)).map(|it| &it.by);
+    assert!(matches!(by, Some(Obstacle::Misfit(left)) if left.0 <= 1_000), "{hindered:?}");
     world.pass(1_000);
     let new = new(&world, &before);
     assert!(!hosts(&world).contains(&sick));

@@ -5,6 +5,7 @@ use crate::{
     ids::FlowId,
     names::HostName,
     service::{ReplacingWait, Waiting},
+    time::Millis,
 };
 
 /// What keeps an instance from being where or as it is to be: of several the one that has to go first.
@@ -48,6 +49,9 @@ pub enum Obstacle {
     Unhealthy,
     /// It gave up or ended, and only a person can help.
     GaveUp,
+    /// It fails here, while its version is ready elsewhere: after this time it is tried on another
+    /// player.
+    Misfit(Millis),
     /// It has no lease.
     Lease,
     /// Nothing: its player goes on with it by itself.
@@ -77,6 +81,7 @@ impl Obstacle {
             Obstacle::Flapping => "flapping",
             Obstacle::Unhealthy => "unhealthy",
             Obstacle::GaveUp => "gave-up",
+            Obstacle::Misfit(_) => "misfit",
             Obstacle::Lease => "lease",
             Obstacle::Itself => "itself",
         }

@@ -83,6 +83,17 @@ fn check(world: &World, now: &ServiceStatus, host: &HostName, by: &Obstacle) {
             state == Some(UnitState::Unhealthy)
                 && world.wanted_spec().judgement.on_unhealthy != OnUnhealthy::Restart
         }
+        Obstacle::Misfit(left) => {
+            let version = Some(now.record.version);
+            let is_well = |it: &orchestra_model::service::InstanceStatus| {
+                let report = it.report.as_ref().filter(|_| it.attached);
+                report.is_some_and(|it| (it.state, Some(it.version)) == (UnitState::Ready, version))
+            };
+            let others = now.instances.iter().filter(|it| it.host != *host);
+            left.0 > 0
+                && state != Some(UnitState::Ready)
+                && (others.filter(|it| is_well(it)).count() > 0 || now.record.hosts.len() == 1)
+        }
         Obstacle::GaveUp => matches!(state, Some(UnitState::GaveUp | UnitState::Ended)),
         Obstacle::Itself => {
             matches!(state, Some(UnitState::Starting | UnitState::BackingOff | UnitState::Stopping))
