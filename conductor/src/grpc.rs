@@ -10,6 +10,7 @@ mod players;
 mod policy;
 mod requests;
 mod server;
+mod shared_outputs;
 mod status;
 
 pub(crate) use self::server::listen;

@@ -26,6 +26,10 @@ const CONDUCTORS: usize = 64;
 /// The least and most that may be kept of a stream, in bytes. Each attempt keeps two streams on
 /// disk until it is acknowledged.
 const OUTPUT_BYTES: (ByteSize, ByteSize) = (ByteSize(4 << 10), ByteSize(64 << 20));
+/// How long at most outputs of attempts that are over may be kept.
+const OUTPUT_KEEP: Millis = Millis::days(30);
+/// The most that all of them may take on the disk. With nothing, nothing is kept.
+const OUTPUT_BUDGET: ByteSize = ByteSize(1 << 40);
 /// The least and most that may be kept of what all units write.
 const LOG_BUDGET: (ByteSize, ByteSize) = (ByteSize(16 << 20), ByteSize(1 << 40));
 /// What is kept of what all units write if nobody says how much, in bytes.
@@ -69,6 +73,11 @@ pub struct Config {
     pub prober_user: Option<RunAs>,
     /// How much is kept of each stream of an attempt, in bytes: 4 KiB to 64 MiB.
     pub output_max: u64,
+    /// How long what an attempt wrote is kept after its end, as far as the end does not tell it; at most 30
+    /// days. With 0 nothing is.
+    pub output_keep: Millis,
+    /// How much of that may be on the disk together, in bytes; at most 1 TiB. The oldest goes first.
+    pub output_budget: u64,
     /// How much the logs of all units together may take on the disk, in bytes: 16 MiB to 1 TiB.
     pub log_budget: u64,
     /// The time between TERM and KILL; at most an hour.
@@ -181,6 +190,8 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
     let prober_user = read_user("prober_user", fields, problems);
     let log_budget = fields.within("log_budget", LOG_BUDGET.0..=LOG_BUDGET.1, problems);
     let output_max = fields.within("output_max", OUTPUT_BYTES.0..=OUTPUT_BYTES.1, problems);
+    let output_keep = fields.within("output_keep", Millis(0)..=OUTPUT_KEEP, problems);
+    let output_budget = fields.within("output_budget", ByteSize(0)..=OUTPUT_BUDGET, problems);
     let kill_grace = fields.within("kill_grace", Millis(0)..=KILL_GRACE, problems);
     let stop_grace = fields.parsed("stop_grace", problems);
     let cgroup = read_cgroup(fields, problems);
@@ -208,6 +219,8 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         prober_user,
         log_budget: log_budget.map_or(DEFAULT_LOG_BUDGET, |ByteSize(bytes)| bytes),
         output_max: output_max.map_or(1 << 20, |ByteSize(bytes)| bytes),
+        output_keep: output_keep.unwrap_or(Millis::days(1)),
+        output_budget: output_budget.map_or(256 << 20, |ByteSize(bytes)| bytes),
         kill_grace: kill_grace.unwrap_or(Millis::seconds(10)),
         stop_grace: stop_grace.unwrap_or(Millis(0)),
         cgroup: cgroup.unwrap_or(Cgroup::Auto),

@@ -268,6 +268,8 @@ impl From<&TaskStatus> for v1::TaskStatus {
             absence: task.absence.map(Into::into),
             last_line: text(task.last_line.as_ref()),
             parent: task.parent.as_ref().map(ToString::to_string),
+            shared_stdout: 0,
+            shared_stderr: 0,
         }
     }
 }

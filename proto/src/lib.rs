@@ -31,6 +31,7 @@ mod reason;
 mod register;
 mod remedy;
 mod service;
+mod shared_output;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -52,6 +53,9 @@ pub use remedy::spelt;
 pub use service::{
     decode_service, encode_service, log_part_from_wire, log_part_to_wire, stream_from_wire,
     stream_to_wire,
+};
+pub use shared_output::{
+    EndInParts, HeardOutputs, LEAST_SHARED_BYTES, SHARED_BYTES, SHARED_OUTPUTS,
 };
 pub use vitals::{batch_from_wire, batch_to_wire};
 pub use wire::{check_fields, check_flow_spec};

@@ -10,7 +10,7 @@ use orchestra_model::{
     state::{FlowState, TaskState},
     status::FlowStatus,
 };
-use orchestra_proto::{v1, v1::audience_client::AudienceClient};
+use orchestra_proto::{HeardOutputs, v1, v1::audience_client::AudienceClient};
 use tonic::transport::Channel;
 
 use crate::{
@@ -79,10 +79,12 @@ impl Client {
             states: filter.states.iter().map(ToString::to_string).collect(),
             ends: filter.ends,
             last_lines: filter.last_lines,
+            shared_outputs: filter.ends,
         };
         let what = format!("listing the tasks of flow {flow}");
         let stream = answered(&what, self.rpc.list_tasks(request)).await?;
-        Ok(Pages::new(stream, what))
+        let mut heard = HeardOutputs::default();
+        Ok(Pages::new(stream, what).prepared(move |page| heard.restore(page)))
     }
 
     /// Lists what did not end ok of a flow, folded by job, state and cause. Of the filter only slot and

@@ -59,8 +59,8 @@ impl Client {
         self.begin_log(request, format!("reading the log of {service}{of}")).await
     }
 
-    /// Begins to read what an attempt writes that runs. Of one that does not run there is none such
-    /// ([`Exit::NoSuchFlow`](crate::Exit::NoSuchFlow)): what it wrote is in its end.
+    /// Begins to read what an attempt writes that runs, or what its host keeps of one that is over. Where
+    /// there is neither ([`Exit::NoSuchFlow`](crate::Exit::NoSuchFlow)), what it wrote is in its end.
     pub async fn read_attempt(
         &mut self,
         job: JobId,

@@ -25,24 +25,38 @@ use crate::{
     refusal::failure,
 };
 
+/// Completes a page.
+type Prepare<P> = Box<dyn FnMut(P) -> Result<P, Invalid> + Send>;
+
 /// A list that comes in pages. One page is held at a time.
 pub struct Pages<P: ListPage> {
     stream: Streaming<P>,
     /// Whether a page was made of all that was asked.
     is_of_all: fn(&P) -> bool,
+    /// Completes a page by what came in earlier ones.
+    prepare: Prepare<P>,
     page: Peekable<vec::IntoIter<P::Item>>,
     what: String,
 }
 
 impl<P: ListPage> Pages<P> {
     pub(crate) fn new(stream: Streaming<P>, what: String) -> Self {
-        Self { stream, is_of_all: |_| true, page: Vec::new().into_iter().peekable(), what }
+        let page = Vec::new().into_iter().peekable();
+        Self { stream, is_of_all: |_| true, prepare: Box::new(Ok), page, what }
     }
 
     /// Fails at a page that does not say that it was made of all that was asked: an older conductor
     /// leaves out of a question what it does not know.
     pub(crate) fn demanding(self, is_of_all: fn(&P) -> bool) -> Self {
         Self { is_of_all, ..self }
+    }
+
+    /// Completes each page before its items are read.
+    pub(crate) fn prepared(
+        self,
+        prepare: impl FnMut(P) -> Result<P, Invalid> + Send + 'static,
+    ) -> Self {
+        Self { prepare: Box::new(prepare), ..self }
     }
 
     /// Returns what is left of the present page, or the next page; `None` at the end.
@@ -85,6 +99,7 @@ impl<P: ListPage> Pages<P> {
                 let what = format!("{}: the conductor is too old for these conditions", self.what);
                 return Err(Failure::broken(what).hint("update the conductor before the tools"));
             }
+            let page = (self.prepare)(page).map_err(|error| invalid(&self.what, error))?;
             let items = page.items().map_err(|error| invalid(&self.what, error))?;
             self.page = items.into_iter().peekable();
         }
@@ -99,7 +114,7 @@ pub type Tasks = Pages<v1::TaskPage>;
 pub type Attempts = Pages<v1::AttemptLog>;
 
 /// A message that carries a part of a list.
-pub trait ListPage {
+pub trait ListPage: 'static {
     /// What is listed.
     type Item;
 

@@ -4,6 +4,7 @@
 
 mod follow;
 mod many;
+mod whole;
 
 use orchestra_client::{Attempts, Client, Exit};
 use orchestra_model::ids::Reference;
@@ -22,7 +23,9 @@ use many::Many;
 
 /// `orc logs`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc logs 42 -f -w 'fe[1-6]'\n  orc logs web/1 -f")]
+#[command(
+    after_help = "Examples:\n  orc logs 42 -f -w 'fe[1-6]'\n  orc logs 42@fe7 --whole >output"
+)]
 pub(crate) struct Logs {
     /// A task: 42@db3, 42.1.2@db3, 42/NAME@db3; with -f also a flow, slot or job: a line at a time,
     /// with the host before it; or an instance of a service: web/3, web@fe1
@@ -31,6 +34,9 @@ pub(crate) struct Logs {
     /// With -f: only on these hosts
     #[arg(short = 'w', long = "on", value_name = "HOSTS")]
     hosts: Option<String>,
+    /// Of a task: all of each output that its host keeps, and not only the first and the last of it
+    #[arg(long)]
+    whole: bool,
     #[command(flatten)]
     wanted: Wanted,
 }
@@ -41,6 +47,9 @@ impl Verb for Logs {
             let instance = instance?;
             if self.hosts.is_some() {
                 return Err(Failure::usage("-w is for a flow or job that is followed"));
+            }
+            if self.whole {
+                return Err(Failure::usage("--whole is for a task: the log of a service is whole"));
             }
             return program
                 .ask(async |client, console| tell(&instance, &self.wanted, client, console).await);
@@ -65,6 +74,10 @@ impl Verb for Logs {
             Some(hosts) => words::hosts(&[hosts])?,
             None => String::new(),
         };
+        if self.whole && (reference.host.is_none() || program.console.answers_in_json()) {
+            return Err(Failure::usage("--whole is for one task, and as text")
+                .hint("orc logs 42@fe7 --whole >output"));
+        }
         if follow && reference.host.is_none() {
             return program.ask(async |client, console| {
                 console.stream(&mut Many::new(client, &reference, &hosts)).await?;
@@ -76,8 +89,10 @@ impl Verb for Logs {
                 .hint(format!("orc logs {0}@HOST; orc logs {0} -f follows all of them", self.id)));
         }
         program.ask(async |client, console| {
-            console.stream(&mut Told { client, reference: &reference, follow }).await?;
-            Ok(Exit::Ok)
+            let (reference, whole, exit) = (&reference, self.whole, Exit::Ok);
+            let mut told = Told { client, reference, follow, whole, exit };
+            console.stream(&mut told).await?;
+            Ok(told.exit)
         })
     }
 }
@@ -87,11 +102,17 @@ struct Told<'a> {
     client: &'a mut Client,
     reference: &'a Reference,
     follow: bool,
+    whole: bool,
+    /// What the program ends with.
+    exit: Exit,
 }
 
 impl Streamed for Told<'_> {
     async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
-        Following::new(self.client, self.reference, self.follow).tell(screen).await
+        let (follow, whole) = (self.follow, self.whole);
+        let mut following = Following::new(self.client, self.reference, follow, whole);
+        self.exit = following.tell(screen).await?;
+        Ok(())
     }
 
     async fn json(&mut self, out: &mut Answer) -> Result<(), Failure> {

@@ -64,7 +64,10 @@ fn every_failure_is_a_document_with_its_kind_and_its_hint() {
 fn a_list_that_breaks_off_is_no_half_document() {
     let fake = Fake::with(failed(), failed_tasks());
     fake.tables().task_lists.push_back(vec![
-        Ok(v1::TaskPage { tasks: failed_tasks().iter().map(Into::into).take(3).collect() }),
+        Ok(v1::TaskPage {
+            tasks: failed_tasks().iter().map(Into::into).take(3).collect(),
+            ..Default::default()
+        }),
         Err(Status::internal("the disk is broken")),
     ]);
     let ran = fake.run("getstatus 42 --tasks --json");

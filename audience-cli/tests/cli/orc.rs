@@ -244,7 +244,7 @@ fn what_runs_is_told_as_far_as_it_has_come_and_followed_to_its_end() {
     assert!(!asked[0].query.unwrap().follow);
 
     // The end brings what a lost connection has kept from being told, and nothing twice.
-    let told = |task: &TaskStatus| v1::TaskPage { tasks: vec![task.into()] };
+    let told = |task: &TaskStatus| v1::TaskPage { tasks: vec![task.into()], ..Default::default() };
     let ran = attempt(TaskState::Running);
     let ended = attempt(TaskState::Ok);
     let end = v1::AttemptEnd {
@@ -278,6 +278,78 @@ fn what_runs_is_told_as_far_as_it_has_come_and_followed_to_its_end() {
     let asked = fake.tables().log_asked.clone();
     assert!(asked[0].query.unwrap().follow);
     assert_eq!(asked[2].query.unwrap().from, Some(v1::LogPlace { file: 1, offset: 6 }));
+}
+
+/// Of an output that an end tells the first and the last of, the host is asked for the rest, and what it does not
+/// have is told.
+#[test]
+fn the_whole_of_an_output_is_what_its_host_keeps() {
+    let fake = Fake::with(failed(), failed_tasks());
+    let end = v1::AttemptEnd {
+        outcome: Some(v1::attempt_end::Outcome::Exited(0)),
+        ended_at_ms: 1_763_712_002_500,
+        stdout: Some(v1::Output {
+            head: "one\n".into(),
+            tail: "nine\n".into(),
+            bytes: 40,
+            truncated: true,
+        }),
+        stderr: Some(v1::Output { head: "hm\n".into(), bytes: 3, ..Default::default() }),
+        ..Default::default()
+    };
+    fake.tables().logs = vec![v1::AttemptLog {
+        job: Some(JOB.into()),
+        host: "db3".to_owned(),
+        attempt: 1,
+        late: false,
+        end: end.encode_to_vec().into(),
+    }];
+    let heading = "42.1.1@db3#1 exit 0\n";
+    let hint = "hint: what was left out its host may still have: orc logs 42.1.1@db3 --whole\n";
+    let short = "one\n[… 31 bytes left out …]\nnine\n";
+    fake.run("orc logs 42@db3").is(0, short, &format!("{heading}hm\n{hint}"));
+
+    let chunk = |text: &'static str, offset, gap| v1::LogChunk {
+        run: 1,
+        bytes: text.into(),
+        gap,
+        next: Some(v1::LogPlace { file: 1, offset }),
+        ..Default::default()
+    };
+    let all = "one\n...\n....\n.....\n......\n........\nnine\n";
+    assert_eq!(all.len(), 40);
+    fake.tables().log_reads =
+        [vec![Ok(chunk(&all[..10], 10, false)), Ok(chunk(&all[10..], 40, false))]].into();
+    fake.tables().log_asked.clear();
+    fake.run("orc logs 42@db3 --whole").is(0, all, &format!("{heading}hm\n"));
+    let asked = std::mem::take(&mut fake.tables().log_asked);
+    // Standard error is whole in the end, so nobody is asked for it.
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].query.unwrap().from, None);
+
+    // Where the player went away in between, what was told is not told again, and what is missing is.
+    let away = || Err(Status::unavailable("db3 is not attached"));
+    fake.tables().log_reads = [vec![Ok(chunk(&all[..10], 10, false)), away()]].into();
+    fake.run("orc logs 42@db3 --whole").is(
+        1,
+        "one\n...\n..\n[… 25 bytes left out …]\nnine\n",
+        &format!("{heading}reading what 42.1.1@db3#1 writes: db3 is not attached\nhm\n"),
+    );
+    let gone = Err(Status::not_found("attempt 42.1.1#1 is over, and db3 keeps no more of it"));
+    fake.tables().log_reads = [vec![gone]].into();
+    fake.run("orc logs 42@db3 --whole").is(
+        1,
+        short,
+        &format!(
+            "{heading}reading what 42.1.1@db3#1 writes: attempt 42.1.1#1 is over, and db3 keeps no more of \
+             it\nhm\n"
+        ),
+    );
+    fake.run("orc logs 42 --whole").fails(64, &["--whole is for one task"]);
+    let refused = fake.run("orc logs 42@db3 --whole --json");
+    assert_eq!(refused.code, 64);
+    assert!(refused.stdout.contains("as text"), "{}", refused.stdout);
+    fake.run("orc logs web/1 --whole").fails(64, &["--whole is for a task"]);
 }
 
 #[test]

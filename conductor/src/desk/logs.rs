@@ -1,4 +1,4 @@
-//! Reads the logs of units, and of attempts that run, on their players.
+//! Reads on their players the logs of units, and what attempts write or have written.
 
 use orchestra_model::{
     AudienceName, HostName, HostSet, JobId, ServiceName,
@@ -32,7 +32,7 @@ pub(crate) enum WhichLog {
 }
 
 impl Desk {
-    /// Reads the log of an instance of a service, or of an attempt that runs.
+    /// Reads the log of an instance of a service, or what an attempt writes, or what is kept of one that is over.
     pub(crate) async fn read_logs(
         &self,
         which: WhichLog,
@@ -133,7 +133,9 @@ fn judge(host: &HostName, of: &LogSource, end: LogEnd) -> Result<(), Declined> {
             Ground::Unknown,
             match of {
                 LogSource::Unit(_) => format!("{host} has no unit of the service"),
-                LogSource::Attempt(key) => format!("attempt {key} does not run on {host}"),
+                LogSource::Attempt(key) => format!(
+                    "attempt {key} does not run on {host}, which keeps no more of it than its end tells"
+                ),
             },
         ),
         LogEnd::Failed(why) => (Ground::Internal, format!("{host} cannot read it: {why}")),

@@ -43,7 +43,7 @@ pub(super) type Encoded<P> = Result<Vec<P>, Declined>;
 
 pub(super) fn tasks(tasks: Vec<TaskStatus>) -> Encoded<v1::TaskPage> {
     let pages = cut(tasks.into_iter().map(|task| (&task).into())).into_iter();
-    Ok(pages.map(|tasks| v1::TaskPage { tasks }).collect())
+    Ok(pages.map(|tasks| v1::TaskPage { tasks, outputs: Vec::new() }).collect())
 }
 
 pub(super) fn failures(failures: Vec<FailureGroup>) -> Encoded<v1::FailurePage> {

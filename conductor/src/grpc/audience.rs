@@ -1,9 +1,12 @@
 //! The calls of the audience. Each reads who asks and what the request says, and calls the desk.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use orchestra_model::{
     AudienceName, HostSet,
     bundle::{Registration, Seal},
+    status::TaskStatus,
 };
 use orchestra_proto::v1::{self, audience_server::Audience};
 use prost::Message as _;
@@ -15,6 +18,7 @@ use super::{
     pages::{Pages, lasting_stream, stream},
     policy,
     requests::{self, audience},
+    shared_outputs::SentOutputs,
 };
 use crate::{
     declined::{Declined, Ground},
@@ -118,6 +122,15 @@ impl Audience for AudienceCalls {
         if told == ToldOfEnds::Whole {
             // A whole end has what its attempt printed.
             self.0.check_reads_output(&by, id, None).await?;
+        }
+        if request.shared_outputs {
+            let sent = Mutex::<SentOutputs>::default();
+            let encode = move |tasks: Vec<TaskStatus>| {
+                Ok(sent.lock().unwrap_or_else(PoisonError::into_inner).pages(&tasks))
+            };
+            return Ok(stream(&self.0, encode, |desk, to| async move {
+                desk.list_tasks(jobs, &filter, told, &to).await
+            }));
         }
         Ok(stream(&self.0, answers::tasks, |desk, to| async move {
             desk.list_tasks(jobs, &filter, told, &to).await

@@ -1,6 +1,6 @@
 //! Answers that are streams: the desk's pieces, as pages of the protocol.
 
-use std::pin::Pin;
+use std::{marker::PhantomData, pin::Pin};
 
 use prost::Message;
 use tokio::sync::mpsc;
@@ -15,22 +15,25 @@ use crate::{
 /// Most pages that wait for a slow reader.
 const WAITING: usize = 2;
 /// From so many bytes on a page is cut.
-const PAGE_BYTES: usize = 1 << 20;
+pub(super) const PAGE_BYTES: usize = 1 << 20;
 
 /// A streamed answer.
 pub(super) type Pages<P> = Pin<Box<dyn Stream<Item = Result<P, Status>> + Send>>;
 
-/// Encodes a piece as pages.
-type Encode<T, P> = fn(T) -> Result<Vec<P>, Declined>;
-
-/// A reader at the other end of a connection.
+/// A reader at the other end of a connection. `E` encodes a piece as pages.
 #[derive(Debug)]
-pub(super) struct PageWriter<T, P> {
+pub(super) struct PageWriter<T, P, E> {
     pages: mpsc::Sender<Result<P, Status>>,
-    encode: Encode<T, P>,
+    encode: E,
+    pieces: PhantomData<fn(T)>,
 }
 
-impl<T: Send, P: Send> Recipient<T> for PageWriter<T, P> {
+impl<T, P, E> Recipient<T> for PageWriter<T, P, E>
+where
+    T: Send,
+    P: Send,
+    E: Fn(T) -> Result<Vec<P>, Declined> + Send + Sync,
+{
     async fn give(&self, piece: T) -> Result<(), Stopped> {
         for page in (self.encode)(piece)? {
             self.pages.send(Ok(page)).await.map_err(|_| Stopped::Gone)?;
@@ -49,12 +52,13 @@ impl<T: Send, P: Send> Recipient<T> for PageWriter<T, P> {
 
 /// Returns a streamed answer, fed by a task of its own. If the rest is declined, or the conductor
 /// stops, its status says so.
-pub(super) fn stream<T, P, F>(
+pub(super) fn stream<T, P, E, F>(
     desk: &Desk,
-    encode: Encode<T, P>,
-    feed: impl FnOnce(Desk, PageWriter<T, P>) -> F,
+    encode: E,
+    feed: impl FnOnce(Desk, PageWriter<T, P, E>) -> F,
 ) -> Response<Pages<P>>
 where
+    E: Fn(T) -> Result<Vec<P>, Declined>,
     P: Send + 'static,
     F: Future<Output = Result<(), Stopped>> + Send + 'static,
 {
@@ -63,13 +67,14 @@ where
 
 /// Returns a streamed answer that may last for long, as [`stream`] does. It ends when `still` declines
 /// it, which is asked whenever the policy may have changed.
-pub(super) fn lasting_stream<T, P, F, S, C>(
+pub(super) fn lasting_stream<T, P, E, F, S, C>(
     desk: &Desk,
     still: S,
-    encode: Encode<T, P>,
-    feed: impl FnOnce(Desk, PageWriter<T, P>) -> F,
+    encode: E,
+    feed: impl FnOnce(Desk, PageWriter<T, P, E>) -> F,
 ) -> Response<Pages<P>>
 where
+    E: Fn(T) -> Result<Vec<P>, Declined>,
     P: Send + 'static,
     F: Future<Output = Result<(), Stopped>> + Send + 'static,
     S: Fn(Desk) -> C + Send + Sync + 'static,
@@ -80,18 +85,20 @@ where
     fed_until(desk, denied, encode, feed)
 }
 
-fn fed_until<T, P, F>(
+fn fed_until<T, P, E, F>(
     desk: &Desk,
     denied: impl Future<Output = Declined> + Send + 'static,
-    encode: Encode<T, P>,
-    feed: impl FnOnce(Desk, PageWriter<T, P>) -> F,
+    encode: E,
+    feed: impl FnOnce(Desk, PageWriter<T, P, E>) -> F,
 ) -> Response<Pages<P>>
 where
+    E: Fn(T) -> Result<Vec<P>, Declined>,
     P: Send + 'static,
     F: Future<Output = Result<(), Stopped>> + Send + 'static,
 {
     let (pages, receiver) = mpsc::channel(WAITING);
-    let feeding = feed(desk.clone(), PageWriter { pages: pages.clone(), encode });
+    let writer = PageWriter { pages: pages.clone(), encode, pieces: PhantomData };
+    let feeding = feed(desk.clone(), writer);
     let desk = desk.clone();
     tokio::spawn(async move {
         let fed = tokio::select! {

@@ -60,6 +60,7 @@
 pub mod attempt;
 pub mod bounds;
 pub mod journal;
+pub mod shelf;
 
 mod effect;
 mod entry;

@@ -24,6 +24,8 @@ const ALL: &str = r#"
     task_user = "www-data"
     prober_user = "probe"
     output_max = "64MiB"
+    output_keep = "30d"
+    output_budget = "1024GiB"
     log_budget = "16MiB"
     kill_grace = "1h"
     stop_grace = "1m30s"
@@ -75,6 +77,8 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!(config.task_user, RunAs::User("orchestra-task".into()));
     assert_eq!(config.prober_user, None, "looked for when the player starts");
     assert_eq!(config.output_max, 1 << 20);
+    assert_eq!(config.output_keep, Millis::days(1));
+    assert_eq!(config.output_budget, 256 << 20);
     assert_eq!(config.log_budget, 1 << 30);
     assert_eq!(config.kill_grace, Millis::seconds(10));
     assert_eq!(config.stop_grace, Millis(0));
@@ -103,6 +107,8 @@ fn every_key_is_read() {
     assert_eq!(config.task_user, RunAs::User("www-data".into()));
     assert_eq!(config.prober_user, Some(RunAs::User("probe".into())));
     assert_eq!(config.output_max, 64 << 20);
+    assert_eq!(config.output_keep, Millis::days(30));
+    assert_eq!(config.output_budget, 1 << 40);
     assert_eq!(config.log_budget, 16 << 20);
     assert_eq!(config.kill_grace, Millis::minutes(60));
     assert_eq!(config.stop_grace, Millis::seconds(90));
@@ -187,6 +193,8 @@ fn bounds_hold_on_both_sides() {
         "output_max = \"4095B\"",
         "log_budget = \"15MiB\"",
         "log_budget = \"2TiB\"",
+        "output_keep = \"31d\"",
+        "output_budget = \"1025GiB\"",
         "output_max = \"65MiB\"",
         "output_max = \"99999999999GiB\"",
         "output_max = \"+8KiB\"",

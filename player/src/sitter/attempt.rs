@@ -24,10 +24,12 @@ use std::{io, rc::Rc, time::Duration};
 use orchestra_model::{
     Timestamp,
     delivery::{AttemptEnd, AttemptKey, Outcome, Output},
+    limits,
     score::Interface,
 };
 use rustix::{
     fd::{AsFd, OwnedFd},
+    fs::AtFlags,
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
 
@@ -395,6 +397,33 @@ impl Streams {
             }
             _ => None,
         }
+    }
+
+    /// Returns how much the file of a stream holds, if that is more than the attempt's end tells. Where nobody
+    /// knows what was written, the end tells the first and the last of what the file has.
+    pub(crate) fn more_than_told(&self, stream: Stream) -> Option<u64> {
+        let Told::Account(Account { written, .. }) = self.told else { return None };
+        let (held, told) = match (written, stream) {
+            (Some([stdout, _]), Stream::Stdout) => stdout.held_and_told(),
+            (Some([_, stderr]), Stream::Stderr) => stderr.held_and_told(),
+            (None, _) => {
+                let directory = self.directory.as_ref()?;
+                let flags = AtFlags::SYMLINK_NOFOLLOW;
+                let found = rustix::fs::statat(directory, stream.file(), flags).ok()?;
+                let most = limits::OUTPUT_HEAD_BYTES + limits::OUTPUT_TAIL_BYTES;
+                (u64::try_from(found.st_size).ok()?, most as u64)
+            }
+        };
+        (held > told).then_some(held)
+    }
+
+    /// Returns how many first bytes of a stream's file count, if it could not be written on.
+    pub(crate) fn broken_at(&self, stream: Stream) -> Option<u64> {
+        let Told::Account(Account { written: Some([stdout, stderr]), .. }) = self.told else {
+            return None;
+        };
+        let written = if stream == Stream::Stdout { stdout } else { stderr };
+        written.broken.map(|broken| broken.at)
     }
 
     /// Returns what was kept of a stream; `None` if the directory is gone.

@@ -54,6 +54,22 @@ pub(crate) struct Written {
     pub(crate) broken: Option<Broken>,
 }
 
+impl Written {
+    /// Returns how many bytes the file holds, and how many of them the attempt's end tells.
+    pub(super) fn held_and_told(&self) -> (u64, u64) {
+        let first = self.total.min(self.broken.map_or(self.limit, |broken| broken.at));
+        let head = first.min(limits::OUTPUT_HEAD_BYTES as u64);
+        if self.broken.is_some() {
+            return (first, head);
+        }
+        let late = self.total.saturating_sub(self.limit);
+        let held = first + late.min(ring(self.limit));
+        let tail = (self.total - head).min(limits::OUTPUT_TAIL_BYTES as u64);
+        let tail = if late > ring(self.limit) { tail.min(ring(self.limit)) } else { tail };
+        (held, head + tail)
+    }
+}
+
 /// The end of a file that could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken {
@@ -264,6 +280,9 @@ mod tests {
         assert!(output.tail == written[written.len() - tail..], "{what}: tail");
         assert_eq!(output.bytes, total, "{what}");
         assert_eq!(output.truncated, (head + tail) as u64 != total, "{what}");
+        let held = total.min(limit + ring(limit));
+        let told = (head + tail) as u64;
+        assert_eq!(capture.written().held_and_told(), (held, told), "{what}");
         drop(capture);
         for other_limit in [limit, limit * 2, limit / 2] {
             let again = Capture::reopen(Arc::clone(&dir), Stream::Stdout, other_limit).unwrap();

@@ -213,6 +213,7 @@ impl Sitter {
             self.rewrite(now);
         }
         self.tick_units(now);
+        self.expire_kept(now);
         self.read_logs(now);
         self.sample(now);
     }

@@ -31,6 +31,7 @@
 //! limits     what its runs may have             probers   who asks units how they are
 //! vitals     what host and units use            guarding  who ends runs without a lease
 //! places    where bundles are taken             sys       everything unsafe
+//! shelf     outputs of attempts that are over
 //! ```
 
 use std::{
@@ -77,6 +78,7 @@ pub(crate) mod procfs;
 mod response;
 mod scores;
 mod settle;
+mod shelf;
 mod signals;
 mod spares;
 mod spool_dir;
@@ -106,6 +108,7 @@ use self::{
     poll::{Interest, Poller, Token},
     probers::Probers,
     scores::Scores,
+    shelf::KeptOutputs,
     signals::Signals,
     spool_dir::SpoolDir,
     start::{Admitted, Newborn},
@@ -254,8 +257,11 @@ struct Sitter {
     vitals: Vitals,
     /// Attempts that are not over, by id, which is also their token.
     attempts: BTreeMap<u64, Attempt>,
-    /// Attempts that are over, and whose end is not durable yet.
-    over: Vec<Attempt>,
+    /// Attempts that are over, and whose end is not durable yet; and whether what they wrote may be kept
+    /// beyond that.
+    over: Vec<(Attempt, bool)>,
+    /// What is kept of outputs of attempts whose end is durable.
+    shelf: KeptOutputs,
     /// The directories of attempts that are over, and to whose pipes a process may still write.
     lingering: BTreeMap<TapId, String>,
     /// Cgroups of attempts that are over, in which processes live.
@@ -307,6 +313,7 @@ impl Sitter {
         if let Some(lifeline) = &lifeline {
             poller.add(lifeline, LIFELINE, Interest::Read).map_err(SitterError::Process)?;
         }
+        let shelf = KeptOutputs::open(&config, &spool_dir);
         let beat = Beat::of(&player);
         let surroundings = Surroundings { spool: spool.state().id(), player };
         let file_limit = FileLimit::raise();
@@ -348,6 +355,7 @@ impl Sitter {
             vitals: Vitals::new(beat),
             attempts: BTreeMap::new(),
             over: Vec::new(),
+            shelf,
             lingering: BTreeMap::new(),
             left: Vec::new(),
             next_id: FIRST_ID,
@@ -488,7 +496,7 @@ impl Sitter {
         let watchdog = self.watchdog.as_ref().map(Watchdog::next_deadline);
         let (units, logs) = (self.keeping.next_deadline(), self.next_look_at_logs());
         let own = [units, logs, self.probers.next_deadline(), self.vitals.next_deadline()];
-        let others = [agent, launchers, watchdog, self.rewrite_at, stop_at];
+        let others = [agent, launchers, watchdog, self.rewrite_at, stop_at, self.shelf.look_at];
         let others = own.into_iter().chain(others);
         attempts.chain(others.flatten()).min()
     }

@@ -121,6 +121,7 @@ impl Sitter {
             let Some(attempt) = self.attempts.remove(&id) else {
                 continue;
             };
+            let may_be_kept = self.may_be_kept(attempt.key);
             if let Some(end) = attempt.report() {
                 let key = attempt.key;
                 tracing::info!(attempt = %key, outcome = ?end.outcome, "an attempt ended");
@@ -130,7 +131,7 @@ impl Sitter {
                     Err(error) => tracing::error!(attempt = %key, %error, "cannot tell an end"),
                 }
             }
-            self.over.push(attempt);
+            self.over.push((attempt, may_be_kept));
         }
     }
 
@@ -181,6 +182,7 @@ impl Sitter {
     fn journal_failed(&mut self, why: &str, now: BootMillis) {
         tracing::error!(error = why, "cannot write the journal; new orders are refused");
         self.spool.write_failed(why);
+        self.make_room_on_shelf();
         self.rewrite_at = Some(now.after(REWRITE_PAUSE));
     }
 
@@ -193,6 +195,7 @@ impl Sitter {
             }
             Err(error) => {
                 tracing::error!(error, "still cannot write the journal");
+                self.make_room_on_shelf();
                 self.rewrite_at = Some(now.after(REWRITE_PAUSE));
             }
         }
@@ -341,12 +344,14 @@ impl Sitter {
     }
 
     fn accounted(&mut self, tap: TapId, account: Account) {
+        let mut has_no_room = false;
         let is_it = |attempt: &&mut Attempt| attempt.streams.tap == Some(tap);
         if let Some(attempt) = self.attempts.values_mut().find(is_it) {
             for broken in account.written.iter().flatten().filter_map(|written| written.broken) {
                 let error = io::Error::from_raw_os_error(broken.errno);
                 let (key, kept) = (attempt.key, broken.at);
                 tracing::warn!(attempt = %key, %error, kept, "could not keep all of an attempt's output");
+                has_no_room |= broken.errno == libc::ENOSPC || broken.errno == libc::EDQUOT;
             }
             if account.written.is_none() {
                 tracing::error!(attempt = %attempt.key, "nobody knows all that an attempt wrote");
@@ -358,6 +363,9 @@ impl Sitter {
         {
             self.spool_dir.remove_attempt(&name);
             self.sweep();
+        }
+        if has_no_room {
+            self.make_room_on_shelf();
         }
     }
 
@@ -426,14 +434,17 @@ impl Sitter {
         self.attempts.insert(id, attempt);
     }
 
-    /// Removes the files of attempts whose end is durable. What they left behind lives on.
+    /// Removes the files of attempts whose end is durable, but for those that are kept. What they left behind lives on.
     fn forget_over(&mut self) {
-        for attempt in std::mem::take(&mut self.over) {
+        for (attempt, may_be_kept) in std::mem::take(&mut self.over) {
             if let Some(leaf) = attempt.leaf {
                 self.left.push(leaf);
             }
             // Whoever reads has the files open. Another attempt must not write into them.
             let is_read = self.keep_what_is_read(attempt.key);
+            if may_be_kept {
+                self.shelve(attempt.key, &attempt.streams);
+            }
             let (name, streams) = (attempt_name(attempt.key), attempt.streams);
             match (&streams.directory, streams.tap, streams.are_silent()) {
                 (Some(directory), Some(tap), _) if !streams.are_over() => {

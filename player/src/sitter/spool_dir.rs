@@ -8,6 +8,7 @@
 //!   units                   what is kept running, see `journal.rs`
 //!   confs                   scores that had a `.conf`, see `scores.rs`
 //!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `stream.rs`
+//!   kept/TIME-STORE-JOB-N.* outputs of attempts that are over, see `shelf.rs`
 //!   checks/STORE-SERVICE/   the pipes and output of a unit's check, while it runs
 //!   logs/STORE-SERVICE/     what a unit's runs write
 //!   secrets/STORE-SERVICE   parameters that a unit's service keeps, see `unit/secrets.rs`
@@ -38,6 +39,7 @@ use super::{logs::budget, spares::Spares, stream};
 
 const LOCK: &str = "lock";
 const ATTEMPTS: &str = "attempts";
+const KEPT: &str = "kept";
 const CHECKS: &str = "checks";
 const LOGS: &str = "logs";
 const CONFS: &str = "confs";
@@ -185,6 +187,17 @@ impl SpoolDir {
             made => made?,
         }
         self.open_attempt(&attempt_name(key))
+    }
+
+    /// Makes, if it is missing, the directory for outputs of attempts that are over.
+    pub(crate) fn make_kept(&self) -> io::Result<OwnedFd> {
+        let path = self.path.join(KEPT);
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&path, flags, Mode::empty())?)
     }
 
     /// Makes, if it is missing, the directory for the logs of a unit of this name. The logs of all

@@ -3,10 +3,10 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use orchestra_model::{
-    delivery::Outcome,
+    delivery::{AttemptKey, Outcome},
     service::{
-        CREDIT_BYTES, LogChunk, LogEnd, LogPart, LogQuery, LogRuns, LogSource, LogStream, READINGS,
-        ReadLog, ReadingId, RunNumber, Wanted,
+        CREDIT_BYTES, LogChunk, LogEnd, LogPart, LogPlace, LogQuery, LogRuns, LogSource, LogStream,
+        READINGS, ReadLog, ReadingId, RunNumber, Wanted,
     },
 };
 use orchestra_proto::v1::{self, command::Kind};
@@ -29,6 +29,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_log_outlives_the_version_that_wrote_it", a_log_outlives_the_version_that_wrote_it),
     ("an_attempt_is_read_while_it_runs", an_attempt_is_read_while_it_runs),
     ("of_much_that_an_attempt_writes_the_last_comes_at_its_end", much_of_an_attempt),
+    ("what_an_attempt_wrote_is_read_whole_after_its_end", kept_output_is_read_whole),
+    ("kept_outputs_keep_to_their_budget_and_their_time", kept_outputs_are_bounded),
+    ("nothing_is_kept_of_a_score_with_secrets", nothing_is_kept_of_secrets),
 ];
 
 /// Everything of standard output that there is.
@@ -260,6 +263,136 @@ fn much_of_an_attempt() {
     let kept = orchestra_model::limits::OUTPUT_TAIL_BYTES;
     assert!(last == written.as_bytes()[written.len() - kept..], "{} bytes", last.len());
     world.ended(key);
+}
+
+/// What is kept of a stream of an attempt that is over, or why there is none.
+fn kept(world: &World, number: u64, of: AttemptKey, stream: LogStream) -> Result<String, LogEnd> {
+    let query = LogQuery { stream, ..OF_ATTEMPT };
+    let reading = begin_of(world, number, LogSource::Attempt(of), query, CREDIT_BYTES);
+    let mut bytes = Vec::new();
+    loop {
+        match chunk(world, reading) {
+            Ok(chunk) => bytes.extend(chunk.bytes),
+            Err(LogEnd::All) => return Ok(String::from_utf8(bytes).unwrap()),
+            Err(end) => return Err(end),
+        }
+    }
+}
+
+/// The names of what is kept.
+fn kept_files(world: &World) -> Vec<String> {
+    let files = fs::read_dir(world.path("spool/kept")).into_iter().flatten().flatten();
+    files.map(|file| file.file_name().into_string().unwrap()).collect()
+}
+
+fn numbers_to(last: u32) -> String {
+    (1..=last).map(|n| format!("{n}\n")).collect()
+}
+
+/// Also by a later sitter, whatever happened to the one before, and after the conductor has the end.
+fn kept_output_is_read_whole() {
+    let world = World::new();
+    world.set("output_max", "\"256KiB\"");
+    world.score("much", "seq 1 40000; echo short >&2");
+    world.score("little", "echo little");
+    // More than is kept of a stream: the first 256 KiB, and the last 48.
+    world.score("more", "echo short; seq 1 100000 >&2");
+    world.start();
+    let much = world.order("much", &[]);
+    let end = world.ended(much);
+    assert!(end.stdout.truncated && !end.stderr.truncated);
+    let little = world.order("little", &[]);
+    world.ended(little);
+    let more = world.order("more", &[]);
+    world.ended(more);
+    let mut number = 0;
+    let mut look = |world: &World, of, stream| {
+        number += 1;
+        kept(world, number, of, stream)
+    };
+    for round in 0..3 {
+        assert!(look(&world, much, LogStream::Stdout) == Ok(numbers_to(40_000)), "{round}");
+        // What an end tells whole is not kept a second time.
+        assert_eq!(look(&world, much, LogStream::Stderr), Err(LogEnd::Gone));
+        assert_eq!(look(&world, little, LogStream::Stdout), Err(LogEnd::Gone));
+        let (got, all) = (look(&world, more, LogStream::Stderr).unwrap(), numbers_to(100_000));
+        let (first, last) = got.split_at(256 << 10);
+        assert!(all.starts_with(first) && all.ends_with(last), "{} bytes", got.len());
+        assert_eq!(last.len(), orchestra_model::limits::OUTPUT_TAIL_BYTES);
+        match round {
+            0 => [much, little, more].into_iter().for_each(|key| world.acknowledge(key)),
+            1 => world.crash(),
+            _ => break,
+        }
+        if round == 1 {
+            world.start();
+        }
+    }
+    // From a place on, as somebody asks whose connection was lost.
+    let from = Some(LogPlace { file: 1, offset: 10_000 });
+    let query = LogQuery { from, ..OF_ATTEMPT };
+    let reading = begin_of(&world, 99, LogSource::Attempt(much), query, CREDIT_BYTES);
+    let first = chunk(&world, reading).unwrap();
+    assert!(numbers_to(40_000)[10_000..].starts_with(std::str::from_utf8(&first.bytes).unwrap()));
+    // What was removed by somebody else is gone, and not empty.
+    fs::remove_dir_all(world.path("spool/kept")).unwrap();
+    assert_eq!(look(&world, much, LogStream::Stdout), Err(LogEnd::Gone));
+    assert_eq!(world.attempt_dirs(), 0);
+}
+
+fn kept_outputs_are_bounded() {
+    let world = World::new();
+    world.set("output_budget", "\"300KiB\"");
+    world.score("much", "seq 1 20000");
+    world.start();
+    let keys: Vec<AttemptKey> = (0..3)
+        .map(|_| {
+            let key = world.order("much", &[]);
+            world.ended(key);
+            key
+        })
+        .collect();
+    // Some 106 KiB each: the oldest went for the last.
+    assert_eq!(kept(&world, 1, keys[0], LogStream::Stdout), Err(LogEnd::Gone));
+    for (number, key) in [(2, keys[1]), (3, keys[2])] {
+        assert!(kept(&world, number, key, LogStream::Stdout) == Ok(numbers_to(20_000)));
+    }
+    assert_eq!(kept_files(&world).len(), 2);
+    // A sitter with a smaller budget removes what is too much for it.
+    world.crash();
+    world.set("output_budget", "\"150KiB\"");
+    world.start();
+    assert_eq!(kept(&world, 4, keys[1], LogStream::Stdout), Err(LogEnd::Gone));
+    assert!(kept(&world, 5, keys[2], LogStream::Stdout) == Ok(numbers_to(20_000)));
+    // What became too old while nobody was there.
+    world.crash();
+    world.set("output_keep", "\"1ms\"");
+    world.start();
+    assert_eq!(kept_files(&world), [""; 0]);
+    // And what becomes too old while the sitter runs.
+    let key = world.order("much", &[]);
+    world.ended(key);
+    eventually("nothing to be kept", || kept_files(&world).is_empty().then_some(()));
+    assert_eq!(kept(&world, 6, key, LogStream::Stdout), Err(LogEnd::Gone));
+    world.crash();
+    world.set("output_keep", "\"0s\"");
+    world.start();
+    let key = world.order("much", &[]);
+    world.ended(key);
+    assert_eq!(kept(&world, 7, key, LogStream::Stdout), Err(LogEnd::Gone));
+    assert_eq!(kept_files(&world), [""; 0]);
+}
+
+fn nothing_is_kept_of_secrets() {
+    let world = World::new();
+    let conf = "[params.password]\nsensitive = true\n[params.user]\n";
+    world.score("login", "seq 1 20000; echo $ORC_password");
+    world.file("login.conf", conf, 0o644);
+    world.start();
+    let key = world.order("login", &[("password", "hush")]);
+    world.ended(key);
+    assert_eq!(kept(&world, 1, key, LogStream::Stdout), Err(LogEnd::Gone));
+    assert_eq!(kept_files(&world), [""; 0]);
 }
 
 fn a_slow_reader_holds_nobody_up() {

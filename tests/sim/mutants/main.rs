@@ -56,7 +56,7 @@ const FETCHES: World =
 /// The scheduler's stories, for mutants that name one of them.
 const STORIES: World = World { tests: &["-p", "orchestra-flow"], named: RANDOM, seeds: "1" };
 /// Packages and files that have a world of their own.
-const WORLDS: [(&str, World); 7] = [
+const WORLDS: [(&str, World); 8] = [
     // A world of both engines, beside the simulation.
     ("conductor/service/src/rules/leases.rs", SIMULATION),
     ("conductor/policy", World { tests: &["-p", "orchestra-policy"], named: "", seeds: "1" }),
@@ -73,6 +73,10 @@ const WORLDS: [(&str, World); 7] = [
     (
         "proto/model/src/policy.rs",
         World { tests: &["-p", "orchestra-policy"], named: "", seeds: "1" },
+    ),
+    (
+        "player/spool/src/shelf.rs",
+        World { tests: &["-p", "orchestra-spool", "--test", "shelf"], named: "", seeds: "1" },
     ),
     (
         "player/units",

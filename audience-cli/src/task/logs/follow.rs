@@ -17,6 +17,7 @@ use orchestra_client::{
     AttemptLog, Backoff, Client, Exit, Hears, TaskFilter, Unheard, WatchStream,
 };
 use orchestra_model::{
+    delivery::Output,
     ids::{FlowId, JobId, Reference},
     names::HostName,
     service::{LogChunk, LogPlace, LogQuery, LogRuns, LogStream},
@@ -41,17 +42,19 @@ type Attempt = (JobId, u32);
 
 /// How much of a stream was told.
 #[derive(Default)]
-struct ToldStream {
-    bytes: u64,
+pub(super) struct ToldStream {
+    pub(super) bytes: u64,
     /// The beginning of a character whose rest is still to come.
     rest: Vec<u8>,
+    /// Whether the line that was told last has not ended.
+    is_mid_line: bool,
 }
 
 /// How much of an attempt was told while it ran.
 #[derive(Default)]
-struct ToldAttempt {
-    stdout: ToldStream,
-    stderr: ToldStream,
+pub(super) struct ToldAttempt {
+    pub(super) stdout: ToldStream,
+    pub(super) stderr: ToldStream,
 }
 
 /// How a reading went.
@@ -65,9 +68,13 @@ enum Went {
 
 /// The task whose attempts are told.
 pub(super) struct Following<'a> {
-    client: &'a mut Client,
+    pub(super) client: &'a mut Client,
     reference: &'a Reference,
     follow: bool,
+    /// Whether all of an output is wanted that its host keeps.
+    whole: bool,
+    /// Whether some of an output that was wanted is missing.
+    pub(super) is_missing: bool,
     running: BTreeMap<Attempt, ToldAttempt>,
     ended: BTreeSet<Attempt>,
     backoff: Backoff,
@@ -76,13 +83,28 @@ pub(super) struct Following<'a> {
 }
 
 impl<'a> Following<'a> {
-    pub(super) fn new(client: &'a mut Client, reference: &'a Reference, follow: bool) -> Self {
-        let (running, ended, told) = (BTreeMap::new(), BTreeSet::new(), String::new());
-        Self { client, reference, follow, running, ended, backoff: Backoff::new(), told }
+    pub(super) fn new(
+        client: &'a mut Client,
+        reference: &'a Reference,
+        follow: bool,
+        whole: bool,
+    ) -> Self {
+        Self {
+            client,
+            reference,
+            follow,
+            whole,
+            is_missing: false,
+            running: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            backoff: Backoff::new(),
+            told: String::new(),
+        }
     }
 
-    /// Tells all there is, and with `follow` what comes until the task has ended.
-    pub(super) async fn tell(&mut self, screen: &mut Screen) -> Result<(), Failure> {
+    /// Tells all there is, and with `follow` what comes until the task has ended. Returns what the program
+    /// ends with.
+    pub(super) async fn tell(&mut self, screen: &mut Screen) -> Result<Exit, Failure> {
         let (flow, filter) = self.choose().await?;
         let mut events = None;
         loop {
@@ -102,7 +124,7 @@ impl<'a> Following<'a> {
                 break;
             }
             if screen.out.is_closed() {
-                return Ok(());
+                break;
             }
             if went == Went::Over && !self.wait(&mut events).await? {
                 events = None;
@@ -111,7 +133,7 @@ impl<'a> Following<'a> {
         if self.ended.is_empty() && self.running.is_empty() {
             screen.narrate("no attempt has ended yet");
         }
-        Ok(())
+        Ok(if self.is_missing { Exit::Broken } else { Exit::Ok })
     }
 
     /// Returns the flow's number, and by what its tasks are listed.
@@ -142,7 +164,7 @@ impl<'a> Following<'a> {
             let attempt = (log.job, log.attempt);
             if self.ended.insert(attempt) {
                 let told = self.running.remove(&attempt).unwrap_or_default();
-                show(&log, &told, screen)?;
+                self.show(&log, told, screen).await?;
             }
         }
         Ok(())
@@ -262,7 +284,39 @@ impl<'a> Following<'a> {
         }
     }
 
-    async fn reconnect(&mut self) -> Result<(), Failure> {
+    /// Tells how an attempt ended, and what it wrote as far as that was not told.
+    async fn show(
+        &mut self,
+        log: &AttemptLog,
+        mut told: ToldAttempt,
+        screen: &mut Screen,
+    ) -> Result<(), Failure> {
+        let ReadEnd { summary, whole } = ReadEnd::from(&log.end);
+        screen.narrate(attempt::heading(log, &summary));
+        let end = match whole {
+            Ok(end) => end,
+            Err(why) => {
+                screen.narrate_foreign(&written::unreadable(&why));
+                return Ok(());
+            }
+        };
+        if self.whole {
+            self.read_whole(log, &end, &mut told, screen).await?;
+        }
+        screen.out.foreign(&told.stdout.rest(&end.stdout)).map_err(unwritten)?;
+        screen.out.finish()?;
+        screen.narrate_foreign(&told.stderr.rest(&end.stderr));
+        let lacks = |output: &Output, told: &ToldStream| told.lacks_something_of(output);
+        if !self.whole && (lacks(&end.stdout, &told.stdout) || lacks(&end.stderr, &told.stderr)) {
+            let of = format_args!("{}@{}", log.job, log.host);
+            screen.narrate(format_args!(
+                "hint: what was left out its host may still have: orc logs {of} --whole"
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn reconnect(&mut self) -> Result<(), Failure> {
         self.backoff.pause(None).await;
         if let Some(older) = self.client.reconnect(None).await? {
             narrate(older);
@@ -280,9 +334,12 @@ impl<'a> Following<'a> {
 
 impl ToldStream {
     /// Notes a chunk. Returns what may be written of it: whole characters.
-    fn take(&mut self, chunk: &LogChunk, screen: &Screen) -> Vec<u8> {
+    pub(super) fn take(&mut self, chunk: &LogChunk, screen: &Screen) -> Vec<u8> {
         if chunk.gap {
             screen.narrate("[some of it is missing here]");
+        }
+        if let Some(last) = chunk.bytes.last() {
+            self.is_mid_line = *last != b'\n';
         }
         self.bytes = chunk.next.offset;
         self.rest.extend_from_slice(&chunk.bytes);
@@ -291,23 +348,22 @@ impl ToldStream {
     }
 
     /// Returns what is still to be written of the stream of an attempt that has ended.
-    fn rest(&self, output: &orchestra_model::delivery::Output) -> Vec<u8> {
+    fn rest(&self, output: &Output) -> Vec<u8> {
         let mut text = self.rest.clone();
+        if self.is_mid_line
+            && self.bytes >= output.head.len() as u64
+            && self.lacks_something_of(output)
+        {
+            // What follows says that something is left out, on a line of its own.
+            text.push(b'\n');
+        }
         text.extend(written::text_from(output, self.bytes));
         text
     }
-}
 
-fn show(log: &AttemptLog, told: &ToldAttempt, screen: &mut Screen) -> Result<(), Failure> {
-    let ReadEnd { summary, whole } = ReadEnd::from(&log.end);
-    screen.narrate(attempt::heading(log, &summary));
-    match whole {
-        Ok(end) => {
-            screen.out.foreign(&told.stdout.rest(&end.stdout)).map_err(unwritten)?;
-            screen.out.finish()?;
-            screen.narrate_foreign(&told.stderr.rest(&end.stderr));
-        }
-        Err(why) => screen.narrate_foreign(&written::unreadable(&why)),
+    /// Returns whether something is left out between what was told of a stream and the last of it.
+    pub(super) fn lacks_something_of(&self, output: &Output) -> bool {
+        let last = output.bytes.saturating_sub(output.tail.len() as u64);
+        output.truncated && self.bytes < last.max(output.head.len() as u64)
     }
-    Ok(())
 }

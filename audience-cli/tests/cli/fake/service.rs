@@ -350,7 +350,9 @@ impl Audience for Service {
                 }
             })
             .collect();
-        let page = |tasks: &[v1::TaskStatus]| Ok(v1::TaskPage { tasks: tasks.to_vec() });
+        let page = |tasks: &[v1::TaskStatus]| {
+            Ok(v1::TaskPage { tasks: tasks.to_vec(), ..Default::default() })
+        };
         Ok(pages(tasks.chunks(1_000).map(page).collect()))
     }
 

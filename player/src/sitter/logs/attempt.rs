@@ -1,4 +1,4 @@
-//! One reader's way through what an attempt writes, while it runs.
+//! One reader's way through what an attempt writes, while it runs or once it is over.
 //!
 //! The attempt's file holds the first bytes of the stream as they came, and the latest ones in a ring
 //! (`capture.rs`). While the attempt runs the ring may be overwritten under whoever reads it, so only the
@@ -27,7 +27,8 @@ const FILE: u64 = 1;
 
 /// A reading, as far as it has come.
 pub(in crate::sitter) struct AttemptReading {
-    directory: Rc<OwnedFd>,
+    /// Where the file will be; `None` once it is certain that no other is opened.
+    directory: Option<Rc<OwnedFd>>,
     stream: Stream,
     /// `None` before the first byte was seen.
     file: Option<File>,
@@ -57,13 +58,22 @@ impl AttemptReading {
         query: &LogQuery,
     ) -> Self {
         let at = query.from.map_or(0, |place| place.offset);
-        Self { directory, stream, file: None, limit, at, follow: query.follow, is_over: false }
+        let (directory, follow) = (Some(directory), query.follow);
+        Self { directory, stream, file: None, limit, at, follow, is_over: false }
+    }
+
+    /// Begins to read what a query means of the file of an attempt that is over.
+    pub(in crate::sitter) fn of_file(file: File, stream: Stream, query: &LogQuery) -> Self {
+        let at = query.from.map_or(0, |place| place.offset);
+        let (directory, file) = (None, Some(file));
+        Self { directory, stream, file, limit: 0, at, follow: false, is_over: true }
     }
 
     /// Takes that nobody writes any more, and that the file is about to go.
     pub(in crate::sitter) fn attempt_is_over(&mut self) {
         // What cannot be opened is in the attempt's end.
         let _ = self.open();
+        self.directory = None;
         self.is_over = true;
     }
 
@@ -104,11 +114,11 @@ impl AttemptReading {
 
     /// Opens the file, if there is one. It is made with the first byte.
     fn open(&mut self) -> io::Result<()> {
-        if self.file.is_some() || self.is_over {
+        let Some(directory) = self.directory.as_ref().filter(|_| self.file.is_none()) else {
             return Ok(());
-        }
+        };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.directory, self.stream.file(), flags, Mode::empty()) {
+        match rustix::fs::openat(directory, self.stream.file(), flags, Mode::empty()) {
             Ok(file) => self.file = Some(File::from(file)),
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),

@@ -15,6 +15,7 @@ use orchestra_model::{
         READINGS, ReadLog, ReadingId,
     },
 };
+use orchestra_spool::shelf::KeptStream;
 use orchestra_units::{RunId, UnitKey};
 
 use super::place::name_of;
@@ -102,16 +103,29 @@ impl Sitter {
                 From::Unit(unit, reading)
             }
             LogSource::Attempt(key) => {
-                let streams = &self.attempt(*key).ok_or(LogEnd::Gone)?.streams;
-                let directory = streams.directory.clone().ok_or(LogEnd::Gone)?;
-                let reading = AttemptReading::new(directory, stream, streams.limit, &read.query);
-                From::Attempt(*key, reading)
+                From::Attempt(*key, self.begin_attempt(*key, stream, &read.query)?)
             }
         };
         let credit = (read.credit as usize).min(CREDIT_BYTES);
         let open = Open { from, credit, due: BootMillis::default() };
         self.keeping.readings.0.insert(read.reading, open);
         Ok(())
+    }
+
+    fn begin_attempt(
+        &mut self,
+        key: AttemptKey,
+        stream: Stream,
+        query: &LogQuery,
+    ) -> Result<AttemptReading, LogEnd> {
+        let Some(attempt) = self.attempt(key) else {
+            let kept = KeptStream { attempt: key, stream: query.stream };
+            let file = self.open_kept(kept).map_err(|error| failed(&error))?;
+            let file = file.ok_or(LogEnd::Gone)?;
+            return Ok(AttemptReading::of_file(file, stream, query));
+        };
+        let directory = attempt.streams.directory.clone().ok_or(LogEnd::Gone)?;
+        Ok(AttemptReading::new(directory, stream, attempt.streams.limit, query))
     }
 
     fn begin_unit(

@@ -41,8 +41,9 @@ pub struct ReadLog {
 pub enum LogSource {
     /// The unit of a service.
     Unit(ServiceName),
-    /// An attempt that runs. It has one run, number 1, whose places are in file 1; of a query only
-    /// stream, place and `follow` count, and followed it ends with the attempt.
+    /// An attempt that runs, or what is kept of one that is over. It has one run, number 1, whose places
+    /// are in file 1; of a query only stream, place and `follow` count, and followed it ends with the
+    /// attempt.
     Attempt(AttemptKey),
 }
 
@@ -63,8 +64,8 @@ pub struct LogQuery {
     pub follow: bool,
 }
 
-/// A unit's stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A stream of a unit, or of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogStream {
     /// Standard output.
     Stdout,
