@@ -86,8 +86,8 @@ impl Reader {
         let mut fields = Fields::of(tree, "", problems)?;
         let linked = fields.text("linked_job", problems).map(str::to_owned);
         let layout = self.layout(&mut fields, problems);
-        self.left_out(&mut fields, problems);
         let prepare = self.recipe(&mut fields, said.prepare.clone(), problems);
+        self.left_out(&mut fields, problems);
         let task = fields.table("task_configuration", problems);
         fields.needed("task_configuration", problems);
         if linked.is_none() {

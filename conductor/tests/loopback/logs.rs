@@ -211,7 +211,12 @@ async fn an_attempt_is_read_where_it_runs() {
     tell(&session, asked.reading, end(Reason::Gone));
     let over = failure(&mut stream).await;
     assert_eq!(over.code(), Code::NotFound);
-    assert_eq!(over.message(), format!("attempt {flow}.1.1#1 does not run on db1"));
+    assert_eq!(
+        over.message(),
+        format!(
+            "attempt {flow}.1.1#1 does not run on db1, which keeps no more of it than its end tells"
+        )
+    );
 }
 
 #[tokio::test]

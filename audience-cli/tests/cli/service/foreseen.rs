@@ -67,6 +67,7 @@ fn a_plan_is_told_host_by_host_and_nothing_is_applied() {
          it would be taken over from services.d/web.yaml\n\
          flow 41, which changes it now, would be cancelled first\n\
          paused by bob: nothing would be done; to go on: orc service resume web\n\
+         prepare  db[1-3] (3), before anything changes\n\
          start     db9 (1), no run is there\n\
          update    db[1-3] (3), from version 6\n\
          update    db4 (1), from version 5, first: not ready\n\
