@@ -6,7 +6,7 @@ use x509_parser::{certificate::X509Certificate, time::ASN1Time};
 /// Returns a serial number as lower-case hex: as the log and `orchestra-certs show` print it, and
 /// as a revocation list names it.
 pub fn serial(certificate: &X509Certificate<'_>) -> String {
-    certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect()
+    orchestra_model::hex(certificate.raw_serial())
 }
 
 /// Returns when a certificate ends: the first moment at which it is not valid any more. It is valid up

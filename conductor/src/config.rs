@@ -9,10 +9,8 @@ use std::{
 
 use orchestra_certs::{TlsFiles, open_regular};
 use orchestra_document::{Fields, Problems, settings};
-use orchestra_model::{ByteSize, HostName, Millis, Quantity, limits};
+use orchestra_model::{ByteSize, HostName, Millis, Quantity, hex, limits};
 use sha2::{Digest as _, Sha256};
-
-use crate::fleet::hex;
 
 /// Where the configuration is unless `--config-dir` says otherwise.
 pub const DEFAULT_DIR: &str = "/etc/orchestra";
@@ -100,7 +98,7 @@ impl Config {
 
     fn parse(directory: &Path, text: &str) -> Result<Self, Problems> {
         let read = settings(text, |fields, problems| Self::read(fields, directory, problems))?;
-        Ok(Self { digest: hex(&Sha256::digest(text)), ..read })
+        Ok(Self { digest: hex(&Sha256::digest(text)).into(), ..read })
     }
 
     /// Every field is read before the first `?`, so that all problems are told.

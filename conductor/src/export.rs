@@ -36,6 +36,7 @@ use crate::{
     config::ExportTarget,
     driver::{Handle, Request},
     reload::Reloader,
+    whole_file::write_whole,
 };
 
 /// How often it is looked whether there are more lines.
@@ -278,9 +279,8 @@ fn read_cursor(path: &Path) -> Result<u64, String> {
 }
 
 fn write_cursor(path: &Path, number: u64) -> Result<(), String> {
-    let new = path.with_extension("new");
-    let written = fs::write(&new, format!("{number}\n")).and_then(|()| fs::rename(&new, path));
-    written.map_err(|error| format!("{}: {error}", path.display()))
+    write_whole(path, &format!("{number}\n"))
+        .map_err(|(path, error)| format!("{}: {error}", path.display()))
 }
 
 /// Logs the newest line every hour. Ends when the conductor does.
@@ -292,7 +292,7 @@ pub(crate) async fn tell_head(driver: Handle) {
         }
         match head.await {
             Ok(Ok(head)) => {
-                let link = head.link.map(|link| crate::fleet::hex(&link.0)).unwrap_or_default();
+                let link = head.link.map(|link| orchestra_model::hex(&link.0)).unwrap_or_default();
                 tracing::info!(number = head.number, %link, "the newest line of the audit");
             }
             // The store cannot be written; there is another hour.

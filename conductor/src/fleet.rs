@@ -21,7 +21,7 @@ use std::{
 
 use orchestra_document::Problems;
 use orchestra_model::{
-    Deployments, HostName, HostSet, chain,
+    Deployments, HostName, HostSet, chain, hex,
     hostset::{Groups, InvalidHostSet},
     names::{AppName, DeploymentName, GroupName},
     record::ListEdition,
@@ -176,11 +176,6 @@ impl Error for InvalidFleet {
     }
 }
 
-/// Returns bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> Arc<str> {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
-}
-
 impl Fleet {
     /// Reads `players`, which must exist, and `groups.toml`, `deployments.d` and `services.d`,
     /// which may. Deployments may use groups, but groups may not use apps, so groups are read
@@ -199,7 +194,7 @@ impl Fleet {
 
     /// Notes that a file of the configuration was read, with its bytes.
     fn note_file(&mut self, name: &str, bytes: &[u8]) {
-        self.digests.insert(name.into(), hex(&Sha256::digest(bytes)));
+        self.digests.insert(name.into(), hex(&Sha256::digest(bytes)).into());
     }
 
     /// Notes that the files of a directory were read.
@@ -211,7 +206,7 @@ impl Fleet {
                 all.update(part);
             }
         }
-        self.digests.insert(directory.into(), hex(&all.finalize()));
+        self.digests.insert(directory.into(), hex(&all.finalize()).into());
     }
 
     /// Notes what `conductor.toml` says, and the certificates and the revocation list that it names.

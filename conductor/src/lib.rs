@@ -34,6 +34,7 @@ mod retention;
 mod serve;
 mod tls;
 mod vitals;
+mod whole_file;
 mod writer;
 
 pub use check::check;

@@ -29,6 +29,7 @@ use std::{
 
 use orchestra_model::{
     delivery::ProofKeyId,
+    from_hex, hex,
     proof::{Mac, Statement},
 };
 use ring::{digest, hmac, rand::SecureRandom as _};
@@ -172,7 +173,7 @@ impl Keys {
     pub(crate) fn veil(&self, digest: &str) -> Arc<str> {
         let code = self.macs(VEIL_CONTEXT, &[digest.as_bytes()]).into_iter().next();
         let bytes = code.map_or([0; 16], |code| code.0);
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        hex(&bytes).into()
     }
 
     /// Returns the macs, under each key, newest first, of something that is no statement. The
@@ -195,8 +196,7 @@ impl Keys {
             "# Proof keys of this store, newest first. Keep them from everybody, and out of backups.\n"
                 .to_owned();
         for key in &self.keys {
-            text.extend(key.bytes.iter().map(|byte| format!("{byte:02x}")));
-            text.push('\n');
+            text += &format!("{}\n", hex(&key.bytes));
         }
         text
     }
@@ -220,15 +220,7 @@ impl Keys {
 }
 
 fn key_bytes(text: &str) -> Option<[u8; KEY_BYTES]> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * KEY_BYTES || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut bytes = [0; KEY_BYTES];
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-    }
-    Some(bytes)
+    from_hex(text)?.try_into().ok()
 }
 
 /// The keys in force. A recovery replaces them.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     certificates::refusal_of_a_raw_client,
-    harness::{Fleet, Ran, eventually},
+    harness::{Fleet, ROOT, Ran, eventually},
 };
 
 #[test]
@@ -70,15 +70,6 @@ fn every_verb_is_on_record_with_who_asked_and_what_came_of_it() {
 
 const POLICY: &str = r#"
 [[rule]]
-name = "root"
-who = ["alice"]
-may = ["admin"]
-scores = ["*"]
-services = ["*"]
-bundles = ["*"]
-hosts = "*"
-
-[[rule]]
 name = "web"
 who = ["bob"]
 may = ["operator"]
@@ -115,8 +106,11 @@ fn an_afternoon_is_on_record() {
     let exported = tempfile::tempdir().expect("a directory");
     let file = exported.path().join("audit.jsonl");
     let target = format!("\n[audit]\nexport = \"{}\"\n", file.display());
-    let fleet =
-        Fleet::new("w[1-2],db1").policy(POLICY).conductor_tables(&target).players_off().start();
+    let fleet = Fleet::new("w[1-2],db1")
+        .policy(&[ROOT, POLICY].concat())
+        .conductor_tables(&target)
+        .players_off()
+        .start();
     fleet.score("broken", "#!/bin/sh\nexit 3\n", "");
     fleet.start_players();
     fleet.certificate(Role::Audience, "bob");
@@ -144,7 +138,7 @@ fn an_afternoon_is_on_record() {
     let stranger = fleet.audit_line(&stranger);
     assert_eq!(stranger["peer"], "127.0.0.1");
     fleet.conductor.kill();
-    fs::write(&policy, POLICY.replace("w1", "w[1-2]")).expect("a file");
+    fs::write(&policy, [ROOT, &POLICY.replace("w1", "w[1-2]")].concat()).expect("a file");
     fleet.start_conductor();
     fleet.orc(&["undrain", "db1"]).exits(0);
 
@@ -286,19 +280,13 @@ fn each_line_that_is_removed_changed_or_cut_is_found() {
     fleet.conductor.kill();
     store.execute("DELETE FROM audit WHERE number > ?1", [last - 3]).expect("they are there");
     let end = "UPDATE meta SET value = ?1 WHERE key = ?2";
-    let link = hex_of(&links[last as usize - 4]);
+    let link = orchestra_model::from_hex(&links[last as usize - 4]).expect("hexadecimal");
     store.execute(end, (last - 3, "last_audit")).expect("the store says so");
     store.execute(end, (link, "last_audit_link")).expect("the store says so");
     drop(store);
     fleet.start_conductor();
     let ran = fleet.orc(&["audit", "verify", "--head", &head.display().to_string()]).exits(2);
     assert!(ran.out.contains(&format!("line {last} is not the one that was there")), "{ran}");
-}
-
-/// The bytes of a link in hexadecimal.
-fn hex_of(link: &str) -> Vec<u8> {
-    let pairs = (0..link.len()).step_by(2).map(|at| u8::from_str_radix(&link[at..at + 2], 16));
-    pairs.collect::<Result<_, _>>().expect("hexadecimal")
 }
 
 /// Lines go to whoever listens at a socket, and wait while nobody does.

@@ -5,20 +5,11 @@ use std::fs;
 use orchestra_certs::Role;
 use rustix::process::Signal;
 
-use crate::harness::{Fleet, Ran, Tool, eventually, set_mode};
+use crate::harness::{Fleet, ROOT, Ran, Tool, eventually, set_mode};
 
 const POLICY: &str = r#"
 [groups]
 web-team = ["bob"]
-
-[[rule]]
-name = "root"
-who = ["alice"]
-may = ["admin"]
-scores = ["*"]
-services = ["*"]
-bundles = ["*"]
-hosts = "*"
 
 [[rule]]
 name = "web"
@@ -30,7 +21,7 @@ hosts = "w[1-2]"
 
 #[test]
 fn whoever_asks_is_held_to_the_policy_in_force() {
-    let fleet = Fleet::new("w[1-2],db1").policy(POLICY).start();
+    let fleet = Fleet::new("w[1-2],db1").policy(&[ROOT, POLICY].concat()).start();
     fleet.certificate(Role::Audience, "bob");
     let bob = |program: &str, arguments: &[&str]| -> Ran {
         fleet.tool_as("audience", "bob", program, arguments).run()
@@ -60,8 +51,11 @@ fn whoever_asks_is_held_to_the_policy_in_force() {
     // The file says more: told before, in force after, also by a signal; a broken one changes nothing.
     let file = fleet.dir().join("conductor/policy.toml");
     let path = file.display().to_string();
-    fs::write(&file, POLICY.replace("[\"operator\"]", "[\"operator\", \"drain\"]"))
-        .expect("a file");
+    fs::write(
+        &file,
+        [ROOT, &POLICY.replace("[\"operator\"]", "[\"operator\", \"drain\"]")].concat(),
+    )
+    .expect("a file");
     let diff = fleet.orc(&["policy", "diff", &path]).exits(0);
     assert_eq!(diff.out, "bob gains drain on w[1-2]\n");
     bob("orc", &["drain", "w1", "--reason", "disk"]).exits(6);
@@ -76,7 +70,7 @@ fn whoever_asks_is_held_to_the_policy_in_force() {
     bob("orc", &["drain", "w2", "--reason", "disk"]).exits(0);
     // A conductor that starts takes no broken one either.
     fleet.conductor.kill();
-    fs::write(&file, POLICY).expect("a file");
+    fs::write(&file, [ROOT, POLICY].concat()).expect("a file");
     fleet.start_conductor();
     bob("orc", &["drain", "w1", "--reason", "disk"]).exits(6);
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use orchestra_client::Exit;
-use orchestra_model::{audit::AuditMark, proof::Mac};
+use orchestra_model::{audit::AuditMark, from_hex, proof::Mac};
 use serde::Deserialize;
 
 use crate::{error::Failure, input::read_file, program::Program, verb::Verb, view::audit::Report};
@@ -54,21 +54,10 @@ fn last_mark(text: &str) -> Option<AuditMark> {
     let last = text.lines().rfind(|line| !line.trim().is_empty())?;
     let Line { number, link } = serde_json::from_str(last).ok()?;
     let link = match link {
-        Some(hex) => Some(read_mac(&hex)?),
+        Some(hex) => Some(Mac::from_slice(&from_hex(&hex)?)?),
         None => None,
     };
     Some(AuditMark { number, link })
-}
-
-fn read_mac(hex: &str) -> Option<Mac> {
-    if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut mac = [0; 16];
-    for (byte, at) in mac.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(Mac(mac))
 }
 
 #[cfg(test)]

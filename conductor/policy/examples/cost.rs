@@ -43,9 +43,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         told(
             case,
             best(|| {
-                let checked = policy.check(who, right, what, Some(hosts));
-                assert!(checked.is_ok(), "{checked:?}");
-                policy.allowance(who, right, &what, Some(hosts))
+                let allowed = policy.allow(who, right, what, Some(hosts));
+                assert!(allowed.is_ok(), "{allowed:?}");
+                allowed
             }),
         );
     }

@@ -248,9 +248,21 @@ impl Policy {
         Err(Denial { who: who.clone(), right, what: what.to_string(), hosts, why })
     }
 
+    /// Checks as [`Policy::check`] does, and returns under what a request is allowed.
+    pub fn allow(
+        &self,
+        who: &AudienceName,
+        right: Right,
+        what: What<'_>,
+        hosts: Option<&HostSet>,
+    ) -> Result<Allowance, Denial> {
+        self.check(who, right, what, hosts)?;
+        Ok(self.allowance(who, right, &what, hosts))
+    }
+
     /// Returns the rules that give an audience something on any of these hosts, of a request that is
     /// allowed.
-    pub fn allowance(
+    fn allowance(
         &self,
         who: &AudienceName,
         right: Right,

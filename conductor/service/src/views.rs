@@ -232,13 +232,9 @@ impl Services {
         let waits = record.paused_by.is_some() || !self.are_free(&self.together(name));
         let is_left = service.wrong.difference(&service.given_up).next().is_some();
         require(waits || !is_left, "a difference waits for nothing")?;
+        require(waits || self.to_clean(name).is_empty(), "a host to clean up waits for nothing")?;
         service.audit_relief()?;
         let waits = waits || service.trouble.is_some() || is_left || service.wake.is_some();
-        let is_asked = waits || is_left || service.trouble.is_some();
-        require(
-            is_asked || self.to_clean(name).is_empty(),
-            "a host to clean up waits for nothing",
-        )?;
         let is_left = service.to_heal.difference(&service.given_up).next().is_some();
         require(waits || !is_left, "an unhealthy unit waits for nothing")?;
         let is_asked = record.living.is_some() || record.paused_by.is_some();

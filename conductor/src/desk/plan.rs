@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use orchestra_flow::{Overlay, Rejection, Submission};
 use orchestra_model::{
-    Asker, HostSet,
+    Asker, HostSet, hex,
     ledger::{Forecast, Holder, ScoreSurvey},
     thresholds::{ResolvedLimit, Thresholds},
 };
@@ -172,14 +172,6 @@ fn digest(forecast: &Forecast, scores: &[ScoreSurvey], deployments: &[u8; 32]) -
     }
     let _ = writeln!(text, "deployments {}", hex(deployments));
     hex(&Sha256::digest(text))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

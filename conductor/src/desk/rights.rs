@@ -61,9 +61,8 @@ impl Desk {
         what: What<'_>,
         hosts: Option<&HostSet>,
     ) -> Result<Allowance, Declined> {
-        let (policy, right) = (self.policy(), Right::Do(verb));
-        policy.check(by, right, what, hosts).map_err(|denial| self.denied(&denial))?;
-        Ok(policy.allowance(by, right, &what, hosts))
+        let allowed = self.policy().allow(by, Right::Do(verb), what, hosts);
+        allowed.map_err(|denial| self.denied(&denial))
     }
 
     /// Returns why something may not go on that was allowed when it began, once that is so. It is asked
@@ -159,9 +158,8 @@ impl Desk {
                 None => targets.clone(),
             };
             let what = What::Score { score: score.as_str(), is_of_others };
-            let checked = policy.check(by, right, what, Some(&targets));
-            checked.map_err(|denial| self.denied(&denial))?;
-            allowance = allowance.and(policy.allowance(by, right, &what, Some(&targets)));
+            let allowed = policy.allow(by, right, what, Some(&targets));
+            allowance = allowance.and(allowed.map_err(|denial| self.denied(&denial))?);
         }
         Ok(allowance)
     }
@@ -237,8 +235,7 @@ pub(super) fn check_submission(
             // Hosts of a tree's root serve.
             let root = submission.trees.get(&(slot, number)).map(|tree| hosts.union(&tree.root));
             let hosts = root.as_ref().unwrap_or(hosts);
-            policy.check(by, right, what, Some(hosts))?;
-            allowance = allowance.and(policy.allowance(by, right, &what, Some(hosts)));
+            allowance = allowance.and(policy.allow(by, right, what, Some(hosts))?);
         }
     }
     Ok(allowance)

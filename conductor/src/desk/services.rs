@@ -6,7 +6,7 @@ use orchestra_model::{
     AudienceName, HostSet, ServiceName,
     audit::Verb,
     hostset::Groups as _,
-    names::{LabelValue, ScoreName},
+    names::LabelValue,
     service::{
         BrakeScope, FleetZones, Ordinal, ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion,
         Stranger, VersionRecord,
@@ -252,14 +252,11 @@ impl Desk {
             Some(hosts) => present.union(hosts),
             None => present.union(&self.all_players()),
         };
-        let service = spec.name.as_str();
-        let check = |score: &ScoreName| {
-            let what = What::ScoreOfService { service, score: score.as_str() };
-            self.check_verb(by, Verb::ServiceApply, what, Some(&all))
-        };
-        let mut allowance = check(&spec.score)?;
-        for recipe in spec.prepare.iter().chain(&spec.cleanup) {
-            allowance = allowance.and(check(&recipe.score)?);
+        let mut allowance = Allowance::default();
+        for score in spec.scores() {
+            let (service, score) = (spec.name.as_str(), score.as_str());
+            let what = What::ScoreOfService { service, score };
+            allowance = allowance.and(self.check_verb(by, Verb::ServiceApply, what, Some(&all))?);
         }
         Ok(allowance)
     }

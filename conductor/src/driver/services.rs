@@ -591,8 +591,7 @@ fn jobs_of_services(spec: &FlowSpec) -> BTreeMap<(u16, u16), Changing> {
 }
 
 fn changing(job: &JobSpec) -> Option<Changing> {
-    let recipe = job.recipe.as_ref().map(|recipe| (recipe.service.clone(), Some(recipe.step)));
-    recipe.or_else(|| Some((job.unit.as_ref()?.service.clone(), None)))
+    Some((job.service()?.clone(), job.recipe.as_ref().map(|recipe| recipe.step)))
 }
 
 fn declined(rejection: &Rejection) -> Declined {

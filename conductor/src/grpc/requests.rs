@@ -187,8 +187,7 @@ pub(super) fn proposal(request: v1::SubmitRequest) -> Result<Proposal, Declined>
     let wire = v1::FlowSpec::decode(&request.spec[..])
         .map_err(|error| Declined::new(Ground::Invalid, format!("the spec: {error}")))?;
     let spec = FlowSpec::try_from(&wire).map_err(|error| Declined::invalid(&error))?;
-    let is_own =
-        |job: &JobSpec| job.unit.is_some() || job.recipe.is_some() || job.only_where_ok.is_some();
+    let is_own = |job: &JobSpec| job.service().is_some() || job.only_where_ok.is_some();
     if spec.slots.iter().flat_map(|slot| &slot.jobs).any(is_own) {
         let why = "units are the services' own: apply a service, with `orc service apply`";
         return Err(Declined::new(Ground::Invalid, why));

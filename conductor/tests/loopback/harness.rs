@@ -29,7 +29,8 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 pub(crate) use audience::{
-    Audience, count, id, job, one_of, percent, request, request_in_one_slot, with_params,
+    Audience, count, id, job, one_of, percent, request, request_in_one_slot, watch_ends,
+    with_params,
 };
 pub(crate) use conductor::{Conductor, Embedded, RunsAs};
 pub(crate) use player::{Player, Session, Stream, score};

@@ -21,7 +21,7 @@ use tonic::{
 };
 use v1::change_service_request::Verb as OfService;
 
-use crate::harness::{Audience, Conductor, DOMAIN, Place, id, job, request, soon};
+use crate::harness::{Audience, Conductor, DOMAIN, Place, id, job, request, soon, watch_ends};
 
 /// Messages as they are on the wire.
 #[derive(Clone, Copy, Default)]
@@ -525,16 +525,7 @@ async fn a_stream_ends_when_the_right_to_it_is_taken_away() {
     soon("the status", watch.message()).await.unwrap();
     place.write("policy.toml", ROOT);
     alice.reload(false).await.unwrap();
-    let over = async {
-        loop {
-            match watch.message().await {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("the watch ended in order"),
-                Err(status) => break status,
-            }
-        }
-    };
-    assert_eq!(soon("the end of the watch", over).await.code(), Code::NotFound);
+    assert_eq!(watch_ends(&mut watch).await.code(), Code::NotFound);
 }
 
 #[tokio::test]

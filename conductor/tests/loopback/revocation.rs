@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tonic::Code;
 
-use crate::harness::{Audience, Conductor, Place, Player, eventually, job, soon};
+use crate::harness::{Audience, Conductor, Place, Player, eventually, job, soon, watch_ends};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -90,16 +90,7 @@ async fn a_reload_ends_the_connections_of_those_who_were_revoked_since() {
     // By a signal as well as by the call.
     conductor.signal(Signal::HUP);
     assert!(stolen.end().await.is_some());
-    let over = async {
-        loop {
-            match watch.message().await {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("the watch ended in order"),
-                Err(status) => break status,
-            }
-        }
-    };
-    soon("the end of the watch", over).await;
+    watch_ends(&mut watch).await;
     let refused = soon("an answer", mallory.client.clone().status(v1::StatusRequest {})).await;
     assert!(refused.is_err(), "{refused:?}");
     eventually("db1 to be gone", async || (alice.status().await.attached == 1).then_some(())).await;

@@ -43,7 +43,7 @@ pub struct Shelf {
     budget: u64,
     /// Since when each is here, and what it takes of the budget.
     outputs: BTreeMap<KeptStream, (Timestamp, u64)>,
-    /// The same, the oldest first.
+    /// All outputs of the shelf, the oldest first.
     by_age: BTreeSet<Shelved>,
     /// What all of them take of the budget.
     bytes: u64,

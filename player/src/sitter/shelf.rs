@@ -16,8 +16,8 @@ use std::{fs::File, io};
 use orchestra_model::{
     FlowId, JobId, Timestamp,
     delivery::{AttemptKey, StoreId},
+    from_hex,
     score::BuiltIn,
-    service::LogStream,
 };
 use orchestra_spool::shelf::{KeptStream, Shelf, Shelved};
 use rustix::{
@@ -98,7 +98,7 @@ impl Sitter {
         let Some(directory) = &streams.directory else { return };
         for stream in STREAMS {
             let Some(held) = streams.more_than_told(stream) else { continue };
-            let output = KeptStream { attempt: key, stream: log_stream(stream) };
+            let output = KeptStream { attempt: key, stream: stream.into() };
             let cut = streams.broken_at(stream).map(|at| cut(directory.as_fd(), stream, at));
             let shelved = cut
                 .unwrap_or(Ok(()))
@@ -208,29 +208,15 @@ fn remove(dir: BorrowedFd<'_>, gone: &[Shelved]) {
     }
 }
 
-fn log_stream(stream: Stream) -> LogStream {
-    match stream {
-        Stream::Stdout => LogStream::Stdout,
-        Stream::Stderr => LogStream::Stderr,
-    }
-}
-
 fn name_of((at, output): &Shelved) -> String {
-    let stem = match output.stream {
-        LogStream::Stdout => Stream::Stdout.stem(),
-        LogStream::Stderr => Stream::Stderr.stem(),
-    };
+    let stem = Stream::from(output.stream).stem();
     format!("{}-{}.{stem}", at.0, attempt_name(output.attempt))
 }
 
 /// Reads what [`name_of`] writes; `None` for any other name.
 fn read_name(name: &str) -> Option<Shelved> {
     let (rest, stem) = name.rsplit_once('.')?;
-    let stream = match stem {
-        "out" => LogStream::Stdout,
-        "err" => LogStream::Stderr,
-        _ => return None,
-    };
+    let stream = STREAMS.into_iter().find(|stream| stream.stem() == stem)?.into();
     let mut parts = rest.split('-');
     let (at, store, job, attempt) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let mut job = job.split('.');
@@ -239,10 +225,7 @@ fn read_name(name: &str) -> Option<Shelved> {
         slot: job.next()?.parse().ok()?,
         job: job.next()?.parse().ok()?,
     };
-    let bytes = (0..store.len()).step_by(2);
-    let bytes: Option<Vec<u8>> =
-        bytes.map(|at| u8::from_str_radix(store.get(at..at + 2)?, 16).ok()).collect();
-    let store = StoreId::from_slice(&bytes?)?;
+    let store = StoreId::from_slice(&from_hex(store)?)?;
     let attempt = AttemptKey { store, job, attempt: attempt.parse().ok()? };
     let shelved = (Timestamp(at.parse().ok()?), KeptStream { attempt, stream });
     // What is read otherwise than it is written could not be found again.
@@ -251,6 +234,8 @@ fn read_name(name: &str) -> Option<Shelved> {
 
 #[cfg(test)]
 mod tests {
+    use orchestra_model::service::LogStream;
+
     use super::*;
 
     #[test]

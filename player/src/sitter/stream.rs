@@ -14,6 +14,7 @@
 
 use std::io;
 
+use orchestra_model::service::LogStream;
 use rustix::{
     fd::BorrowedFd,
     fs::{AtFlags, FileType, Mode, OFlags, Uid},
@@ -36,6 +37,24 @@ pub(crate) const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
 /// The mode of what is made here: for the owner alone.
 pub(crate) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+impl From<LogStream> for Stream {
+    fn from(stream: LogStream) -> Self {
+        match stream {
+            LogStream::Stdout => Self::Stdout,
+            LogStream::Stderr => Self::Stderr,
+        }
+    }
+}
+
+impl From<Stream> for LogStream {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Stdout => Self::Stdout,
+            Stream::Stderr => Self::Stderr,
+        }
+    }
+}
 
 impl Stream {
     /// The name of its file.

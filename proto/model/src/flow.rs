@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use crate::{
     limits,
-    names::{FlowName, JobName, ScoreName},
+    names::{FlowName, JobName, ScoreName, ServiceName},
     quantity::Quantity,
     service::{RecipeJob, UnitJob},
     start::Start,
@@ -131,6 +131,12 @@ pub enum SequenceOnFailure {
 }
 
 impl JobSpec {
+    /// The service whose units the job changes, or whose recipe it does; `None` where it is about none.
+    pub fn service(&self) -> Option<&ServiceName> {
+        let of_units = self.unit.as_ref().map(|unit| &unit.service);
+        of_units.or_else(|| self.recipe.as_ref().map(|recipe| &recipe.service))
+    }
+
     /// A job with every limit at its default.
     pub fn new(name: JobName, score: ScoreName, targets: impl Into<String>) -> Self {
         Self {
@@ -309,10 +315,7 @@ impl JobSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        ServiceName,
-        service::{ServiceVersion, Upkeep, Wanted},
-    };
+    use crate::service::{ServiceVersion, Upkeep, Wanted};
 
     fn job(name: &str) -> JobSpec {
         JobSpec::new(JobName::new(name).unwrap(), ScoreName::new("hello").unwrap(), "a")

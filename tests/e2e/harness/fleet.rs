@@ -81,6 +81,18 @@ pub(crate) struct FleetBuilder {
     small_disks: bool,
 }
 
+/// The rule of a policy by which `alice`, who asks in these tests, may do everything.
+pub(crate) const ROOT: &str = r#"
+[[rule]]
+name = "root"
+who = ["alice"]
+may = ["admin"]
+scores = ["*"]
+services = ["*"]
+bundles = ["*"]
+hosts = "*"
+"#;
+
 impl FleetBuilder {
     /// Where attempts get their cgroups; below one of the fleet's own if nothing is said.
     #[must_use]

@@ -22,7 +22,7 @@ mod tool;
 
 pub(crate) use chance::Chance;
 pub(crate) use daemon::{Daemon, Streams};
-pub(crate) use fleet::{Cgroup, DOMAIN, Fleet, set_mode};
+pub(crate) use fleet::{Cgroup, DOMAIN, Fleet, ROOT, set_mode};
 pub(crate) use orchestra_harness::{eventually, within};
 pub(crate) use player::Player;
 pub(crate) use process::{Process, is_alive, processes_with};

@@ -11,7 +11,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Skips the tasks of a job that begins or goes on, on hosts where the job that it follows did not end ok.
+    /// Skips the tasks of a job that begins or goes on, on hosts where the job that it follows did not
+    /// end ok.
     pub(crate) fn skip_where_not_ok(&mut self, id: JobId) {
         let Some(flow) = self.flows.get(id.flow) else { return };
         let Some(job) = flow.job(id) else { return };

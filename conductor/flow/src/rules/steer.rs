@@ -8,7 +8,6 @@ use orchestra_model::{
 use crate::{
     Engine,
     answer::{self, Rejection, Reply, ReplyTo},
-    rules::units::service_of,
     tables::{flow::Flow, job::Job, player::Player, task::TaskRef},
 };
 
@@ -122,7 +121,7 @@ impl Engine {
             return self.reject(reply, Rejection::NothingToRetry(id));
         }
         let mut jobs = tasks.iter().filter_map(|task| self.job(task.job()));
-        if let Some(service) = jobs.find_map(|job| service_of(job.spec())) {
+        if let Some(service) = jobs.find_map(|job| job.spec().service()) {
             return self.reject(reply, Rejection::NotForRetries(service.clone()));
         }
         for task in &tasks {

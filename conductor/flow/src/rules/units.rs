@@ -6,7 +6,7 @@
 //! unit itself, for as long as the unit lives. A unit that is not well makes its host hold its
 //! cells, beside what attempts have left there (`rules/holds`).
 
-use orchestra_model::{HostSet, ServiceName, flow::JobSpec, service::UnwellUnit};
+use orchestra_model::{HostSet, flow::JobSpec, service::UnwellUnit};
 
 use crate::{Engine, Rejection, Submission, ids::PlayerIx, tables::player::Player};
 
@@ -33,7 +33,7 @@ pub(crate) fn check_units(submission: &Submission) -> Result<(), Rejection> {
     let slots = submission.spec.slots.iter().zip(&submission.targets);
     let jobs = slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets));
     for (job, hosts) in jobs {
-        let Some(service) = service_of(job) else { continue };
+        let Some(service) = job.service() else { continue };
         if submission.retry_of.is_some() {
             return Err(Rejection::NotForRetries(service.clone()));
         }
@@ -48,10 +48,4 @@ fn check_instances(job: &JobSpec, instances: usize, hosts: &HostSet) -> Result<(
         return Ok(());
     }
     Err(Rejection::Instances { job: job.name.clone(), instances, hosts: hosts.len() })
-}
-
-/// The service that a job changes, or whose recipe it does.
-pub(crate) fn service_of(job: &JobSpec) -> Option<&ServiceName> {
-    let of_units = job.unit.as_ref().map(|unit| &unit.service);
-    of_units.or_else(|| job.recipe.as_ref().map(|recipe| &recipe.service))
 }

@@ -6,14 +6,13 @@ use orchestra_model::{FlowId, HostName, JobId, ServiceName, flow::JobSpec};
 
 use crate::{
     engine::Engine,
-    rules::units::service_of,
     tables::{flow::Flow, job::Job},
 };
 
 impl Engine {
-    /// The service whose units a job is about, if it is about any and its flow lives.
+    /// The service that a job is about, if it is about any and its flow lives.
     pub fn service_of(&self, job: JobId) -> Option<&ServiceName> {
-        Some(&self.job(job)?.spec().unit.as_ref()?.service)
+        self.job(job)?.spec().service()
     }
 
     /// The living flows that change services, oldest first: each with every service that it changes,
@@ -23,7 +22,7 @@ impl Engine {
         for flow in self.flows.iter() {
             let mut of_flow: BTreeMap<&ServiceName, Vec<HostName>> = BTreeMap::new();
             for job in flow.jobs() {
-                let Some(service) = service_of(job.spec()) else { continue };
+                let Some(service) = job.spec().service() else { continue };
                 of_flow.entry(service).or_default().extend(self.open_hosts(job));
             }
             all.extend(of_flow.into_iter().map(|(name, open)| (flow.id(), name.clone(), open)));
@@ -34,7 +33,7 @@ impl Engine {
     /// The jobs of living flows that change services, each with what it is.
     pub fn unit_jobs(&self) -> impl Iterator<Item = (JobId, &JobSpec)> {
         let jobs = self.flows.iter().flat_map(Flow::jobs);
-        jobs.filter(|job| service_of(job.spec()).is_some()).map(|job| (job.id(), job.spec()))
+        jobs.filter(|job| job.spec().service().is_some()).map(|job| (job.id(), job.spec()))
     }
 
     fn open_hosts(&self, job: &Job) -> impl Iterator<Item = HostName> {

@@ -133,7 +133,7 @@ impl Services {
                 &mut service.failures
             }
         };
-        failures.count(state, is_attached, host, detail);
+        failures.count(None, state, is_attached, host, detail);
         let is_answered = matches!(
             state,
             TaskState::Ok | TaskState::Failed | TaskState::TimedOut | TaskState::Refused
@@ -324,45 +324,29 @@ impl Services {
 }
 
 impl Failures {
-    /// Counts a task of a recipe that did not end ok, unless it was taken back.
-    pub(super) fn count_recipe(
+    /// Counts a task that did not end ok, unless it was taken back: of a unit, or of a recipe.
+    pub(super) fn count(
         &mut self,
-        step: RecipeStep,
+        recipe: Option<RecipeStep>,
         state: TaskState,
         is_attached: bool,
         host: &HostName,
         detail: Option<&str>,
     ) {
-        let count = match (step, state) {
-            (_, TaskState::Cancelled | TaskState::Skipped) => return,
-            (RecipeStep::Prepare, TaskState::Failed | TaskState::TimedOut) if is_attached => {
-                &mut self.of_preparing
+        let has_failed = matches!(state, TaskState::Failed | TaskState::TimedOut);
+        let count = match (recipe, state) {
+            (_, TaskState::Ok | TaskState::Cancelled | TaskState::Skipped) => return,
+            (None, _) if has_failed && is_attached => {
+                self.of_version += 1;
+                return;
             }
-            (RecipeStep::Cleanup, TaskState::Failed | TaskState::TimedOut) => &mut self.of_cleaning,
+            (Some(RecipeStep::Prepare), _) if has_failed && is_attached => &mut self.of_preparing,
+            (Some(RecipeStep::Cleanup), _) if has_failed => &mut self.of_cleaning,
             _ => &mut self.others,
         };
         *count += 1;
         let first = detail.map(|detail| format!("{host}: {detail}"));
         self.first = self.first.take().or(first);
-    }
-
-    /// Counts a task that ended, unless it ended well or was taken back.
-    fn count(
-        &mut self,
-        state: TaskState,
-        is_attached: bool,
-        host: &HostName,
-        detail: Option<&str>,
-    ) {
-        match state {
-            TaskState::Failed | TaskState::TimedOut if is_attached => self.of_version += 1,
-            TaskState::Ok | TaskState::Cancelled | TaskState::Skipped => {}
-            _ => {
-                self.others += 1;
-                let first = detail.map(|detail| format!("{host}: {detail}"));
-                self.first = self.first.take().or(first);
-            }
-        }
     }
 }
 

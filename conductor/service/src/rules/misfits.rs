@@ -49,18 +49,15 @@ impl Services {
             return Vec::new();
         }
         let is_due = |host: &&HostName| {
-            let at = service.fails_from(host, self.now);
-            at.is_some_and(|at| at <= self.now) && self.is_reachable(host) && {
-                self.suits_elsewhere(service, host)
-            }
+            let at = self.misfit_due(service, host);
+            at.is_some_and(|at| at <= self.now) && self.is_reachable(host)
         };
         service.may_fail().filter(is_due).take(left).cloned().collect()
     }
 
     /// Returns when the instance of a host is brought up elsewhere, if it fails there and not elsewhere.
     pub(crate) fn misfit_due(&self, service: &Service, host: &HostName) -> Option<Timestamp> {
-        let may_move =
-            service.record.goal == Goal::Running && service.may_fail().any(|it| it == host);
+        let may_move = service.record.goal == Goal::Running && service.may_fail_on(host);
         let due = service.fails_from(host, self.now).filter(|_| may_move)?;
         self.suits_elsewhere(service, host).then_some(due)
     }
@@ -101,8 +98,13 @@ impl Services {
 impl Service {
     /// Returns the hosts on which an instance may fail. Mostly there are none.
     fn may_fail(&self) -> impl Iterator<Item = &HostName> {
-        let all = self.failing.union(&self.given_up);
-        all.filter(|host| self.record.layout.is_some() && self.is_wanted_on(host))
+        self.failing.union(&self.given_up).filter(|host| self.may_fail_on(host))
+    }
+
+    fn may_fail_on(&self, host: &HostName) -> bool {
+        (self.failing.contains(host) || self.given_up.contains(host))
+            && self.record.layout.is_some()
+            && self.is_wanted_on(host)
     }
 
     /// Returns from when on the instance of a host is one that fails there; `None` if it does not.

@@ -128,8 +128,7 @@ impl Services {
     /// comes with it.
     fn wish_of(&self, spec: &ServiceSpec, layout: Layout) -> Option<Wish> {
         let rule = spec.place.clone()?;
-        let recipes = spec.prepare.iter().chain(&spec.cleanup).map(|recipe| &recipe.score);
-        let mut scores: Vec<_> = recipes.chain([&spec.score]).cloned().collect();
+        let mut scores: Vec<_> = spec.scores().cloned().collect();
         let mut need = Need::of(spec.upkeep.resources.as_ref());
         for linked in self.linked_to(&spec.name) {
             let Some(linked) = self.services.get(&linked) else { continue };

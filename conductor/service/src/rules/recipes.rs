@@ -40,31 +40,21 @@ impl Services {
         let Some(service) = self.services.get_mut(name) else { return };
         let change = service.record.living.as_ref().filter(|it| it.flow == flow);
         let Some(version) = change.map(|change| change.version) else { return };
-        if state != TaskState::Ok {
-            service.failures.count_recipe(step, state, is_attached, host, detail);
+        service.failures.count(Some(step), state, is_attached, host, detail);
+        if step == RecipeStep::Prepare {
+            // Where it did not end ok the task of the unit is skipped.
+            let placed = service.placements.get_mut(host).filter(|_| state == TaskState::Ok);
+            if let Some(placed) = placed {
+                placed.prepared = Some(version);
+                self.put_placement(name, host);
+            }
+            return;
         }
-        match (step, state) {
-            (RecipeStep::Prepare, TaskState::Ok) => {
-                if let Some(placed) = service.placements.get_mut(host) {
-                    placed.prepared = Some(version);
-                    self.put_placement(name, host);
-                }
-            }
-            (RecipeStep::Cleanup, TaskState::Ok) => {
-                service.open.remove(host);
-                if service.note_cleaned(host) {
-                    self.put_service(name);
-                }
-            }
-            (RecipeStep::Cleanup, TaskState::Cancelled | TaskState::Skipped) => {
-                service.open.remove(host);
-            }
-            (RecipeStep::Cleanup, _) => {
-                service.open.remove(host);
-                service.give_up(vec![host.clone()], now);
-            }
-            // The task of the unit is skipped.
-            (RecipeStep::Prepare, _) => {}
+        service.open.remove(host);
+        match state {
+            TaskState::Ok if service.note_cleaned(host) => self.put_service(name),
+            TaskState::Ok | TaskState::Cancelled | TaskState::Skipped => {}
+            _ => service.give_up(vec![host.clone()], now),
         }
     }
 

@@ -45,7 +45,7 @@ impl Services {
     ) -> Option<Obstacle> {
         let obstacle = self.first_obstacle(name, service, host, no_room)?;
         let may_move = matches!(obstacle, Obstacle::Itself | Obstacle::GaveUp | Obstacle::GivenUp);
-        let at = self.misfit_due(service, host).filter(|_| may_move);
+        let at = may_move.then(|| self.misfit_due(service, host)).flatten();
         Some(match at {
             Some(at) if at > self.now => Obstacle::Misfit(Millis(at.0 - self.now.0)),
             _ => obstacle,

@@ -61,16 +61,17 @@ impl Services {
         let after = service.wanted_version();
         let unchanged = before.as_ref().map(|it| it.version) == after.as_ref().map(|it| it.version);
         let living = service.record.living.as_ref().filter(|living| is_news && !living.superseded);
+        let groups = service.groups(|host| trial.is_reachable(host));
         let plan = ServicePlan {
             unchanged,
             taken_from,
             superseded: living.map(|living| living.flow),
             paused_by: service.record.paused_by.clone(),
-            steps: trial.steps(name, service),
+            steps: trial.steps(name, service, &groups),
             waiting: trial.waiting(name),
             other_score: trial.other_score(service),
             absent: trial.planned_absences(name, service),
-            prepare: service.to_prepare(&service.groups(|host| trial.is_reachable(host))),
+            prepare: service.to_prepare(&groups),
         };
         let after = after.filter(|_| !unchanged);
         Ok((before.into_iter().chain(after).collect(), plan))
@@ -109,14 +110,13 @@ impl Services {
     }
 
     /// Returns what is to be done to a service, with each of its hosts once.
-    fn steps(&self, name: &ServiceName, service: &Service) -> Vec<PlannedHosts> {
-        let groups = service.groups(|host| self.is_reachable(host));
+    fn steps(&self, name: &ServiceName, service: &Service, groups: &Groups) -> Vec<PlannedHosts> {
         let placed = service.placements.keys();
         let hosts: BTreeSet<&HostName> = service.record.hosts.iter().chain(placed).collect();
         let mut steps: BTreeMap<(HostStep, bool, Option<ServiceVersion>), Vec<HostName>> =
             BTreeMap::new();
         for host in hosts {
-            let step = self.step(name, service, &groups, host);
+            let step = self.step(name, service, groups, host);
             let report = service.placements.get(host).and_then(|placed| placed.report.as_ref());
             let is_first = groups.sick.contains(host);
             let from = report.map(|report| report.version);

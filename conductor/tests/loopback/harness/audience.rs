@@ -262,3 +262,17 @@ impl Audience {
         soon("an answer to a reload", client.reload(request)).await.map(Response::into_inner)
     }
 }
+
+/// Waits until a watch is ended by a refusal.
+pub(crate) async fn watch_ends(watch: &mut Streaming<v1::WatchEvent>) -> Status {
+    let over = async {
+        loop {
+            match watch.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the watch ended in order"),
+                Err(status) => break status,
+            }
+        }
+    };
+    soon("the end of the watch", over).await
+}

@@ -28,6 +28,7 @@ use std::{
 use orchestra_model::{
     HostName, Params,
     delivery::{OrderNumber, StoreId},
+    hex,
 };
 use orchestra_units::UnitKey;
 use rustix::{
@@ -74,7 +75,7 @@ pub(super) fn name_of(unit: &UnitKey) -> String {
 }
 
 fn short(store: &StoreId) -> String {
-    store.0.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hex(&store.0[..4])
 }
 
 impl Place {
@@ -84,7 +85,7 @@ impl Place {
         digest.update(player.as_str());
         digest.update([0]);
         digest.update(spool.as_os_str().as_encoded_bytes());
-        let tag = digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let tag = hex(&digest.finalize()[..4]);
         Self { run_dir: run_dir.to_owned(), tag, dir: None, leftovers: Leftovers::unknown() }
     }
 

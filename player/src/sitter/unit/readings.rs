@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use orchestra_model::{
     delivery::{AttemptKey, StoreId},
     service::{
-        CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogEnd, LogPart, LogQuery, LogSource, LogStream,
-        READINGS, ReadLog, ReadingId,
+        CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogEnd, LogPart, LogQuery, LogSource, READINGS,
+        ReadLog, ReadingId,
     },
 };
 use orchestra_spool::shelf::KeptStream;
@@ -92,10 +92,7 @@ impl Sitter {
         if self.keeping.readings.0.len() >= READINGS {
             return Err(LogEnd::TooMany);
         }
-        let stream = match read.query.stream {
-            LogStream::Stdout => Stream::Stdout,
-            LogStream::Stderr => Stream::Stderr,
-        };
+        let stream = Stream::from(read.query.stream);
         let from = match &read.of {
             LogSource::Unit(service) => {
                 let unit = UnitKey { store, service: service.clone() };

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{Asker, AuditMark, Deed};
-use crate::{ids::FlowId, names::ServiceName, proof::Mac, time::Timestamp};
+use crate::{hex, ids::FlowId, names::ServiceName, proof::Mac, time::Timestamp};
 
 /// What a line is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +145,6 @@ impl<'a> AuditJson<'a> {
     /// Returns a line as programs read it, with its moment in RFC 3339.
     pub fn new(line: &'a AuditRecord, at: String) -> Self {
         let AuditEntry { by, deed, on, reason, answer, rule, times } = &line.entry;
-        let hex = |link: Mac| link.0.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut json = Self {
             number: line.number,
             at,
@@ -162,7 +161,7 @@ impl<'a> AuditJson<'a> {
             answer,
             rule: rule.as_deref(),
             times: *times,
-            link: line.link.map(hex),
+            link: line.link.map(|link| hex(&link.0)),
         };
         match on {
             Object::Flow(flow) => json.flow = Some(flow.0),

@@ -17,6 +17,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use super::{BundleId, BundleSerial, BundleStatement};
 use crate::{
     delivery::AttemptKey,
+    from_hex, hex,
     journal::{ByteReader, push_key},
     limits,
 };
@@ -119,8 +120,7 @@ impl PlaceRecord {
         if let Some(PendingChange { release, attempt }) = &self.pending {
             let mut key = Vec::new();
             push_key(&mut key, attempt);
-            let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-            text += &format!("taking {release} {key}\n");
+            text += &format!("taking {release} {}\n", hex(&key));
         }
         debug_assert!(text.len() <= Self::BYTES);
         text
@@ -165,11 +165,7 @@ impl PlaceRecord {
 
 fn pending(text: &str) -> Option<PendingChange> {
     let (release, key) = text.split_once(' ')?;
-    let bytes = key.as_bytes().chunks(2).map(|pair| {
-        let digits = std::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(digits, 16).ok().filter(|byte| format!("{byte:02x}") == digits)
-    });
-    let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
+    let bytes = from_hex(key).filter(|bytes| hex(bytes) == key)?;
     let mut reader = ByteReader::new(&bytes);
     let attempt = reader.key()?;
     reader.is_empty().then_some(PendingChange { release: release.parse().ok()?, attempt })

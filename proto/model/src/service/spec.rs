@@ -133,6 +133,12 @@ impl ServiceSpec {
         }
     }
 
+    /// The scores that run for it on its hosts: its own, then those of its recipes.
+    pub fn scores(&self) -> impl Iterator<Item = &ScoreName> {
+        let recipes = self.prepare.iter().chain(&self.cleanup);
+        std::iter::once(&self.score).chain(recipes.map(|recipe| &recipe.score))
+    }
+
     /// How many of its hosts may be without a ready instance by our own motion.
     pub fn budget(&self) -> Quantity {
         self.budget.unwrap_or(self.update.parallel)
