@@ -166,7 +166,8 @@ fn what_runs_write_is_kept_over_them() {
     let world = World::new();
     world.score(
         "web",
-        &format!("{RECORD}\necho out $ORC_RUN; echo err $ORC_RUN >&2; exec sleep 1000"),
+        // On record once it has written, because it is killed then.
+        &format!("echo out $ORC_RUN; echo err $ORC_RUN >&2\n{RECORD}\nexec sleep 1000"),
     );
     world.start();
     ends_well(&world, ask(&world, &Asked::default()));
