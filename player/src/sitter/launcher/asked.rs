@@ -115,7 +115,7 @@ pub(super) struct Launch<T> {
     pub(super) tap: Option<TapId>,
     /// Keeps a descriptor free for the pidfd that comes with the answer, so that no start begins
     /// whose pidfd would not fit.
-    pub(super) _reserve: OwnedFd,
+    pub(super) reserve: Option<OwnedFd>,
 }
 
 /// What the page says of a request.
@@ -274,20 +274,25 @@ impl<T> Launcher<T> {
             let socket = socket(&self.sockets);
             // Answers come in order, so the oldest requests are answered now.
             let answered = match launches_to_come(socket) {
-                Ok(count) => self.in_flight.drain(..count.min(self.in_flight.len())),
+                Ok(count) => count.min(self.in_flight.len()),
                 Err(Errno::AGAIN) => return said,
-                Err(_) => self.in_flight.drain(..0),
+                Err(Errno::CONNRESET) => continue,
+                Err(_) => 0,
             };
-            let asked: Vec<(u64, T, Option<TapId>)> =
-                answered.map(|launch| (launch.number, launch.what, launch.tap)).collect();
+            self.in_flight.iter_mut().take(answered).for_each(|launch| launch.reserve = None);
             let understood = match receive(socket) {
                 // The launcher has ended, which will show as the end of a child.
-                Ok(None) | Err(Errno::CONNRESET) => {
+                Ok(None) => {
                     poller.remove(socket);
                     self.dying.get_or_insert(now);
                     return said;
                 }
+                // It has ended with something unread. That is told once, even before what it sent.
+                Err(Errno::CONNRESET) => continue,
                 Ok(Some((bytes, pidfds))) => {
+                    let asked = self.in_flight.drain(..answered);
+                    let asked =
+                        asked.map(|launch| (launch.number, launch.what, launch.tap)).collect();
                     self.take(&bytes, pidfds, asked, early, now, &mut said)
                 }
                 Err(error) => {

@@ -173,7 +173,7 @@ impl<T> Launchers<T> {
         self.last_number = number;
         launcher.will_owe_a_launch(now);
         let tap = request.tap.map(|tap| tap.id);
-        launcher.in_flight.push_back(Launch { number, what, tap, _reserve: reserve });
+        launcher.in_flight.push_back(Launch { number, what, tap, reserve: Some(reserve) });
         if let (Some(tap), Some((directory, ready))) = (request.tap, directories) {
             let held = Held {
                 directory: Rc::clone(directory),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use rustix::{
     fd::AsFd,
-    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair},
     process::getpid,
 };
 
@@ -35,7 +35,7 @@ fn asked() -> (Launcher<&'static str>, Sockets) {
     let process = (getpid().as_raw_nonzero().get(), own_pidfd());
     let (sockets, now) = (Sockets { launches, taps }, BootMillis::now());
     let mut launcher = Launcher::new(whose, process, sockets, page, Token(1), now);
-    let launch = Launch { number: 1, what: "run", tap: Some(TAP), _reserve: null() };
+    let launch = Launch { number: 1, what: "run", tap: Some(TAP), reserve: Some(null()) };
     launcher.in_flight.push_back(launch);
     let held = Held {
         directory: Rc::new(null()),
@@ -99,6 +99,18 @@ fn what_a_run_that_is_over_already_has_said_comes_before_its_end() {
     assert_eq!(hears(&mut launcher), [] as [&str; 0]);
     answers(&theirs.launches, born());
     assert_eq!(hears(&mut launcher), ["run is born", "7 Ready of 5", "7 over: true"]);
+}
+
+/// Of a socket whose other end was closed with something unread in it, the first thing that one hears is
+/// that the connection is broken: unix(7) has ECONNRESET. What was sent before comes after that.
+#[test]
+fn an_answer_counts_although_the_launcher_has_ended_with_requests_unread() {
+    let (mut launcher, theirs) = asked();
+    send(&launcher.sockets.launches, b"another request", SendFlags::NOSIGNAL).unwrap();
+    answers(&theirs.launches, born());
+    drop(theirs);
+    assert_eq!(hears(&mut launcher), ["run is born"]);
+    assert!(launcher.in_flight.is_empty() && launcher.dying.is_some());
 }
 
 #[test]
