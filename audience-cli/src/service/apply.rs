@@ -11,7 +11,7 @@ use orchestra_model::service::ServiceSpec;
 
 use super::{
     change::may_be_done,
-    waiting::{Patience, until_ready},
+    waiting::{Patience, Wanted, until_ready},
 };
 use crate::{
     console::Console,
@@ -125,7 +125,10 @@ async fn apply(
         console.finish()?;
     }
     let Some(patience) = patience else { return Ok(Exit::Ok) };
-    let awaited: Vec<_> =
-        specs.iter().zip(&answers).map(|(spec, it)| (&spec.name, Some(it.version))).collect();
-    until_ready(&awaited, From::Beginning, patience, client, console).await
+    let wanted = specs.iter().zip(&answers).map(|(spec, answer)| Wanted {
+        name: &spec.name,
+        version: Some(answer.version),
+        made: answer.flow,
+    });
+    until_ready(&wanted.collect::<Vec<_>>(), From::Beginning, patience, client, console).await
 }

@@ -3,7 +3,7 @@
 use orchestra_client::Exit;
 use orchestra_model::{names::ServiceName, service::ServiceVersion};
 
-use super::waiting::{Patience, until_ready};
+use super::waiting::{Patience, Wanted, until_ready};
 use crate::{error::Failure, flow::wait::From, program::Program, verb::Verb, words::number};
 
 /// `orc service wait`.
@@ -34,7 +34,8 @@ impl Verb for Wait {
         }
         program.ask(async |client, console| {
             let version = self.version.map(ServiceVersion);
-            let services: Vec<_> = self.names.iter().map(|name| (name, version)).collect();
+            let wanted = |name| Wanted { name, version, made: None };
+            let services: Vec<_> = self.names.iter().map(wanted).collect();
             until_ready(&services, From::Now, self.patience, client, console).await
         })
     }

@@ -51,11 +51,20 @@ impl Patience {
     }
 }
 
+/// What is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) name: &'a ServiceName,
+    /// The version that is awaited; `None`: the newest wanted one.
+    pub(super) version: Option<ServiceVersion>,
+    /// The flow that was made for it, where whoever waits has just asked for it. It is told to its end,
+    /// also where it has ended before the first look: why it failed stands there.
+    pub(super) made: Option<FlowId>,
+}
+
 /// A service that is waited for.
 struct Waiting<'a> {
-    name: &'a ServiceName,
-    /// The version that is awaited; `None`: the newest wanted one.
-    asked: Option<ServiceVersion>,
+    wanted: Wanted<'a>,
     seen: ServiceVersion,
     /// From when on flows are told.
     from: From,
@@ -70,7 +79,7 @@ struct Waiting<'a> {
 /// Waits until these services are ready, each with the version that is named or the one that is wanted,
 /// and tells what came of it. The exit code is the worst of theirs.
 pub(super) async fn until_ready(
-    services: &[(&ServiceName, Option<ServiceVersion>)],
+    services: &[Wanted<'_>],
     from: From,
     patience: Patience,
     client: &mut Client,
@@ -80,8 +89,9 @@ pub(super) async fn until_ready(
     let mut interrupts = signal(SignalKind::interrupt())
         .map_err(|error| Failure::broken("listening for Ctrl-C").because(error))?;
     let (mut exit, mut over) = (Exit::Ok, Vec::new());
-    for (nth, (name, version)) in services.iter().enumerate() {
-        let mut waiting = Waiting::new(name, *version, from);
+    for (nth, wanted) in services.iter().enumerate() {
+        let name = wanted.name;
+        let mut waiting = Waiting::new(*wanted, from);
         let (stopped, how) = select! {
             looked = waiting.until_over(client, console) => {
                 let (status, awaited) = looked?;
@@ -97,7 +107,7 @@ pub(super) async fn until_ready(
             () = reached(deadline) => (Exit::WaitTimeout, "is still not over"),
             _ = interrupts.recv() => (Exit::NotOver, "goes on"),
         };
-        let left: Vec<&str> = services[nth..].iter().map(|(name, _)| name.as_str()).collect();
+        let left: Vec<&str> = services[nth..].iter().map(|wanted| wanted.name.as_str()).collect();
         let left = left.join(" ");
         console
             .narrate(format_args!("service {name} {how}; to wait again: orc service wait {left}"));
@@ -115,10 +125,9 @@ async fn reached(deadline: Option<Instant>) {
 }
 
 impl<'a> Waiting<'a> {
-    fn new(name: &'a ServiceName, asked: Option<ServiceVersion>, from: From) -> Self {
+    fn new(wanted: Wanted<'a>, from: From) -> Self {
         Self {
-            name,
-            asked,
+            wanted,
             seen: ServiceVersion(0),
             from,
             told: String::new(),
@@ -129,7 +138,7 @@ impl<'a> Waiting<'a> {
     }
 
     fn version(&self) -> ServiceVersion {
-        self.asked.unwrap_or(self.seen)
+        self.wanted.version.unwrap_or(self.seen)
     }
 
     /// Looks and follows until there is nothing to wait for.
@@ -138,6 +147,9 @@ impl<'a> Waiting<'a> {
         client: &mut Client,
         console: &mut Console,
     ) -> Result<(ServiceStatus, Awaited), Failure> {
+        if let Some(made) = self.wanted.made {
+            self.follow(made, client, console).await?;
+        }
         loop {
             let status = self.look(client, console).await?;
             self.seen = self.seen.max(status.record.version);
@@ -155,7 +167,7 @@ impl<'a> Waiting<'a> {
         console: &Console,
     ) -> Result<ServiceStatus, Failure> {
         loop {
-            match client.service(self.name).await {
+            match client.service(self.wanted.name).await {
                 Ok(status) => {
                     self.backoff = Backoff::new();
                     return Ok(status);
@@ -184,6 +196,16 @@ impl<'a> Waiting<'a> {
             self.pause = (self.pause + FIRST_PAUSE).min(LONGEST_PAUSE);
             return Ok(());
         };
+        self.follow(flow, client, console).await
+    }
+
+    /// Tells what becomes of a flow until it has ended.
+    async fn follow(
+        &mut self,
+        flow: FlowId,
+        client: &mut Client,
+        console: &mut Console,
+    ) -> Result<(), Failure> {
         let mut following = Following::new(Some(flow), self.from, false, console);
         match following.until_end(client, console).await {
             // A flow that was pruned has ended.
@@ -197,7 +219,7 @@ impl<'a> Waiting<'a> {
 
     /// Tells once what is awaited while no flow changes the service.
     fn tell(&mut self, status: &ServiceStatus, console: &Console) {
-        let name = self.name;
+        let name = self.wanted.name;
         let line = match &status.record.paused_by {
             Some(by) => format!("{name} is paused by {by}; to go on: orc service resume {name}"),
             None => format!("{name} is not ready everywhere yet"),

@@ -158,14 +158,17 @@ fn apply_waits_for_its_own_version() {
         flow: FlowId(43).0,
         ..Default::default()
     };
+    // Its flow has ended before the first look, and is told all the same.
+    let flow = ended(FlowState::Ok, JobState::Ok, TaskState::Ok);
+    fake.add(flow.clone(), Vec::new());
+    fake.tables().watches.extend([vec![Ok(told_status(&flow))], vec![Ok(told_status(&flow))]]);
     let file = fake.home().join("web.yaml");
     fs::write(&file, "service: web\nscore: serve-web\non: 'db[1-3]'\n").unwrap();
     let line = format!("orc service apply {} --wait", file.display());
-    fake.run(&line).is(
-        0,
-        "applied web version 7, flow 43\n",
-        "web version 7 is ready on db[1-3] (3)\n",
-    );
+    let ran = fake.run(&line);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "applied web version 7, flow 43\n"), "{ran:?}");
+    assert!(ran.stderr.ends_with("web version 7 is ready on db[1-3] (3)\n"), "{ran:?}");
+    assert_eq!(fake.tables().watched.len(), 1);
     let told = fake.run(&format!("{line} --json")).json();
     assert_eq!((&told["service"]["version"], &told["applied"]), (&7.into(), &().into()));
 }
