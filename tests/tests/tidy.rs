@@ -29,6 +29,7 @@ const FLOORS: [&[&str]; 5] = [
         "orchestra-flow",
         "orchestra-policy",
         "orchestra-service",
+        "orchestra-spread",
         "orchestra-store",
         "orchestra-spool",
         "orchestra-units",
@@ -42,12 +43,13 @@ const FLOORS: [&[&str]; 5] = [
 
 /// The engines, which do no IO, read no clock and draw no chance: they import the model, which does
 /// neither.
-const ENGINES: [&str; 6] = [
+const ENGINES: [&str; 7] = [
     "orchestra-depot",
     "orchestra-flow",
     "orchestra-policy",
     "orchestra-service",
     "orchestra-spool",
+    "orchestra-spread",
     "orchestra-units",
 ];
 
@@ -55,10 +57,11 @@ const ENGINES: [&str; 6] = [
 const HARNESS: &str = "orchestra-harness";
 
 /// The folders of what decides, refuses and explains, for whoever asks and by whatever tool.
-const DECIDERS: [&str; 10] = [
+const DECIDERS: [&str; 11] = [
     "conductor/flow/src/",
     "conductor/policy/src/",
     "conductor/service/src/",
+    "conductor/spread/src/",
     "conductor/src/desk/",
     "conductor/src/history/",
     "conductor/src/inventory/",
@@ -73,11 +76,12 @@ const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
 /// The folders of what runs in a daemon, and the files there that may name standard error: three hand it
 /// on to a process, one is the log.
-const DAEMONS: [&str; 14] = [
+const DAEMONS: [&str; 15] = [
     "certs/src/",
     "conductor/flow/src/",
     "conductor/policy/src/",
     "conductor/service/src/",
+    "conductor/spread/src/",
     "conductor/src/",
     "conductor/store/src/",
     "player/bundle/src/",

@@ -25,11 +25,12 @@ use std::{
 };
 
 /// The packages that the simulation joins, and what else decides without IO.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "proto/model",
     "conductor/flow",
     "conductor/policy",
     "conductor/service",
+    "conductor/spread",
     "conductor/store",
     "player/depot",
     "player/spool",
@@ -56,7 +57,7 @@ const FETCHES: World =
 /// The scheduler's stories, for mutants that name one of them.
 const STORIES: World = World { tests: &["-p", "orchestra-flow"], named: RANDOM, seeds: "1" };
 /// Packages and files that have a world of their own.
-const WORLDS: [(&str, World); 8] = [
+const WORLDS: [(&str, World); 9] = [
     // A world of both engines, beside the simulation.
     ("conductor/service/src/rules/leases.rs", SIMULATION),
     ("conductor/policy", World { tests: &["-p", "orchestra-policy"], named: "", seeds: "1" }),
@@ -68,6 +69,7 @@ const WORLDS: [(&str, World); 8] = [
             seeds: "1000",
         },
     ),
+    ("conductor/spread", World { tests: &["-p", "orchestra-spread"], named: "", seeds: "500" }),
     ("player/depot", FETCHES),
     ("proto/model/src/bundle/arrival.rs", FETCHES),
     (
