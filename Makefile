@@ -22,8 +22,8 @@ help:
 
 # The release build, then the flow of demo/roadrunner.yaml over 116 real players.
 demo:
-	$(CARGO) build --release --locked --bins -p conductor -p player -p audience-cli -p orchestra-ca
-	'$(TARGET)/release/orc' sandbox run --players 'db[1-10],api[1-6],fe[1-100]' -- \
+	$(CARGO) build --release --locked --bins -p conductor -p player -p relay -p audience-cli -p orchestra-ca
+	'$(TARGET)/release/orc' sandbox run --relays --players 'db[1-10],api[1-6],fe[1-100]' -- \
 		demo/run.sh '$(abspath $(TARGET))/demo'
 
 clean-demo:

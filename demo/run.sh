@@ -115,7 +115,7 @@ site=$root/site
 publish() { # SERIAL
     mkdir -p "$site"
     echo "release $1" > "$site/index.html"
-    show orc bundle publish "$site" --name site --serial "$1" --register --source fe1 \
+    show orc bundle publish "$site" --name site --serial "$1" --register --source api1 \
         --depot "$ORCHESTRA_SANDBOX/depot" --sign "$ORCHESTRA_SANDBOX/publisher/release.key" || bad=1
 }
 shown() { # SERIAL: on how many hosts
@@ -127,9 +127,11 @@ change() { # deliver|activate SERIAL FLAGS…
     show submitjob "@$what" "bundle=site@$serial" -w 'fe[1-100]' --wait "$@" || bad=1
 }
 
-say 'A release of a small site: delivered to fe[1-100], switched to a quarter at a time, and back.'
+say 'A release of a small site: it passes from host to host of fe[1-100], which are switched to it a quarter
+at a time, and back.'
 publish 1
 change deliver 1
+show orc bundle where site@1 || bad=1
 check 'hosts that show release 1 before it is activated' "$(shown 1)" 0
 change activate 1 --parallel 25%
 check 'hosts that show release 1' "$(shown 1)" 100

@@ -2,12 +2,13 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "orchestra/v1/register.proto",
     "orchestra/v1/place.proto",
     "orchestra/v1/tree.proto",
     "orchestra/v1/service.proto",
     "orchestra/v1/flow.proto",
+    "orchestra/v1/fetching.proto",
     "orchestra/v1/player.proto",
     "orchestra/v1/policy.proto",
     "orchestra/v1/audience.proto",

@@ -89,7 +89,7 @@ impl Bundle {
 #[derive(Debug, clap::Args)]
 struct DepotArgs {
     /// The directory that holds the bundles
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/orchestra/depot")]
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/orchestra-depot")]
     depot: PathBuf,
 }
 

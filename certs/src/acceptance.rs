@@ -13,6 +13,7 @@ use crate::{
     identity::Identity,
     refused::Refused,
     revocation::{Lists, RevocationList, moment},
+    ticket::TicketSigner,
 };
 
 /// The conductor's TLS configuration, and the verifier in it.
@@ -24,6 +25,8 @@ pub struct Acceptance {
     pub(crate) ends: Timestamp,
     pub(crate) authorities: Arc<[CertificateDer<'static>]>,
     pub(crate) lists: Arc<Lists>,
+    /// Signs tickets with the conductor's key; a relay signs none.
+    pub(crate) tickets: Option<TicketSigner>,
 }
 
 impl fmt::Debug for Acceptance {
@@ -41,6 +44,11 @@ impl Acceptance {
     /// When the conductor's own certificate ends.
     pub fn ends(&self) -> Timestamp {
         self.ends
+    }
+
+    /// Who signs tickets for relays; `None` if this is no conductor's.
+    pub fn ticket_signer(&self) -> Option<&TicketSigner> {
+        self.tickets.as_ref()
     }
 
     /// Returns its revocation lists, one of each CA; none if no file was named.

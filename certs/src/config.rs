@@ -27,6 +27,7 @@ use crate::{
     identity::{Identity, InvalidIdentity, Role, Subject},
     refused::Refused,
     sighting::Shown,
+    ticket::TicketSigner,
 };
 
 /// HTTP/2, the only protocol spoken with a conductor (RFC 7301).
@@ -62,18 +63,22 @@ impl Credentials {
     /// Makes the configuration of the conductor's end, which accepts identities of our domain of
     /// every role.
     pub fn acceptance(&self) -> Result<Arc<Acceptance>, LoadError> {
-        self.require(&[Role::Conductor])?;
-        self.acceptance_of(ALPN)
+        let tickets = self.ticket_signer()?;
+        self.acceptance_of(ALPN, Some(tickets))
     }
 
     /// Makes the configuration of a relay's end. It accepts identities of our domain of every role
     /// too; who may fetch is in [`roles::FETCHES_FROM_RELAYS`](crate::roles::FETCHES_FROM_RELAYS).
     pub fn relay_acceptance(&self) -> Result<Arc<Acceptance>, LoadError> {
         self.require(&[Role::Relay])?;
-        self.acceptance_of(RELAY_ALPN)
+        self.acceptance_of(RELAY_ALPN, None)
     }
 
-    fn acceptance_of(&self, alpn: &[u8]) -> Result<Arc<Acceptance>, LoadError> {
+    fn acceptance_of(
+        &self,
+        alpn: &[u8],
+        tickets: Option<TicketSigner>,
+    ) -> Result<Arc<Acceptance>, LoadError> {
         let verifier = Arc::new(self.any_of_domain()?);
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
@@ -92,6 +97,7 @@ impl Credentials {
             ends: self.ends(),
             authorities: Arc::clone(&self.authorities),
             lists: Arc::clone(&self.lists),
+            tickets,
         }))
     }
 

@@ -31,6 +31,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/orchestra.v1.Audience/ListPlaces", AUDIENCE),
     ("/orchestra.v1.Audience/RegisterBundle", AUDIENCE),
     ("/orchestra.v1.Audience/ListBundles", AUDIENCE),
+    ("/orchestra.v1.Audience/ListFetches", AUDIENCE),
     ("/orchestra.v1.Audience/GetLogs", AUDIENCE),
     ("/orchestra.v1.Audience/Status", AUDIENCE),
     ("/orchestra.v1.Audience/Reload", AUDIENCE),

@@ -62,6 +62,7 @@ use crate::{
     declined::{Declined, Ground},
     driver::{Asked, Handle, Request as Ask, Told, read_answer},
     export::Export,
+    fetches::Fetches,
     fleet::Fleet,
     history::HistoryError,
     incidents::Incidents,
@@ -97,6 +98,7 @@ pub(crate) struct Sources {
     pub(crate) readings: LogReadings,
     pub(crate) vitals: Vitals,
     pub(crate) places: PlacesTold,
+    pub(crate) fetches: Fetches,
 }
 
 /// The place of all questions and verbs.
@@ -110,6 +112,7 @@ pub(crate) struct Desk {
     readings: LogReadings,
     vitals: Vitals,
     places: PlacesTold,
+    fetches: Fetches,
     facts: Arc<Facts>,
     failures: KeptFailures,
     /// Lines of what was denied, of which there are few a second.
@@ -126,7 +129,7 @@ impl Desk {
         facts: Facts,
         stopping: watching::Receiver<bool>,
     ) -> Self {
-        let Sources { readers, fleet, inventory, readings, vitals, places } = sources;
+        let Sources { readers, fleet, inventory, readings, vitals, places, fetches } = sources;
         let (facts, failures) = (Arc::new(facts), KeptFailures::default());
         Self {
             driver,
@@ -137,6 +140,7 @@ impl Desk {
             readings,
             vitals,
             places,
+            fetches,
             facts,
             failures,
             denials: Lines::new(|denied| {

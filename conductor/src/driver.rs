@@ -325,6 +325,10 @@ impl Driver {
             FromSession::LeasesAsked { player, session, asked } => {
                 self.grant_leases(player, session, asked);
             }
+            FromSession::FetchAsked { player, attempt, bundle, reply } => {
+                // The session may be over.
+                let _ = reply.send(self.fetchable(player, attempt, bundle));
+            }
             FromSession::Alive { session } => {
                 let probed = self.sessions.get_mut(&session).and_then(|s| s.probed.take());
                 if let Some(probed) = probed {

@@ -8,6 +8,7 @@ mod files;
 mod groups;
 mod in_force;
 mod policy;
+mod relays;
 mod services;
 mod shrunk;
 
@@ -32,7 +33,7 @@ use orchestra_service::FiledService;
 use sha2::{Digest as _, Sha256};
 
 use self::files::{Document, if_there, read_text};
-pub(crate) use self::services::DIRECTORY as SERVICES;
+pub(crate) use self::{relays::RelayPlace, services::DIRECTORY as SERVICES};
 use crate::config::Config;
 
 /// Most bytes of a certificate's or a list's file that are hashed.
@@ -48,6 +49,8 @@ pub(crate) struct Fleet {
     /// The labels of hosts that have any. Hosts of the same lines share them.
     labels: HashMap<HostName, Arc<Labels>>,
     labelled: BTreeMap<(String, String), HostSet>,
+    /// Where the relays of those hosts are that have one.
+    relays: HashMap<HostName, RelayPlace>,
     groups: BTreeMap<GroupName, HostSet>,
     deployments: Arc<Deployments>,
     services: Arc<[FiledService]>,
@@ -115,6 +118,8 @@ pub(crate) enum LineProblem {
     /// The value of `memory` or `cpu`, which say how much of a host is for instances of services, is
     /// no such amount.
     Room(facts::InvalidRoom),
+    /// What is said of a relay is no place where one listens.
+    Relay(String),
     /// A host has two values for one label.
     Contradiction(HostName, String),
 }
@@ -127,6 +132,11 @@ impl fmt::Display for LineProblem {
             Self::Room(cause) => {
                 write!(f, "what it has for services is wrong: {}", chain(cause))
             }
+            Self::Relay(text) => write!(
+                f,
+                "{text:?} is no place of a relay: expected `relay=yes`, `relay=:PORT`, or \
+                 `relay=ADDRESS`, with or without :PORT"
+            ),
             Self::Contradiction(host, key) => {
                 write!(f, "{host} already has another value for label {key}")
             }
@@ -312,9 +322,27 @@ impl Fleet {
         let mut words = line.split_whitespace();
         let Some(hosts) = words.next() else { return Ok(HostSet::default()) };
         let hosts = HostSet::define(hosts).map_err(|cause| LineProblem::Hosts(Box::new(cause)))?;
-        let labels = read_labels(&hosts, words)?;
+        let (relays, labels): (Vec<&str>, Vec<&str>) =
+            words.partition(|word| word.starts_with(relays::RELAY));
+        let labels = read_labels(&hosts, labels.into_iter())?;
         self.add_labels(&hosts, labels)?;
+        relays.into_iter().try_for_each(|relay| self.add_relay(&hosts, relay))?;
         Ok(hosts)
+    }
+
+    /// Takes what a line says of relays.
+    fn add_relay(&mut self, hosts: &HostSet, word: &str) -> Result<(), LineProblem> {
+        let place = word.strip_prefix(relays::RELAY).and_then(RelayPlace::parse);
+        let Some(place) = place else {
+            return Err(LineProblem::Relay(word.chars().take(80).collect()));
+        };
+        for host in hosts {
+            let before = self.relays.insert(host.clone(), place.clone());
+            if before.is_some_and(|before| before != place) {
+                return Err(LineProblem::Contradiction(host.clone(), "relay".to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// Adds a line's labels to those that its hosts have from other lines.
@@ -345,6 +373,11 @@ impl Fleet {
             merged.insert(0, (before, now));
         }
         Ok(())
+    }
+
+    /// Where the relay of a host is, if it has one.
+    pub(crate) fn relay(&self, host: &HostName) -> Option<&RelayPlace> {
+        self.relays.get(host)
     }
 
     /// Every host of the players file.

@@ -20,6 +20,7 @@ mod declined;
 mod desk;
 mod driver;
 mod export;
+mod fetches;
 mod fleet;
 mod grpc;
 mod history;

@@ -38,6 +38,7 @@ use self::{
 use crate::{
     declined::{Declined, Ground},
     driver::Handle,
+    fetches::Fetches,
     fleet::Fleet,
     places::PlacesTold,
     proof::Proofs,
@@ -82,6 +83,8 @@ pub(crate) struct Tables {
     pub(crate) vitals: Vitals,
     /// Where players take bundles.
     pub(crate) places: PlacesTold,
+    /// Bundles that players fetch.
+    pub(crate) fetches: Fetches,
     pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
 }
 
@@ -133,7 +136,8 @@ impl PlayerLines {
         let version = cut(&attach.version, NAME_CHARS);
         let (queue, frames) = StreamQueue::new();
         // What a player says of itself is large, and is dropped before the session goes on.
-        match self.sessions.admit(&stream.host, attach, &version, &queue).await {
+        let who = (&stream.host, stream.peer.address.ip());
+        match self.sessions.admit(who, attach, &version, &queue).await {
             Ok(session) => {
                 let (host, address) = (&stream.host, stream.peer.address);
                 tracing::info!(player = %host, %address, version, "player attached");

@@ -40,6 +40,7 @@ use crate::{
     desk::{Desk, Facts, Sources},
     driver::{Asked, Clock, Driver, engines, mailboxes, remembered},
     export::{self, Export},
+    fetches::Fetches,
     fleet::Fleet,
     grpc,
     incidents::Incidents,
@@ -177,6 +178,10 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let patience = options.patience;
     let (readings, vitals) = (LogReadings::default(), Vitals::default());
     let places = PlacesTold::default();
+    // Who signs tickets is whoever connections are shown, also after a reload.
+    let shown = door.clone();
+    let signer = move || shown.acceptance().ticket_signer().cloned();
+    let fetches = Fetches::new(fleet_receiver.clone(), signer, clock);
     let lines = PlayerLines::new(
         handle.clone(),
         identity.store,
@@ -185,6 +190,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
             readings: readings.clone(),
             vitals: vitals.clone(),
             places: places.clone(),
+            fetches: fetches.clone(),
             fleet: fleet_receiver.clone(),
         },
         patience,
@@ -206,7 +212,8 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let kept = retention::run(handle.clone(), Arc::clone(&readers), reloader.clone(), clock);
     tokio::spawn(kept);
     tokio::spawn(certificates::watch(reloader.clone()));
-    let sources = Sources { readers, fleet: fleet_receiver, inventory, readings, vitals, places };
+    let fleet = fleet_receiver;
+    let sources = Sources { readers, fleet, inventory, readings, vitals, places, fetches };
     let desk = Desk::new(handle, sources, reloader.clone(), facts, stopping.clone());
     let incoming = incoming(listener, door, strangers(raise_file_limit()));
     let server = tokio::spawn(grpc::listen(incoming, lines, desk, incidents, stopping));

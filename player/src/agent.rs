@@ -17,8 +17,8 @@
 use std::{env, error::Error, fs, io, os::unix::net::UnixStream};
 
 use orchestra_link::{
-    Link, LinkError, SitterPatience,
-    ipc::{AGENT_DESCRIPTOR, ANSWERS},
+    Aside, FromSitter, Link, LinkError, Sink as _, SitterPatience, Source, ToTheSitter,
+    ipc::{AGENT_DESCRIPTOR, ANSWERS, ToAgent, ToSitter},
     serve,
 };
 use rustix::{
@@ -26,7 +26,13 @@ use rustix::{
     thread::set_no_new_privs,
 };
 
-use crate::{config::Config, sitter};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{
+    config::Config,
+    fetching::{self, FetchWord},
+    sitter,
+};
 
 /// The kernel's file with the id of this boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -74,13 +80,78 @@ pub fn run(config: &Config) -> Result<(), AgentError> {
         let patience = env::var_os(ANSWERS).map(|_| SitterPatience::USUAL);
         let link =
             Link::new(socket, patience).map_err(AgentError::setup("taking over the socket"))?;
-        Ok(serve(&config.dialler(), boot_id.trim(), link).await)
+        let Link { from_sitter, to_sitter } = link;
+        let (aside, conductor) = Aside::pair();
+        let ((tell, words), (answer, answers)) = (unbounded_channel(), unbounded_channel());
+        fetching::start(config.fetch_place(), words, conductor, answer)
+            .map_err(AgentError::setup("starting the thread that fetches bundles"))?;
+        tokio::spawn(pass_on(answers, to_sitter.clone()));
+        let link = Link { from_sitter: Sorted { from_sitter, fetcher: tell }, to_sitter };
+        Ok(serve(&config.dialler(), boot_id.trim(), link, aside).await)
     });
     // A lookup that still runs must not delay the end.
     runtime.shutdown_background();
     match over? {
         LinkError::Closed => Ok(()),
         error => Err(AgentError::Sitter(error.into())),
+    }
+}
+
+/// Frames of the sitter, without what it says of bundles: that is passed to the fetcher, whether or not a
+/// session stands.
+struct Sorted {
+    from_sitter: FromSitter,
+    fetcher: UnboundedSender<FetchWord>,
+}
+
+impl Sorted {
+    /// Returns a frame that is not the fetcher's.
+    fn sort(&self, frame: ToAgent) -> Option<ToAgent> {
+        let word = match frame {
+            ToAgent::Fetch { fetch, order } => FetchWord::Wanted(fetch, order),
+            ToAgent::StopFetch { fetch } => FetchWord::Unwanted(fetch),
+            other => return Some(other),
+        };
+        // The fetcher ends with the agent.
+        let _ = self.fetcher.send(word);
+        None
+    }
+}
+
+impl Source for Sorted {
+    async fn receive(&mut self) -> Result<ToAgent, LinkError> {
+        loop {
+            let frame = self.from_sitter.receive().await?;
+            if let Some(frame) = self.sort(frame) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    fn ready(&mut self) -> Result<Option<ToAgent>, LinkError> {
+        while let Some(frame) = self.from_sitter.ready()? {
+            if let Some(frame) = self.sort(frame) {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+
+    fn patience(&self) -> Option<SitterPatience> {
+        self.from_sitter.patience()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.from_sitter.is_closed()
+    }
+}
+
+/// Passes the fetcher's answers to the sitter.
+async fn pass_on(mut answers: UnboundedReceiver<ToSitter>, mut to_sitter: ToTheSitter) {
+    while let Some(answer) = answers.recv().await {
+        // An answer is short; and without a sitter the agent ends.
+        let _ = to_sitter.push(answer);
+        let _ = to_sitter.flush().await;
     }
 }
 

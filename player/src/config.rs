@@ -7,14 +7,18 @@
 //! find out when they use them).
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
 
+use orchestra_bundle::DepotRoom;
 use orchestra_certs::{NewestLists, TlsFiles, read_regular};
 use orchestra_document::{Fields, Problems, settings};
 use orchestra_link::{Dialler, Endpoint};
 use orchestra_model::{ByteSize, HostName, Millis, limits};
+
+use crate::fetching::FetchPlace;
 
 /// Where the configuration is, unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/orchestra/player.toml";
@@ -30,6 +34,10 @@ const OUTPUT_BYTES: (ByteSize, ByteSize) = (ByteSize(4 << 10), ByteSize(64 << 20
 const OUTPUT_KEEP: Millis = Millis::days(30);
 /// The most that all of them may take on the disk. With nothing, nothing is kept.
 const OUTPUT_BUDGET: ByteSize = ByteSize(1 << 40);
+/// The most that bundles from other hosts may take on the disk.
+const DEPOT_BYTES: ByteSize = ByteSize(1 << 50);
+/// How long at most a bundle from another host stays for others.
+const SERVE_FOR: Millis = Millis::days(30);
 /// The least and most that may be kept of what all units write.
 const LOG_BUDGET: (ByteSize, ByteSize) = (ByteSize(16 << 20), ByteSize(1 << 40));
 /// What is kept of what all units write if nobody says how much, in bytes.
@@ -60,6 +68,11 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Where the content of bundles is on this host. Absolute.
     pub depot_dir: PathBuf,
+    /// How much of the disk bundles may take there that came from other hosts, in bytes; at most 1 PiB.
+    pub depot_max: u64,
+    /// For how long a bundle from another host stays there after it was used last, so that others can be
+    /// served; at most 30 days.
+    pub serve_for: Millis,
     /// Where the spool is. Absolute.
     pub spool_dir: PathBuf,
     /// How many attempts run at once: 1 to [`limits::MAX_TASKS`].
@@ -136,6 +149,21 @@ impl Config {
 }
 
 impl Config {
+    /// Where the agent fetches bundles to, and as whom.
+    pub fn fetch_place(&self) -> FetchPlace {
+        FetchPlace {
+            depot: self.depot_dir.clone(),
+            room: DepotRoom {
+                most: ByteSize(self.depot_max),
+                serve_for: self.serve_for.to_std(),
+                in_use: BTreeSet::new(),
+            },
+            domain: self.domain.clone(),
+            files: self.tls.clone(),
+            newest: NewestLists::default(),
+        }
+    }
+
     /// How the agent reaches a conductor.
     pub fn dialler(&self) -> Dialler {
         Dialler {
@@ -178,6 +206,8 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
     let places_dir = fields.path("places_dir", base, problems);
     let policy = fields.path("policy", base, problems);
     let depot_dir = fields.path("depot_dir", base, problems);
+    let depot_max = fields.within("depot_max", ByteSize(0)..=DEPOT_BYTES, problems);
+    let serve_for = fields.within("serve_for", Millis(0)..=SERVE_FOR, problems);
     let spool_dir = fields.path("spool_dir", base, problems);
     let spool_dir = spool_dir.unwrap_or_else(|| PathBuf::from("/var/spool/orchestra"));
     let run_dir = fields.path("run_dir", base, problems);
@@ -207,7 +237,9 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         scores_dir: scores_dir.unwrap_or_else(|| PathBuf::from("/usr/lib/orchestra/scores")),
         places_dir: places_dir.unwrap_or_else(|| PathBuf::from("/etc/orchestra/places.d")),
         policy,
-        depot_dir: depot_dir.unwrap_or_else(|| PathBuf::from("/var/lib/orchestra/depot")),
+        depot_dir: depot_dir.unwrap_or_else(|| PathBuf::from("/var/lib/orchestra-depot")),
+        depot_max: depot_max.map_or(10 << 30, |ByteSize(bytes)| bytes),
+        serve_for: serve_for.unwrap_or(Millis::minutes(60)),
         run_dir: run_dir.unwrap_or_else(|| own_dir("/run/orchestra", &spool_dir, ".run")),
         services_dir: services_dir
             .unwrap_or_else(|| own_dir("/var/lib/orchestra-services", &spool_dir, ".services")),

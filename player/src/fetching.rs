@@ -16,6 +16,7 @@
 
 mod disk;
 mod driver;
+mod fetcher;
 mod link;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -23,9 +24,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use orchestra_bundle::{DepotError, DepotRoom};
 use orchestra_certs::{NewestLists, TlsFiles};
 use orchestra_depot::{FetchFailure, FetchProgress, SourceFault};
-use orchestra_model::{HostName, bundle::Seal, relay::SignedTicket};
+use orchestra_model::{HostName, bundle::Seal, relay::FetchSources};
 
 pub use driver::fetch;
+pub use fetcher::{FetchWord, start};
 
 /// What is to be fetched, and from whom.
 #[derive(Clone, Debug)]
@@ -33,15 +35,6 @@ pub struct FetchOrder {
     /// What is said of the bundle. Whether a place takes it was decided before.
     pub seal: Seal,
     pub sources: FetchSources,
-}
-
-/// From whom a bundle may be fetched.
-#[derive(Clone, Debug)]
-pub struct FetchSources {
-    /// The hosts, the best first, and where each one's relay listens (`ADDRESS:PORT`).
-    pub relays: Vec<(HostName, String)>,
-    /// What the conductor says of this player to all of them.
-    pub ticket: SignedTicket,
 }
 
 /// Where bundles are fetched to, and as whom.

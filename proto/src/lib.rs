@@ -21,6 +21,7 @@ mod audience;
 mod codec;
 mod delivery;
 mod failures;
+mod fetching;
 mod flow;
 mod flow_filter;
 mod invalid;
@@ -44,6 +45,7 @@ pub use delivery::{
     order_from_wire, order_to_wire, scores_from_wire, snapshot_from_wire, snapshot_to_wire,
     store_id, summarize_end,
 };
+pub use fetching::bundle_from_wire;
 pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;
 pub use last_line::last_error_line;

@@ -144,14 +144,16 @@ fn what_no_place_takes_is_refused_before_anything_is_read() {
     }
     let flow = site.run("@activate", 5, &[], 2);
     assert!(site.why(flow).contains("6 is active, and the place allows no way back"));
-    // Its content is not here, and nobody fetches it yet.
+    // Its content is not here, and nobody is named who serves it.
     site.publish(7, "seven");
     let gone = fs::read_dir(site.home("depot")).expect("a depot").flatten();
     for bundle in gone.filter(|entry| entry.file_name().to_string_lossy().starts_with("sha256-")) {
         fs::remove_dir_all(bundle.path()).expect("it is ours");
     }
     let flow = site.run("@deliver", 7, &[], 2);
-    assert!(site.why(flow).contains("the bundle's content is not there"), "{}", site.why(flow));
+    let why =
+        "it was registered to be at p1, and the conductor's players file names no relay there";
+    assert!(site.why(flow).contains(why), "{}", site.why(flow));
     let flow = site.run("@deliver", 6, &["place=other"], 2);
     assert!(site.why(flow).contains("this host has no place other"), "{}", site.why(flow));
 }

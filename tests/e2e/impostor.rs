@@ -260,6 +260,7 @@ impl Players for Service {
                 store_id: STORE.to_vec().into(),
                 term: shared.term,
                 come_back_within_ms: 0,
+                names_sources: false,
             };
             let opening =
                 [to_player::Frame::Welcome(welcome), command(Kind::Hello(v1::Hello::default()))];

@@ -31,6 +31,7 @@ mod output;
 mod places;
 mod player_crashes;
 mod policy;
+mod relays;
 mod reload;
 mod restored;
 mod rollout;

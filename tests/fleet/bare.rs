@@ -144,6 +144,7 @@ impl Players for Service {
             store_id: STORE,
             term: 1,
             come_back_within_ms: 0,
+            names_sources: false,
         };
         let message = ToPlayers { frames: vec![frame(&player, Frame::Welcome(welcome))] };
         let Some(streams) = &self.streams else {

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use orchestra_certs::{ConnectError, channel_over};
-use orchestra_link::{Dial, Endpoint, Link, SessionFailure, serve};
+use orchestra_link::{Aside, Dial, Endpoint, Link, SessionFailure, serve};
 use orchestra_model::{FlowId, HostName, Timestamp};
 use rustls::ClientConfig;
 use tokio::{
@@ -181,7 +181,7 @@ impl Crowd {
             let link = Link { from_sitter: sitter.clone(), to_sitter: sitter.clone() };
             let player = async move {
                 // Ends only with the sitter, and this one stays.
-                let _ = serve(&dialler, "emulated", link).await;
+                let _ = serve(&dialler, "emulated", link, Aside::none()).await;
             };
             let player = Stalled { switch: Arc::clone(&stalled), inner: Box::pin(player) };
             Player { sitter, stalled, cut_off, task: tokio::spawn(player) }

@@ -223,6 +223,8 @@ impl Sitter {
             }
             // Only of who says that it answers.
             ToSitter::Ask { .. } => {}
+            // It asks for no bundle.
+            ToSitter::Fetched { .. } | ToSitter::NotFetched { .. } => {}
             ToSitter::Command { bytes, .. } => {
                 if let Err(why) = self.obey(bytes) {
                     self.violation.get_or_insert(why);

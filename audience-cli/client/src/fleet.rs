@@ -2,8 +2,9 @@
 
 use orchestra_model::{
     ScoreName,
-    bundle::{HeldPlace, HeldTrouble},
+    bundle::{BundleId, HeldPlace, HeldTrouble},
     names::PlaceName,
+    relay::FetchStatus,
     score::HeldScore,
 };
 use orchestra_proto::v1;
@@ -62,6 +63,25 @@ impl Client {
             troubles.extend(wrong);
         }
         Ok((heard, held, troubles))
+    }
+
+    /// Lists how far bundles are that the players of a host set fetch, or one bundle; an empty set stands
+    /// for all.
+    pub async fn fetches(
+        &mut self,
+        hosts: &str,
+        bundle: Option<BundleId>,
+    ) -> Result<Vec<FetchStatus>, Failure> {
+        let what = "asking how far bundles are".to_owned();
+        let bundle = bundle.map(|id| id.0.to_vec()).unwrap_or_default().into();
+        let request = v1::ListFetchesRequest { hosts: hosts.to_owned(), bundle };
+        let stream = answered(&what, self.rpc.list_fetches(request)).await?;
+        let mut pages = Pages::new(stream, what);
+        let mut fetches = Vec::new();
+        while let Some(fetch) = pages.next_item().await? {
+            fetches.push(fetch);
+        }
+        Ok(fetches)
     }
 
     /// Lists what the hosts of a host set use, and their units if that is asked for; empty stands

@@ -9,6 +9,7 @@ use orchestra_model::{
     ids::JobId,
     ledger::CellStatus,
     names::HostName,
+    relay::FetchStatus,
     score::HeldScore,
     status::{FlowSummary, PlayerStatus, TaskStatus},
     vitals::HostUsage,
@@ -172,6 +173,14 @@ impl ListPage for v1::PlacePage {
     fn items(self) -> Result<Vec<Self::Item>, Invalid> {
         let places = self.places.iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         Ok(vec![(self.heard, places, self.troubles.into_iter().map(Into::into).collect())])
+    }
+}
+
+impl ListPage for v1::FetchPage {
+    type Item = FetchStatus;
+
+    fn items(self) -> Result<Vec<FetchStatus>, Invalid> {
+        self.fetches.iter().map(TryInto::try_into).collect()
     }
 }
 

@@ -1,7 +1,14 @@
 //! `orc bundle where`.
 
+use std::collections::BTreeMap;
+
 use orchestra_client::Exit;
-use orchestra_model::bundle::{BundleReference, HeldPlace, RegisteredBundle};
+use orchestra_model::{
+    HostName, HostSet,
+    bundle::{BundleReference, HeldPlace, RegisteredBundle},
+    names::PlaceName,
+    relay::FetchStage,
+};
 
 use crate::{
     error::Failure,
@@ -31,7 +38,9 @@ impl Verb for Where {
             let known = client.bundles(None).await?;
             let bundle = meant(known, &self.bundle)?;
             let (_, places, _) = client.places(hosts, None).await?;
-            console.answer(Whereabouts { located: located(&bundle, &places), bundle })?;
+            let mut fetches = client.fetches(hosts, Some(bundle.seal.statement.id)).await?;
+            fetches.retain(|told| told.stage == FetchStage::Fetching);
+            console.answer(Whereabouts { located: located(&bundle, &places), fetches, bundle })?;
             Ok(Exit::Ok)
         })
     }
@@ -59,17 +68,24 @@ fn meant(
     }
 }
 
-/// Which places have the bundle, and whether they are switched to it.
+/// Which places have the bundle, and whether they are switched to it: the hosts of a place together,
+/// whatever else differs there.
 fn located(bundle: &RegisteredBundle, places: &[HeldPlace]) -> Vec<Located> {
     let id = bundle.seal.statement.id;
-    let of = |held: &HeldPlace| {
-        let standing = held.place.state.as_ref().ok()?;
-        standing.kept.iter().any(|release| release.id == id).then(|| Located {
-            place: held.place.name.clone(),
-            hosts: held.hosts.to_string(),
-            count: held.count,
-            active: standing.active.is_some_and(|release| release.id == id),
-        })
+    let mut located: BTreeMap<(&PlaceName, bool), Vec<HostName>> = BTreeMap::new();
+    for held in places {
+        let Ok(standing) = &held.place.state else { continue };
+        if standing.kept.iter().any(|release| release.id == id) {
+            let is_active = standing.active.is_some_and(|release| release.id == id);
+            // The conductor folded it.
+            let hosts = HostSet::parse_plain(&held.hosts).unwrap_or_default();
+            located.entry((&held.place.name, is_active)).or_default().extend(hosts);
+        }
+    }
+    let told = |((place, active), hosts): ((&PlaceName, bool), Vec<HostName>)| Located {
+        place: place.clone(),
+        hosts: HostSet::from_names(hosts),
+        active,
     };
-    places.iter().filter_map(of).collect()
+    located.into_iter().map(told).collect()
 }

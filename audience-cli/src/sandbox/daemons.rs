@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orchestra_model::{HostName, HostSet};
+use orchestra_model::HostName;
 use rustix::{
     fd::OwnedFd,
     io::{FdFlags, fcntl_setfd},
@@ -19,6 +19,7 @@ use rustix::{
 
 use super::{
     attach::tail,
+    fleet::Fleet,
     place::{Place, programs},
     process::{Process, signal_child},
     record::{Daemon, Role},
@@ -67,7 +68,8 @@ pub(super) struct Death {
 
 impl Daemons {
     /// Returns the daemons of this place, none of them started.
-    pub(super) fn new(place: &Place, players: &HostSet, restart: bool) -> Result<Self, Failure> {
+    pub(super) fn new(place: &Place, fleet: &Fleet) -> Result<Self, Failure> {
+        let (players, restart) = (&fleet.players, !fleet.no_restart);
         let programs = programs()?;
         let mut all = vec![One::new(
             "conductor",
@@ -88,6 +90,14 @@ impl Daemons {
                 vec!["--config".into(), config],
             )
         }));
+        if fleet.relays {
+            let relay = program(&programs, "relay")?;
+            all.extend(players.iter().map(|host| {
+                let directory = place.relay(host);
+                let arguments = vec!["--config".into(), directory.join("relay.toml")];
+                One::new(host.as_str(), Role::Relay, directory, relay.clone(), arguments)
+            }));
+        }
         let (lifeline, held) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
             Failure::broken("making the lifeline of the daemons").because(io::Error::from(error))
         })?;
@@ -206,6 +216,7 @@ impl One {
         match self.role {
             Role::Conductor => "the conductor".to_owned(),
             Role::Sitter | Role::Agent => format!("player {}", self.name),
+            Role::Relay => format!("the relay of {}", self.name),
         }
     }
 

@@ -29,6 +29,10 @@ pub(crate) struct Fleet {
     #[arg(long, value_name = "N", default_value_t = 4,
           value_parser = number(1..=1_024_u32))]
     pub(super) max_tasks: u32,
+    /// A relay beside each player, and a depot of its own: bundles pass from host to host. The first
+    /// player's depot is that of the sandbox
+    #[arg(long)]
+    pub(super) relays: bool,
     /// Leave a daemon that died dead
     #[arg(long)]
     pub(super) no_restart: bool,

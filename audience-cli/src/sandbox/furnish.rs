@@ -38,6 +38,9 @@ pub(super) struct Plan {
     pub deployments: Option<PathBuf>,
     /// How many attempts each player takes at once.
     pub max_tasks: u32,
+    /// Where the relay beside each player listens, in the order of players; empty: there are none, and
+    /// all players share a depot.
+    pub relays: Vec<SocketAddr>,
 }
 
 /// Fills the directory of a sandbox.
@@ -58,6 +61,9 @@ pub(super) fn furnish(
         let cgroup = cgroup.map(|cgroup| cgroup.of(host));
         making.player(host, &scores, cgroup.as_deref())?;
         making.site(host, publisher)?;
+    }
+    for (host, address) in plan.players.iter().zip(&plan.relays) {
+        making.relay(host, *address)?;
     }
     Ok(())
 }
@@ -91,7 +97,12 @@ impl Making<'_> {
         self.certificate(&directory, "conductor", &Subject::Conductor(name))?;
         let toml = conductor_toml(&directory, self.address);
         self.made(write(&directory.join("conductor.toml"), &toml))?;
-        let lines: String = self.plan.players.iter().map(|host| format!("{host}\n")).collect();
+        let mut relays = self.plan.relays.iter();
+        let line = |host: &HostName| match relays.next() {
+            Some(relay) => format!("{host} relay={relay}\n"),
+            None => format!("{host}\n"),
+        };
+        let lines: String = self.plan.players.iter().map(line).collect();
         self.made(write(&directory.join("players"), &lines))
     }
 
@@ -123,9 +134,37 @@ impl Making<'_> {
         }
         self.certificate(&directory, "player", &Subject::Player(host.clone()))?;
         let text = player_toml(&directory, self.address, scores, self.plan.max_tasks, cgroup);
-        let depot = quoted(&self.place.depot());
+        let depot = quoted(&self.depot(host));
         let text = format!("depot_dir = {depot}\nplaces_dir = \"{PLACES}\"\n{text}");
         self.made(write(&directory.join("player.toml"), &text))
+    }
+
+    /// Where the bundles of a player are: with relays each has its own, and the first one that into which
+    /// bundles are published.
+    fn depot(&self, host: &HostName) -> PathBuf {
+        let is_first = self.plan.players.iter().next() == Some(host);
+        match is_first || self.plan.relays.is_empty() {
+            true => self.place.depot(),
+            false => self.place.player(host).join("depot"),
+        }
+    }
+
+    /// Makes the relay beside a player, which listens there.
+    fn relay(&self, host: &HostName, address: SocketAddr) -> Result<(), Failure> {
+        let directory = self.place.relay(host);
+        self.made(private_directory(&directory))?;
+        self.certificate(&directory, "relay", &Subject::Relay(host.clone()))?;
+        let depot = quoted(&self.depot(host));
+        let text = format!(
+            "listen = \"{address}\"\n\
+             domain = \"{DOMAIN}\"\n\
+             depot = {depot}\n\
+             [tls]\n\
+             ca = \"../../../ca/ca.pem\"\n\
+             cert = \"relay.pem\"\n\
+             key = \"relay.key\"\n"
+        );
+        self.made(write(&directory.join("relay.toml"), &text))
     }
 
     /// Makes the key of a publisher, whom every player believes.
@@ -254,6 +293,7 @@ mod tests {
             scores: None,
             deployments: Some(deployments),
             max_tasks: 4,
+            relays: Vec::new(),
         };
         furnish(&place, &plan, "127.0.0.1:4711".parse().unwrap(), None).unwrap();
 

@@ -41,6 +41,9 @@ pub(super) fn supervisor(
     if let Some(deployments) = &fleet.deployments {
         command.arg("--deployments").arg(deployments);
     }
+    if fleet.relays {
+        command.arg("--relays");
+    }
     if fleet.no_restart {
         command.arg("--no-restart");
     }

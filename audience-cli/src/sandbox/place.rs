@@ -5,7 +5,9 @@
 //! D/conductor/                conductor.toml, players, deployments.d/, state/, log, certificate, key
 //! D/players/HOST/             player.toml, spool/, log, certificate, key, places.d/, site/
 //! D/publisher/                the key of a publisher whom every player believes
-//! D/depot/                    bundles, for every player; made by the first `orc bundle publish`
+//! D/players/HOST/relay/       with --relays: relay.toml, log, certificate, key; D/players/HOST/depot/
+//! D/depot/                    bundles, for every player, or with --relays for the first one; made by
+//!                             the first `orc bundle publish`
 //! D/audience/                 operator.pem, operator.key
 //! D/scores/                   the samples, unless other scores were named
 //! D/log                       what the supervisor did
@@ -83,7 +85,12 @@ impl Place {
         self.root.join("players").join(host.as_str())
     }
 
-    /// Where bundles lie, for every player.
+    /// The directory of the relay beside a player.
+    pub(super) fn relay(&self, host: &HostName) -> PathBuf {
+        self.player(host).join("relay")
+    }
+
+    /// Where bundles lie that are published.
     pub(super) fn depot(&self) -> PathBuf {
         self.root.join("depot")
     }

@@ -73,6 +73,7 @@ fn table(daemons: &[Daemon]) -> String {
             Role::Conductor => "conductor",
             Role::Sitter => "sitter",
             Role::Agent => "agent",
+            Role::Relay => "relay",
         };
         format!("{:width$}  {role:9}  {}\n", daemon.name, daemon.process.pid)
     });

@@ -61,6 +61,8 @@ pub(super) enum Role {
     Sitter,
     /// A player's process for the network.
     Agent,
+    /// What serves bundles beside a player.
+    Relay,
 }
 
 impl Record {

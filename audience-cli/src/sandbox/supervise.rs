@@ -72,9 +72,11 @@ struct Supervisor {
     args: Supervise,
     place: Place,
     address: SocketAddr,
-    /// The socket is bound and never listens, so that the port stays ours while the conductor is
-    /// away.
-    _port: TcpSocket,
+    /// The sockets are bound and never listen, so that the ports stay ours while their daemons are
+    /// away: the conductor's, and the relays' in the order of players.
+    _ports: Vec<TcpSocket>,
+    /// Where relays listen, in the order of players; none without relays.
+    relays: Vec<SocketAddr>,
     cgroup: Option<Cgroup>,
     daemons: Daemons,
     record: Record,
@@ -106,12 +108,18 @@ impl Supervisor {
         let mut record = Record::new(me, args.temporary, address);
         record.players = players.len();
         record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.root().to_owned());
-        let daemons = Daemons::new(&place, players, !args.fleet.no_restart)?;
+        let of_relays = if args.fleet.relays { players.len() } else { 0 };
+        let reserved: io::Result<Vec<_>> = (0..of_relays).map(|_| reserve()).collect();
+        let (mut ports, relays): (Vec<TcpSocket>, Vec<SocketAddr>) =
+            reserved.map_err(failed)?.into_iter().unzip();
+        ports.push(port);
+        let daemons = Daemons::new(&place, &args.fleet)?;
         Ok(Self {
             args,
             place,
             address,
-            _port: port,
+            _ports: ports,
+            relays,
             cgroup,
             daemons,
             record,
@@ -127,6 +135,7 @@ impl Supervisor {
             scores: self.args.fleet.scores.clone(),
             deployments: self.args.fleet.deployments.clone(),
             max_tasks: self.args.fleet.max_tasks,
+            relays: self.relays.clone(),
         };
         furnish(&self.place, &plan, self.address, self.cgroup.as_ref())?;
         self.daemons.start(Role::Conductor)?;
@@ -153,6 +162,7 @@ impl Supervisor {
                     result?;
                     stage = match stage {
                         Stage::Listening => {
+                            self.daemons.start(Role::Relay)?;
                             self.daemons.start(Role::Sitter)?;
                             self.write_record()?;
                             Stage::Attaching
@@ -261,6 +271,7 @@ impl Supervisor {
         let sitters: Vec<Process> = self.daemons.of(Role::Sitter).collect();
         process::kill_below(&sitters, record::is_agent);
         self.stop(Role::Sitter).await;
+        self.stop(Role::Relay).await;
         let ended = process::end_children();
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.remove();

@@ -4,9 +4,10 @@ use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio};
 
 use orchestra_ca::new_publisher;
 use orchestra_model::{
-    AudienceName, BundleName, HostName,
+    AudienceName, BundleName, ByteSize, FlowId, HostName, Timestamp,
     bundle::{BundleRelease, BundleSerial, PlaceReport, PlaceStanding, PlaceTrust, PlacesReport},
     names::PlaceName,
+    relay::{FetchStage, FetchStatus},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -319,10 +320,37 @@ fn a_bundle_is_registered_listed_and_found() {
         }),
     };
     let report = PlacesReport { troubles: Vec::new(), places: vec![place] };
-    fake.tables().places = vec![(HostName::new("fe1").unwrap(), report)];
+    fake.tables().places = vec![(HostName::new("fe1").unwrap(), report.clone())];
     let found = fake.run("orc bundle where site@1");
     assert!(found.stdout.ends_with("copies    build1\nactive    site on fe1 (1)\n"), "{found:?}");
+    // Places that differ in something else are told together; and who fetches, how far they are.
+    let mut elsewhere = report.clone();
+    if let Ok(standing) = &mut elsewhere.places[0].state {
+        standing.path = "/opt/site".to_owned();
+    }
+    fake.tables().places.push((HostName::new("fe2").unwrap(), elsewhere));
+    let host = |name: &str| HostName::new(name).unwrap();
+    let fetch = |name: &str, source: Option<&str>, rate| FetchStatus {
+        host: host(name),
+        bundle: release.id,
+        flow: FlowId(43),
+        stage: FetchStage::Fetching,
+        here: ByteSize(29 << 20),
+        content: ByteSize(64 << 20),
+        rate,
+        source: source.map(host),
+        left: if source.is_none() { "fe1: busy".to_owned() } else { String::new() },
+        at: Timestamp(1),
+    };
+    fake.tables().fetches = vec![fetch("fe3", Some("fe1"), 12 << 20), fetch("fe4", None, 0)];
+    let found = fake.run("orc bundle where site@1");
+    let end = "active    site on fe[1-2] (2)\n\
+               arriving  fe3 29.0MiB of 64.0MiB from fe1, 12.0MiB/s, 3s left\n\
+               arriving  fe4 29.0MiB of 64.0MiB, nobody serves it: fe1: busy\n";
+    assert!(found.stdout.ends_with(end), "{found:?}");
+    fake.tables().places.pop();
     let found = fake.run("orc bundle where site --json").json()["whereabouts"].clone();
+    assert_eq!(found["fetches"][0]["bytes_per_second"], 12 << 20);
     assert_eq!(
         (&found["places"][0]["hosts"], &found["places"][0]["active"]),
         (&json!("fe1"), &json!(true))

@@ -15,6 +15,7 @@ use orchestra_model::{
     HostName,
     bundle::{BundleRegister, PlacesReport},
     ledger::CellStatus,
+    relay::FetchStatus,
     service::{FleetZones, ServiceStatus, Stranger},
     status::{ConductorStatus, FlowStatus, PlayerStatus, TaskStatus},
     vitals::HostUsage,
@@ -43,6 +44,8 @@ pub(crate) struct Tables {
     pub(crate) bundles: BundleRegister,
     /// What players told of their places.
     pub(crate) places: Vec<(HostName, PlacesReport)>,
+    /// Bundles that are fetched.
+    pub(crate) fetches: Vec<FetchStatus>,
     /// What was asked of vitals.
     pub(crate) vitals_asked: Vec<v1::ListVitalsRequest>,
     pub(crate) logs: Vec<v1::AttemptLog>,

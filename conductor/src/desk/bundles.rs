@@ -3,10 +3,11 @@
 use orchestra_certs::good_signatures;
 use orchestra_flow::Submission;
 use orchestra_model::{
-    AudienceName, BundleName, HostName,
+    AudienceName, BundleName, HostName, HostSet,
     advice::{Advice, Remedy},
     audit::Verb,
-    bundle::{BundleReference, BundleSerial, RegisteredBundle, Registration, Seal},
+    bundle::{BundleId, BundleReference, BundleSerial, RegisteredBundle, Registration, Seal},
+    relay::FetchStatus,
     score::BuiltIn,
 };
 use orchestra_policy::What;
@@ -89,6 +90,19 @@ impl Desk {
     }
 
     /// Lists bundles, or those of one name.
+    /// Lists how far bundles are that players fetch.
+    pub(crate) async fn list_fetches(
+        &self,
+        hosts: HostSet,
+        only: Option<BundleId>,
+        to: &impl Recipient<Vec<FetchStatus>>,
+    ) -> Result<(), Stopped> {
+        for hosts in hosts.as_slice().chunks(PAGE) {
+            to.give(self.fetches.told(hosts, only)).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn list_bundles(
         &self,
         only: Option<BundleName>,

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use orchestra_flow::PlayerIx;
 use orchestra_model::{
-    HostName, Params, ScoreName,
+    ByteSize, HostName, Params, ScoreName,
     audit::Object,
-    bundle::{BundleReference, RegisteredBundle, Registration, Seal},
+    bundle::{BundleId, BundleReference, RegisteredBundle, Registration, Seal},
+    delivery::AttemptKey,
     record::{Op, Record},
     score::BuiltIn,
 };
@@ -18,7 +20,10 @@ use super::{
     mailbox::Told,
     outgoing::After,
 };
-use crate::declined::{Declined, Ground};
+use crate::{
+    declined::{Declined, Ground},
+    fetches::Fetchable,
+};
 
 /// A bundle that somebody wants to be known.
 #[derive(Debug)]
@@ -74,6 +79,27 @@ impl Driver {
         let bundle = params.get(BuiltIn::BUNDLE)?;
         let Ok(BundleReference::Numbered(name, serial)) = bundle.parse() else { return None };
         Some(Arc::new(self.bundles.get(&name, serial)?.seal.clone()))
+    }
+
+    /// Returns what is known of a bundle, if an attempt that is in flight on a player is to deliver it.
+    pub(super) fn fetchable(
+        &self,
+        player: PlayerIx,
+        attempt: AttemptKey,
+        bundle: BundleId,
+    ) -> Option<Fetchable> {
+        let tasks = self.engine.tasks_of_flight(player, attempt)?;
+        let part = self.engine.job_part(attempt.job)?;
+        let seal = self.seal_for(&part.score, &part.params)?;
+        let statement = &seal.statement;
+        let is_it = BuiltIn::of(&part.score) == Some(BuiltIn::Deliver) && statement.id == bundle;
+        let registered = self.bundles.get(&statement.name, statement.serial).filter(|_| is_it)?;
+        Some(Fetchable {
+            flow: attempt.job.flow,
+            content: ByteSize(statement.content_bytes),
+            tasks,
+            copies: registered.sources.iter().cloned().collect(),
+        })
     }
 
     /// Tells every bundle, by name and serial.

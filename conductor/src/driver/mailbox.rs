@@ -6,8 +6,8 @@ use orchestra_flow::{Answer, Input, Overlay, PlayerIx, Rejection, ReplyId, Sessi
 use orchestra_model::{
     Asker, FlowId, HostName, JobId, Quantity, Timestamp,
     audit::{AuditEntry, AuditMark},
-    bundle::{RegisteredBundle, Registration},
-    delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
+    bundle::{BundleId, RegisteredBundle, Registration},
+    delivery::{AttemptKey, KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
     proof::Mac,
     service::{BrakeScope, FileOutcome, Leases, UnitReport},
@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use super::{audit::Asked, bundles::WantedBundle, services::ServiceQuestion, watchers::Watcher};
 use crate::{
     declined::{Declined, Ground},
+    fetches::Fetchable,
     fleet::Fleet,
     lines::{Header, Line, Outbox},
 };
@@ -43,6 +44,14 @@ pub(crate) enum FromSession {
     },
     /// A player asks for leases of its units.
     LeasesAsked { player: PlayerIx, session: SessionId, asked: Leases },
+    /// A player fetches a bundle for an attempt. Answered with what is known of the bundle, if that
+    /// attempt is in flight there and about it.
+    FetchAsked {
+        player: PlayerIx,
+        attempt: AttemptKey,
+        bundle: BundleId,
+        reply: oneshot::Sender<Option<Fetchable>>,
+    },
     /// An older session that was asked whether it lives has answered.
     Alive { session: SessionId },
     /// The session is over.

@@ -12,6 +12,7 @@ use orchestra_model::{
     ledger::CellStatus,
     limits,
     record::EndRecord,
+    relay::FetchStatus,
     score::HeldScore,
     service::{LogChunk, ServicePlan, ServiceStatus, Stranger},
     status::{FlowSummary, PlayerStatus, TaskStatus},
@@ -86,6 +87,11 @@ pub(super) fn places((heard, places, troubles): ToldPlaces) -> Encoded<v1::Place
 pub(super) fn bundles(bundles: Vec<RegisteredBundle>) -> Encoded<v1::BundlePage> {
     let pages = cut(bundles.into_iter().map(|bundle| (&bundle).into())).into_iter();
     Ok(pages.map(|bundles| v1::BundlePage { bundles }).collect())
+}
+
+pub(super) fn fetches(fetches: Vec<FetchStatus>) -> Encoded<v1::FetchPage> {
+    let pages = cut(fetches.into_iter().map(|fetch| (&fetch).into())).into_iter();
+    Ok(pages.map(|fetches| v1::FetchPage { fetches }).collect())
 }
 
 pub(super) fn vitals(hosts: Vec<HostUsage>) -> Encoded<v1::VitalsPage> {

@@ -8,7 +8,10 @@ use orchestra_model::{
     bundle::{Registration, Seal},
     status::TaskStatus,
 };
-use orchestra_proto::v1::{self, audience_server::Audience};
+use orchestra_proto::{
+    bundle_from_wire,
+    v1::{self, audience_server::Audience},
+};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
@@ -65,6 +68,7 @@ impl Audience for AudienceCalls {
     type ListScoresStream = Pages<v1::ScorePage>;
     type ListBundlesStream = Pages<v1::BundlePage>;
     type ListPlacesStream = Pages<v1::PlacePage>;
+    type ListFetchesStream = Pages<v1::FetchPage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListAuditStream = Pages<v1::AuditPage>;
     type ListPolicyStream = Pages<v1::PolicyPage>;
@@ -382,6 +386,19 @@ impl Audience for AudienceCalls {
         let name = requests::bundle(&request.into_inner().name)?;
         Ok(stream(&self.0, answers::bundles, |desk, to| async move {
             desk.list_bundles(name, &by, &to).await
+        }))
+    }
+
+    async fn list_fetches(
+        &self,
+        request: Request<v1::ListFetchesRequest>,
+    ) -> Result<Response<Pages<v1::FetchPage>>, Status> {
+        let by = audience(&request)?;
+        let v1::ListFetchesRequest { hosts, bundle } = request.into_inner();
+        let bundle = bundle_from_wire(&bundle).map_err(|error| Declined::invalid(&error))?;
+        let hosts = self.0.seen_players(hosts, &by).await?;
+        Ok(stream(&self.0, answers::fetches, |desk, to| async move {
+            desk.list_fetches(hosts, bundle, &to).await
         }))
     }
 

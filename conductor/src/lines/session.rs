@@ -11,6 +11,7 @@ mod said;
 pub(super) mod tests;
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,8 +27,12 @@ use orchestra_model::{
     delivery::{KnownEnd, PlayerSnapshot, Refusal, Report, StoreId},
     limits,
     proof::{Statement, drop_false_evidence, drop_false_proofs},
+    relay::FetchReport,
 };
-use orchestra_proto::{PROTOCOL, RawSnapshot, check_fields, snapshot_from_wire, v1};
+use orchestra_proto::{
+    PROTOCOL, RawSnapshot, check_fields, snapshot_from_wire,
+    v1::{self, to_player::Frame},
+};
 use prost::Message;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -67,6 +72,7 @@ pub(super) struct Session {
     host: HostName,
     player: PlayerIx,
     id: SessionId,
+    outbox: Outbox,
 }
 
 /// What a player tells beside its orders, which one of an earlier release does not.
@@ -98,7 +104,7 @@ impl Sessions {
     /// Begins the session of a player, or says why not.
     pub(super) async fn admit(
         &self,
-        host: &HostName,
+        (host, address): (&HostName, IpAddr),
         attach: v1::Attach,
         version: &str,
         queue: &StreamQueue,
@@ -130,10 +136,11 @@ impl Sessions {
             self.tell(FromSession::Attached(attach, reply)).await?;
             match attached.await.map_err(|_| stopping())? {
                 Attached::Welcome(player, header) => {
-                    let line = Line { session: id, outbox, header };
+                    let line = Line { session: id, outbox: outbox.clone(), header };
                     self.tables.vitals.attached(host, id, tells.vitals.then_some(line));
                     self.tables.places.take(host, id, tells.places);
-                    return Ok(Session { host: host.clone(), player, id });
+                    self.tables.fetches.attached(host, id, address);
+                    return Ok(Session { host: host.clone(), player, id, outbox });
                 }
                 Attached::Unknown => {
                     return Err(Declined::new(
@@ -193,7 +200,8 @@ impl Sessions {
 
     /// Tells the driver that a session is over.
     pub(super) async fn detach(&self, session: Session) {
-        let Session { host, player, id } = session;
+        let Session { host, player, id, .. } = session;
+        self.tables.fetches.detached(&host, id);
         self.tables.vitals.detached(&host, id, self.tables.fleet.borrow().hosts());
         // Without a driver there is nothing left to tell.
         let _ = self.tell(FromSession::Detached { player, session: id }).await;
@@ -215,7 +223,7 @@ impl Sessions {
         // Honest messages have far fewer frames.
         for frames in batch.frames.chunks_mut(TURN) {
             let room = self.room_for(frames.iter().map(said::room).sum()).await?;
-            let Said { mut reports, units, leases, logs, vitals, places, alive, wrong } =
+            let Said { mut reports, units, leases, logs, vitals, places, fetches, alive, wrong } =
                 Said::read(host, frames);
             self.check_evidence(host, &mut reports);
             if !reports.is_empty() || !units.is_empty() {
@@ -237,12 +245,37 @@ impl Sessions {
             for batch in vitals {
                 self.tables.vitals.take(host, *id, batch);
             }
+            for report in fetches {
+                self.hear_of_fetch(session, report).await?;
+            }
             if alive {
                 self.tell(FromSession::Alive { session: *id }).await?;
             }
             if let Some(declined) = wrong {
                 return Err(declined);
             }
+        }
+        Ok(())
+    }
+
+    /// Takes what a player says of a bundle that it fetches, and names sources if it wants some.
+    async fn hear_of_fetch(&self, session: &Session, report: FetchReport) -> Result<(), Declined> {
+        let Session { host, player, outbox, .. } = session;
+        if !report.wants_sources {
+            self.tables.fetches.take(host, report);
+            return Ok(());
+        }
+        let (reply, answered) = oneshot::channel();
+        let (attempt, bundle) = (report.attempt, report.bundle);
+        self.tell(FromSession::FetchAsked { player: *player, attempt, bundle, reply }).await?;
+        let Some(fetchable) = answered.await.map_err(|_| stopping())? else {
+            // Its end is on its way, or the player says what is not so. It gets nothing.
+            tracing::debug!(player = %host, %attempt, "a bundle is fetched for no attempt in flight");
+            return Ok(());
+        };
+        match self.tables.fetches.name_sources(host, report, &fetchable) {
+            Ok(sources) => outbox.frame(Frame::Sources((&sources).into())),
+            Err(why) => tracing::error!(player = %host, why, "cannot name sources of a bundle"),
         }
         Ok(())
     }

@@ -157,6 +157,7 @@ fn rows(flow: u64) -> Vec<Row> {
         "ListPlayers",
         "ListScores",
         "ListPlaces",
+        "ListFetches",
         "ListVitals",
         "ListGroups",
         "ListStrangers",

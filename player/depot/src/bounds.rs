@@ -1,7 +1,7 @@
 //! Bounds of fetching, each with its unit and its reason.
 
 /// Most sources that one fetch is told of.
-pub const SOURCES: usize = 6;
+pub const SOURCES: usize = orchestra_model::limits::FETCH_SOURCES;
 /// Most parts that are asked for or are being written at once. That many chunks are in memory at most:
 /// 4 MiB, or 16 MiB of a bundle with large chunks. It covers 1 Gbit/s over 30 ms.
 pub const WINDOW: usize = 16;

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use orchestra_model::HostName;
-use orchestra_proto::v1::{Alive, FromPlayer, FromPlayers, from_player::Frame};
+use orchestra_proto::v1::{Alive, FetchReport, FromPlayer, FromPlayers, from_player::Frame};
+use prost::Message as _;
 
 /// Longest message, in bytes. Only a single frame that is longer makes a longer message.
 const MESSAGE_BYTES: usize = 1 << 20;
@@ -28,6 +29,13 @@ impl Batch {
     /// Adds a report.
     pub(super) fn push(&mut self, report: Bytes) {
         let frame = self.frame(Frame::Report(report));
+        self.bytes += size(&frame);
+        self.frames.push_back(frame);
+    }
+
+    /// Adds what is said of a bundle that is fetched.
+    pub(super) fn push_fetch(&mut self, report: FetchReport) {
+        let frame = self.frame(Frame::Fetch(report));
         self.bytes += size(&frame);
         self.frames.push_back(frame);
     }
@@ -74,6 +82,7 @@ impl Batch {
 fn size(frame: &FromPlayer) -> usize {
     let content = match &frame.frame {
         Some(Frame::Report(report)) => report.len(),
+        Some(Frame::Fetch(report)) => report.encoded_len(),
         _ => 0,
     };
     OVERHEAD + frame.player.len() + content

@@ -23,6 +23,9 @@
 //!   │ Closed ────────────────────────────────▶│
 //! ```
 //!
+//! Frames about bundles that are fetched may come at any time too, and belong to no session: where others
+//! have their session's number, they have that of the fetch, which the sitter gives.
+//!
 //! `Ask`, which `Here` answers, may come at any time. The agent asks only if its environment says
 //! that the sitter knows the question ([`ANSWERS`]), because agent and sitter may be of different
 //! releases for a while.
@@ -95,7 +98,20 @@ pub enum ToSitter {
     Closed { session: AgentSession },
     /// Asks whether the sitter is there.
     Ask { session: AgentSession },
+    /// A bundle that was asked for is in the depot.
+    Fetched { fetch: FetchNumber },
+    /// A bundle that was asked for will not be in the depot.
+    NotFetched {
+        fetch: FetchNumber,
+        /// Why, in UTF-8, for people.
+        why: Bytes,
+    },
 }
+
+/// The number of a fetch that a sitter has asked for. Each agent is told all that are still wanted, under
+/// the numbers that they had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FetchNumber(pub u64);
 
 /// Frames from the sitter to the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +136,14 @@ pub enum ToAgent {
         /// The session of the question.
         session: AgentSession,
     },
+    /// A bundle is wanted in the depot. `Fetched` or `NotFetched` answers.
+    Fetch {
+        fetch: FetchNumber,
+        /// An encoded `orchestra.v1.FetchOrder`.
+        order: Bytes,
+    },
+    /// A bundle is not wanted any more. Nothing answers.
+    StopFetch { fetch: FetchNumber },
 }
 
 /// A frame of one direction. Sealed, because there are only the two directions above.
@@ -378,10 +402,14 @@ mod kind {
     pub(super) const COMMAND: u8 = 3;
     pub(super) const CLOSED: u8 = 4;
     pub(super) const ASK: u8 = 5;
+    pub(super) const FETCHED: u8 = 6;
+    pub(super) const NOT_FETCHED: u8 = 7;
     pub(super) const SNAPSHOT: u8 = 17;
     pub(super) const REPORT: u8 = 18;
     pub(super) const REATTACH: u8 = 19;
     pub(super) const HERE: u8 = 20;
+    pub(super) const FETCH: u8 = 21;
+    pub(super) const STOP_FETCH: u8 = 22;
 }
 
 impl Codec for ToSitter {
@@ -395,6 +423,10 @@ impl Codec for ToSitter {
             Self::Command { session, bytes } => Parts::opaque(kind::COMMAND, session, bytes),
             Self::Closed { session } => Parts::bare(kind::CLOSED, session),
             Self::Ask { session } => Parts::bare(kind::ASK, session),
+            Self::Fetched { fetch } => Parts::bare(kind::FETCHED, AgentSession(fetch.0)),
+            Self::NotFetched { fetch, why } => {
+                Parts::opaque(kind::NOT_FETCHED, AgentSession(fetch.0), why)
+            }
         }
     }
 
@@ -411,6 +443,10 @@ impl Codec for ToSitter {
             kind::COMMAND => Ok(Self::Command { session, bytes: content.rest }),
             kind::CLOSED => content.end(Self::Closed { session }),
             kind::ASK => content.end(Self::Ask { session }),
+            kind::FETCHED => content.end(Self::Fetched { fetch: FetchNumber(session.0) }),
+            kind::NOT_FETCHED => {
+                Ok(Self::NotFetched { fetch: FetchNumber(session.0), why: content.rest })
+            }
             other => Err(InvalidFrame::Kind(other)),
         }
     }
@@ -423,6 +459,10 @@ impl Codec for ToAgent {
             Self::Report { session, bytes } => Parts::opaque(kind::REPORT, session, bytes),
             Self::Reattach { session } => Parts::bare(kind::REATTACH, session),
             Self::Here { session } => Parts::bare(kind::HERE, session),
+            Self::Fetch { fetch, order } => {
+                Parts::opaque(kind::FETCH, AgentSession(fetch.0), order)
+            }
+            Self::StopFetch { fetch } => Parts::bare(kind::STOP_FETCH, AgentSession(fetch.0)),
         }
     }
 
@@ -434,6 +474,8 @@ impl Codec for ToAgent {
             kind::REPORT => Ok(Self::Report { session, bytes: content.rest }),
             kind::REATTACH => content.end(Self::Reattach { session }),
             kind::HERE => content.end(Self::Here { session }),
+            kind::FETCH => Ok(Self::Fetch { fetch: FetchNumber(session.0), order: content.rest }),
+            kind::STOP_FETCH => content.end(Self::StopFetch { fetch: FetchNumber(session.0) }),
             other => Err(InvalidFrame::Kind(other)),
         }
     }

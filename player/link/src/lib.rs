@@ -16,6 +16,7 @@
 //! - A failure is logged with the most precise text that is known of it, the same failure at most
 //!   once a minute.
 
+mod aside;
 mod backoff;
 mod batch;
 mod complaints;
@@ -30,6 +31,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use aside::{Aside, Fetching, HeardAside};
 pub use dial::{Dial, Dialler};
 pub use endpoint::Endpoint;
 pub use failure::SessionFailure;

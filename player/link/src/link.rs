@@ -9,7 +9,7 @@
 use std::{
     io::{self, IoSlice, Read, Write},
     os::unix::net,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -89,11 +89,18 @@ pub struct FromSitter {
     patience: Option<SitterPatience>,
 }
 
-/// Frames that go out over the socket.
-#[derive(Debug)]
+/// Frames that go out over the socket. Copies share what is queued, so that frames of several tasks go
+/// out whole.
+#[derive(Clone, Debug)]
 pub struct ToTheSitter {
     socket: Arc<UnixStream>,
-    outbox: Outbox<ToSitter>,
+    outbox: Arc<Mutex<Outbox<ToSitter>>>,
+}
+
+impl ToTheSitter {
+    fn outbox(&self) -> MutexGuard<'_, Outbox<ToSitter>> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why nothing more comes from the sitter. The agent's work is over.
@@ -119,7 +126,7 @@ impl Link {
         let inbox = Inbox::default();
         Ok(Self {
             from_sitter: FromSitter { socket: Arc::clone(&socket), inbox, patience },
-            to_sitter: ToTheSitter { socket, outbox: Outbox::default() },
+            to_sitter: ToTheSitter { socket, outbox: Arc::default() },
         })
     }
 }
@@ -162,18 +169,21 @@ impl Source for FromSitter {
 
 impl Sink for ToTheSitter {
     fn push(&mut self, frame: ToSitter) -> Result<(), PayloadTooLong> {
-        self.outbox.push(frame)
+        self.outbox().push(frame)
     }
 
     fn queued(&self) -> usize {
-        self.outbox.queued()
+        self.outbox().queued()
     }
 
     async fn flush(&mut self) -> Result<(), LinkError> {
-        while !self.outbox.flush(&mut Now(&self.socket)).map_err(gone_or)? {
+        loop {
+            let is_flushed = self.outbox().flush(&mut Now(&self.socket)).map_err(gone_or)?;
+            if is_flushed {
+                return Ok(());
+            }
             self.socket.writable().await.map_err(LinkError::Socket)?;
         }
-        Ok(())
     }
 }
 

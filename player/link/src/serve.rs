@@ -7,6 +7,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    aside::Aside,
     backoff::{self, Backoff},
     complaints::Complaints,
     dial::Dial,
@@ -21,11 +22,12 @@ use crate::{
 const BRIEF: Duration = Duration::from_secs(1);
 
 /// Keeps one session after the other, until the sitter goes. `boot_id` changes with every boot of
-/// the host.
+/// the host; `aside` is where bundles are fetched.
 pub async fn serve<R: Source, W: Sink>(
     dial: &impl Dial,
     boot_id: &str,
     mut link: Link<R, W>,
+    mut aside: Aside,
 ) -> LinkError {
     let mut route = Route::new(dial.conductors());
     let mut backoff = Backoff::default();
@@ -36,7 +38,7 @@ pub async fn serve<R: Source, W: Sink>(
         let endpoint = route.present().clone();
         let id = AgentSession(sessions);
         let session = Session { dial, endpoint: &endpoint, id, boot_id };
-        let Ended { why, accepted } = match session.run(&mut link).await {
+        let Ended { why, accepted } = match session.run(&mut link, &mut aside).await {
             Ok(ended) => ended,
             Err(gone) => return gone,
         };

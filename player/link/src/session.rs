@@ -50,6 +50,7 @@ use super::{
     link::{Link, LinkError, Sink, SitterPatience, Source},
 };
 use crate::{
+    aside::{Aside, HeardAside},
     endpoint::Endpoint,
     ipc::{ToAgent, ToSitter},
 };
@@ -116,6 +117,7 @@ impl<D: Dial> Session<'_, D> {
     pub(super) async fn run<R: Source, W: Sink>(
         &self,
         link: &mut Link<R, W>,
+        aside: &mut Aside,
     ) -> Result<Ended, LinkError> {
         let Link { from_sitter, to_sitter } = link;
         let dialled = tokio::select! {
@@ -127,7 +129,9 @@ impl<D: Dial> Session<'_, D> {
             Err(failure) => return Ok(Ended { why: failure.into(), accepted: None }),
         };
         say(to_sitter, ToSitter::Open { session: self.id }).await?;
-        let ended = self.attach(channel, player, from_sitter, to_sitter).await?;
+        aside.forget_reports();
+        let ended = self.attach(channel, player, from_sitter, to_sitter, aside).await?;
+        aside.tell(HeardAside::Detached).await;
         say(to_sitter, ToSitter::Closed { session: self.id }).await?;
         Ok(ended)
     }
@@ -138,6 +142,7 @@ impl<D: Dial> Session<'_, D> {
         player: HostName,
         from_sitter: &mut impl Source,
         to_sitter: &mut impl Sink,
+        aside: &mut Aside,
     ) -> Result<Ended, LinkError> {
         let ended = |why| Ok(Ended { why, accepted: None });
         let snapshot = match timeout(ANSWER, self.snapshot(from_sitter)).await {
@@ -177,6 +182,8 @@ impl<D: Dial> Session<'_, D> {
             inbound,
             from_sitter,
             to_sitter,
+            aside,
+            names_sources: false,
         };
         let why = pump.run(&outbound, deadline).await?;
         let accepted = pump.welcomed.take().map(|Welcomed { at, come_back_within }| Accepted {
@@ -228,6 +235,7 @@ async fn say(to_sitter: &mut impl Sink, frame: ToSitter) -> Result<(), LinkError
 enum Next {
     Message(Result<Option<ToPlayers>, tonic::Status>),
     Frame(ToAgent),
+    Fetch(v1::FetchReport),
     Sent(bool),
     Silent,
     Nothing,
@@ -253,6 +261,9 @@ struct Pump<'a, R, W> {
     batch: Batch,
     from_sitter: &'a mut R,
     to_sitter: &'a mut W,
+    aside: &'a mut Aside,
+    /// Whether the conductor names sources of bundles; not before its welcome.
+    names_sources: bool,
 }
 
 impl<R: Source, W: Sink> Pump<'_, R, W> {
@@ -268,6 +279,11 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                     Next::Message(message)
                 }
                 frame = self.from_sitter.receive(), if !self.batch.is_full() => Next::Frame(frame?),
+                Some(report) = self.aside.reports.recv(),
+                    if self.names_sources && !self.batch.is_full() =>
+                {
+                    Next::Fetch(report)
+                }
                 permit = outbound.reserve(), if !self.batch.is_empty() => {
                     // The receiver is gone when the stream has ended; `inbound` says why.
                     Next::Sent(permit.map(|permit| permit.send(self.batch.take())).is_ok())
@@ -292,8 +308,12 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                 }
             };
             let ended = match next {
-                Next::Message(message) => self.on_message(message),
+                Next::Message(message) => self.on_message(message).await,
                 Next::Frame(frame) => self.on_frames(frame)?,
+                Next::Fetch(report) => {
+                    self.batch.push_fetch(report);
+                    None
+                }
                 Next::Sent(true) | Next::Nothing => None,
                 Next::Silent => match self.from_sitter.ready()? {
                     Some(frame) => self.on_frames(frame)?,
@@ -301,9 +321,10 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                 },
                 Next::Sent(false) => {
                     let ended = timeout(HANG_UP, self.inbound.message()).await;
-                    ended.map_or(Some(SessionFailure::Ended.into()), |message| {
-                        self.on_message(message)
-                    })
+                    match ended {
+                        Ok(message) => self.on_message(message).await,
+                        Err(_) => Some(SessionFailure::Ended.into()),
+                    }
                 }
             };
             if let Some(end) = ended {
@@ -366,22 +387,34 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
         Ok(None)
     }
 
-    fn on_message(&mut self, message: Result<Option<ToPlayers>, tonic::Status>) -> Option<End> {
+    async fn on_message(
+        &mut self,
+        message: Result<Option<ToPlayers>, tonic::Status>,
+    ) -> Option<End> {
         match message {
             Ok(Some(message)) => {
-                message.frames.into_iter().find_map(|frame| self.on_frame(frame).err())
+                for frame in message.frames {
+                    if let Err(end) = self.on_frame(frame).await {
+                        return Some(end);
+                    }
+                }
+                None
             }
             Ok(None) => Some(SessionFailure::Ended.into()),
             Err(status) => Some(SessionFailure::Stream(status).into()),
         }
     }
 
-    fn on_frame(&mut self, frame: ToPlayer) -> Result<(), End> {
+    async fn on_frame(&mut self, frame: ToPlayer) -> Result<(), End> {
         if frame.player != self.player.as_str() {
             return Err(SessionFailure::OtherPlayer(frame.player).into());
         }
         match frame.frame {
-            Some(to_player::Frame::Welcome(welcome)) => self.on_welcome(&welcome),
+            Some(to_player::Frame::Welcome(welcome)) => self.on_welcome(&welcome).await,
+            Some(to_player::Frame::Sources(sources)) => {
+                self.aside.tell(HeardAside::Sources(sources)).await;
+                Ok(())
+            }
             Some(to_player::Frame::Refused(refused)) => {
                 Err(SessionFailure::Refused(refused.reason).into())
             }
@@ -399,7 +432,7 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
         }
     }
 
-    fn on_welcome(&mut self, welcome: &Welcome) -> Result<(), End> {
+    async fn on_welcome(&mut self, welcome: &Welcome) -> Result<(), End> {
         if self.welcomed.is_some() {
             return Err(SessionFailure::Unexpected("a second welcome").into());
         }
@@ -421,6 +454,9 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
             term = welcome.term,
             "attached"
         );
+        self.names_sources = welcome.names_sources;
+        let names_sources = self.names_sources;
+        self.aside.tell(HeardAside::Attached { names_sources }).await;
         self.forward(ToSitter::Welcomed { session: self.id, store, term: Term(welcome.term) })
     }
 

@@ -3,16 +3,20 @@ use std::{collections::BTreeSet, time::Duration};
 use bytes::Bytes;
 use orchestra_certs::Subject;
 use orchestra_model::{AudienceName, delivery::AgentSession};
-use orchestra_proto::v1::{Probe, Redirect, Refused, Welcome, from_player, to_player};
+use orchestra_proto::v1::{
+    FetchReport, FetchSources, Probe, Redirect, Refused, Welcome, from_player, to_player,
+};
 use tokio::sync::oneshot;
 use tonic::Status;
 
 use self::world::{CONDUCTOR, PLAYER, Sitter, World, command, host, report, soon, welcome};
 use crate::{
+    aside::{Aside, HeardAside},
     dial::Dialler,
     failure::SessionFailure,
     ipc::{ToAgent, ToSitter},
     link::{Link, LinkError, SitterPatience},
+    serve,
     session::{End, Session},
 };
 
@@ -24,7 +28,7 @@ async fn session(dialler: &Dialler) -> SessionFailure {
     let mut link = Link::new(agent, None).unwrap();
     let endpoint = &dialler.conductors[0];
     let session = Session { dial: dialler, endpoint, id: AgentSession(1), boot_id: "boot-1" };
-    match soon("the session's end", session.run(&mut link)).await.unwrap().why {
+    match soon("the session's end", session.run(&mut link, &mut Aside::none())).await.unwrap().why {
         End::Failed(failure) => failure,
         other => panic!("{other:?}"),
     }
@@ -67,6 +71,52 @@ async fn a_session_carries_snapshot_commands_and_reports() {
     assert_eq!(reports(&message), expected);
     sitter.goes().await;
     assert!(session.message().await.is_none());
+}
+
+#[tokio::test]
+async fn what_is_said_aside_passes_while_a_session_stands() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let dialler = world.dialler(&[conductor.address]);
+    let (aside, mut fetching) = Aside::pair();
+    let mut sitter = Sitter::of(|link| async move { serve(&dialler, "boot-1", link, aside).await });
+    // What was to be said in no session is forgotten.
+    let of = |bytes: u64| FetchReport { here_bytes: bytes, ..FetchReport::default() };
+    fetching.reports.send(of(1)).await.unwrap();
+    let (_, mut session) = sitter.attaches_to(&mut conductor).await;
+    let attached = HeardAside::Attached { names_sources: true };
+    assert_eq!(soon("a session", fetching.heard.recv()).await, Some(attached));
+    fetching.reports.send(of(2)).await.unwrap();
+    let message = session.message().await.unwrap();
+    assert_eq!(message.frames[0].frame, Some(from_player::Frame::Fetch(of(2))));
+    let sources = FetchSources { hopeless: "why".to_owned(), ..FetchSources::default() };
+    session.say([to_player::Frame::Sources(sources.clone())]).await;
+    let heard = soon("sources", fetching.heard.recv()).await;
+    assert_eq!(heard, Some(HeardAside::Sources(sources)));
+    drop(session);
+    assert_eq!(soon("the end", fetching.heard.recv()).await, Some(HeardAside::Detached));
+    sitter.goes().await;
+}
+
+#[tokio::test]
+async fn a_conductor_that_names_no_sources_hears_nothing_of_bundles() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let dialler = world.dialler(&[conductor.address]);
+    let (aside, mut fetching) = Aside::pair();
+    let mut sitter = Sitter::of(|link| async move { serve(&dialler, "boot-1", link, aside).await });
+    let id = sitter.gives_snapshot().await;
+    let (mut session, _) = conductor.attached().await;
+    let to_player::Frame::Welcome(mut earlier) = welcome() else { panic!() };
+    earlier.names_sources = false;
+    session.say([to_player::Frame::Welcome(earlier)]).await;
+    sitter.hears_welcome(id).await;
+    let attached = HeardAside::Attached { names_sources: false };
+    assert_eq!(soon("a session", fetching.heard.recv()).await, Some(attached));
+    fetching.reports.send(FetchReport::default()).await.unwrap();
+    sitter.says([report(id, "after it")]).await;
+    assert_eq!(reports(&session.message().await.unwrap()), ["after it"]);
+    sitter.goes().await;
 }
 
 #[tokio::test]
@@ -167,7 +217,7 @@ async fn what_the_conductor_asks_for_in_case_it_is_lost_is_known_afterwards() {
             let endpoint = &dialler.conductors[0];
             let id = AgentSession(1);
             let session = Session { dial: &dialler, endpoint, id, boot_id: "boot-1" };
-            ended.send(session.run(&mut link).await.unwrap()).unwrap();
+            ended.send(session.run(&mut link, &mut Aside::none()).await.unwrap()).unwrap();
             LinkError::Closed
         });
         let id = sitter.gives_snapshot().await;

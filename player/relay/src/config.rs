@@ -89,7 +89,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         file: file.to_owned(),
         listen: listen?,
         domain: domain?,
-        depot: depot.unwrap_or_else(|| PathBuf::from("/var/lib/orchestra/depot")),
+        depot: depot.unwrap_or_else(|| PathBuf::from("/var/lib/orchestra-depot")),
         serve_children: serve_children.unwrap_or(4),
         serve_rate,
         tls: tls?,
@@ -123,7 +123,7 @@ mod tests {
     fn what_is_not_given_has_its_default() {
         let config = parse(&format!("domain = 'example.com'\n{TLS}")).unwrap();
         assert_eq!(config.listen.to_string(), "0.0.0.0:2260");
-        assert_eq!(config.depot, Path::new("/var/lib/orchestra/depot"));
+        assert_eq!(config.depot, Path::new("/var/lib/orchestra-depot"));
         assert_eq!((config.serve_children, config.serve_rate), (4, None));
         assert_eq!(config.tls.cert, Path::new("/etc/orchestra/relay.pem"));
     }

@@ -18,6 +18,8 @@ const ALL: &str = r#"
     places_dir = "places"
     policy = "policy.toml"
     depot_dir = "depot"
+    depot_max = "1048576GiB"
+    serve_for = "30d"
     spool_dir = "/spool"
     max_tasks = 1024
     agent_user = "self"
@@ -70,7 +72,8 @@ fn defaults_are_those_of_the_manual() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.scores_dir, Path::new("/usr/lib/orchestra/scores"));
     assert_eq!(config.places_dir, Path::new("/etc/orchestra/places.d"));
-    assert_eq!(config.depot_dir, Path::new("/var/lib/orchestra/depot"));
+    assert_eq!(config.depot_dir, Path::new("/var/lib/orchestra-depot"));
+    assert_eq!((config.depot_max, config.serve_for), (10 << 30, Millis::minutes(60)));
     assert_eq!(config.spool_dir, Path::new("/var/spool/orchestra"));
     assert_eq!(config.max_tasks, 4);
     assert_eq!(config.agent_user, RunAs::User("orchestra".into()));
@@ -100,6 +103,7 @@ fn every_key_is_read() {
     assert_eq!(config.places_dir, Path::new("/etc/orchestra/places"));
     assert_eq!(config.policy.as_deref(), Some(Path::new("/etc/orchestra/policy.toml")));
     assert_eq!(config.depot_dir, Path::new("/etc/orchestra/depot"));
+    assert_eq!((config.depot_max, config.serve_for), (1 << 50, Millis::days(30)));
     assert_eq!(config.spool_dir, Path::new("/spool"));
     assert_eq!(config.services_dir, Path::new("/services"));
     assert_eq!(config.max_tasks, 1024);

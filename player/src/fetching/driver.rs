@@ -10,6 +10,7 @@ use orchestra_depot::{Came, Effect, Fetch, Input, Keep, LinkNumber};
 use orchestra_model::{
     ByteSize,
     bundle::{BundleShape, Seal},
+    relay::FetchSources,
 };
 use tokio::{
     sync::mpsc,
@@ -18,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    FetchEvent, FetchOrder, FetchPlace, FetchSources, InForce, NotFetched,
+    FetchEvent, FetchOrder, FetchPlace, InForce, NotFetched,
     disk::{self, DiskDone, DiskWork},
     link::{self, Destination, Heard, Say},
 };
@@ -48,6 +49,13 @@ pub async fn fetch(
         Received::Whole(stored) => return Ok(stored),
         Received::Arriving(arriving) => arriving,
     };
+    let (statement, here) = (&seal.statement, arriving.here().count());
+    tracing::info!(
+        bundle = %format_args!("{}@{}", statement.name, statement.serial),
+        chunks = BundleShape::of(statement).chunks(),
+        here,
+        "fetching a bundle"
+    );
     let mut driver = Driver::start(*arriving, &sources, place, events)?;
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -15,7 +15,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use orchestra_link::ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, ToAgent, ToSitter};
+use orchestra_link::ipc::{
+    AGENT_DESCRIPTOR, ANSWERS, FetchNumber, Inbox, Outbox, ToAgent, ToSitter,
+};
 use orchestra_model::{
     bundle::PlacesReport,
     delivery::{AgentSession, EndBytes, Report},
@@ -272,6 +274,24 @@ impl Agent {
             && !up.dying
         {
             up.push(ToAgent::Here { session });
+        }
+    }
+
+    /// Asks for a bundle. An agent that is not up yet is asked once it is.
+    pub(crate) fn fetch(&mut self, fetch: FetchNumber, order: Bytes) {
+        if let State::Up(up) = &mut self.state
+            && !up.dying
+        {
+            up.push(ToAgent::Fetch { fetch, order });
+        }
+    }
+
+    /// Says that a bundle is not wanted any more.
+    pub(crate) fn stop_fetch(&mut self, fetch: FetchNumber) {
+        if let State::Up(up) = &mut self.state
+            && !up.dying
+        {
+            up.push(ToAgent::StopFetch { fetch });
         }
     }
 

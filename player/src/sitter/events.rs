@@ -92,6 +92,7 @@ impl Sitter {
             }
             Event::Stop => {
                 tracing::info!(running = self.attempts.len(), "asked to stop");
+                self.end_deliveries(&Refusal::Stopping);
                 self.stop_at.get_or_insert(now.after(self.config.stop_grace.0));
             }
         }
@@ -212,6 +213,7 @@ impl Sitter {
         if self.rewrite_at.is_some_and(|at| now >= at) {
             self.rewrite(now);
         }
+        self.expire_deliveries(now);
         self.tick_units(now);
         self.expire_kept(now);
         self.read_logs(now);
@@ -268,6 +270,8 @@ impl Sitter {
                 self.detached(session);
             }
             ToSitter::Ask { session } => self.agent.answer(session),
+            ToSitter::Fetched { fetch } => self.bundle_answered(fetch, Ok(())),
+            ToSitter::NotFetched { fetch, why } => self.bundle_answered(fetch, Err(why)),
             ToSitter::Command { session, bytes } => {
                 if self.agent.session() == Some(session) {
                     self.commanded(bytes);

@@ -43,8 +43,12 @@ use std::{
 };
 
 use orchestra_certs::{Identity as CertificateIdentity, Role};
-use orchestra_model::{HostName, delivery::AttemptKey};
-use orchestra_spool::{Plan, Spool};
+use orchestra_model::{
+    HostName,
+    delivery::{AttemptKey, Refusal},
+    score::BuiltIn,
+};
+use orchestra_spool::{Input, Plan, Spool};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{Mode, OFlags},
@@ -58,6 +62,7 @@ mod cgroup;
 mod check;
 pub(crate) mod clock;
 mod commands;
+mod deliveries;
 mod ending;
 mod environment;
 mod events;
@@ -99,6 +104,7 @@ use self::{
     cgroup::Cgroups,
     clock::BootMillis,
     commands::JobParts,
+    deliveries::Deliveries,
     environment::Surroundings,
     guarding::Guarding,
     host_policy::HostPolicy,
@@ -252,6 +258,8 @@ struct Sitter {
     admitted: BTreeMap<AttemptKey, Admitted>,
     /// Attempts that are durably starting and have no process yet.
     starts: VecDeque<(AttemptKey, Plan)>,
+    /// Attempts that are durably starting and wait for bundles.
+    deliveries: Deliveries,
     /// What is kept running.
     keeping: Keeping,
     vitals: Vitals,
@@ -351,6 +359,7 @@ impl Sitter {
             parts: JobParts::default(),
             admitted: BTreeMap::new(),
             starts: VecDeque::new(),
+            deliveries: Deliveries::default(),
             keeping,
             vitals: Vitals::new(beat),
             attempts: BTreeMap::new(),
@@ -372,6 +381,7 @@ impl Sitter {
         if !in_place {
             self.end_strays();
         }
+        self.give_back_unbegun();
         let now = BootMillis::now();
         let mut nursery = Nursery {
             spool_dir: &self.spool_dir,
@@ -397,6 +407,21 @@ impl Sitter {
         self.adopt_units();
         // Children may have ended before signals were caught.
         self.reap(now);
+    }
+
+    /// Refuses attempts that an earlier sitter accepted, and that certainly have no process because their
+    /// bundles had not come: they are ordered again.
+    fn give_back_unbegun(&mut self) {
+        let unbegun = self.spool.live().filter(|(key, live)| {
+            live.process.is_none()
+                && BuiltIn::of(&live.plan.score).is_some()
+                && self.places.has_not_begun(*key)
+        });
+        let unbegun: Vec<AttemptKey> = unbegun.map(|(key, _)| key).collect();
+        for key in unbegun {
+            tracing::info!(attempt = %key, "an attempt that waited for a bundle is given back");
+            self.spool.handle(Input::StartFailed { key, refusal: Refusal::Busy });
+        }
     }
 
     /// Ends what an earlier sitter's launchers left. Newborns are killed, because what was starting
@@ -495,7 +520,9 @@ impl Sitter {
         let (agent, launchers) = (self.agent.next_deadline(), self.launchers.next_deadline());
         let watchdog = self.watchdog.as_ref().map(Watchdog::next_deadline);
         let (units, logs) = (self.keeping.next_deadline(), self.next_look_at_logs());
-        let own = [units, logs, self.probers.next_deadline(), self.vitals.next_deadline()];
+        let deliveries = self.deliveries.next_deadline();
+        let own =
+            [units, logs, deliveries, self.probers.next_deadline(), self.vitals.next_deadline()];
         let others = [agent, launchers, watchdog, self.rewrite_at, stop_at, self.shelf.look_at];
         let others = own.into_iter().chain(others);
         attempts.chain(others.flatten()).min()

@@ -255,6 +255,9 @@ impl Sitter {
                     let refusal = Refusal::Cancelled;
                     return self.spool.handle(Input::StartFailed { key, refusal });
                 }
+                if self.end_delivery(key, Refusal::Cancelled) {
+                    return;
+                }
                 if let Some(expected) = self.expected().find(|expected| expected.key == key) {
                     expected.cancelled = true;
                     return;
@@ -286,6 +289,9 @@ impl Sitter {
             let refusal = Refusal::SpawnFailed(why);
             return self.spool.handle(Input::StartFailed { key, refusal });
         };
+        if admitted.awaits_bundle(&self.config.depot_dir) {
+            return self.await_bundle(key, plan, admitted);
+        }
         let alone = self.attempts.is_empty()
             && self.expected().next().is_none()
             && !self.keeping.is_anything_alive();
@@ -372,7 +378,10 @@ impl Sitter {
     /// Takes what came of a request to a launcher.
     fn launched(&mut self, newborn: Newborn, launched: Launched, now: BootMillis) {
         let expected = match newborn {
-            Newborn::Agent => return self.agent.launched(launched, &self.poller, now),
+            Newborn::Agent => {
+                self.agent.launched(launched, &self.poller, now);
+                return self.ask_for_bundles();
+            }
             Newborn::Prober(token) => {
                 let answers = self.probers.launched(token, launched, now);
                 return self.probed(answers);

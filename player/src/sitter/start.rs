@@ -10,12 +10,14 @@
 use std::{
     ffi::{CString, NulError},
     fmt, io,
+    path::Path,
     rc::Rc,
     sync::Arc,
 };
 
 use orchestra_model::{
     Millis, ScoreName, Timestamp,
+    bundle::Seal,
     delivery::{AttemptKey, JobPart, Refusal},
     score::{BuiltIn, ScoreSpec},
     tree::TreePlace,
@@ -35,7 +37,7 @@ use super::{
     environment::{self, AttemptOf, Surroundings},
     launcher::{Born, Keep, LaunchError, Launchers, NotSent, Ready, Request, TapOf},
     limits::{LimitError, MissingControllers},
-    places::{Change, Ground, LocalPlaces},
+    places::{Change, Ground, LocalPlaces, errand},
     poll::{Poller, Token},
     scores::{Image, Interpreter, Score, Scores, Unavailable},
     spool_dir::{SpoolDir, attempt_name},
@@ -53,6 +55,24 @@ pub(crate) struct Admitted {
     part: Arc<JobPart>,
     tree: Option<Arc<TreePlace>>,
     pub(crate) runner: Runner,
+    /// Whether its bundle was fetched for it. It is fetched once.
+    pub(crate) has_fetched: bool,
+}
+
+impl Admitted {
+    /// Whether it needs a bundle that is not in this depot and has to be fetched.
+    pub(crate) fn awaits_bundle(&self, depot: &Path) -> bool {
+        let missing = |id| errand::open_bundle(depot, id).is_err();
+        !self.has_fetched && self.seal().is_some_and(|seal| missing(seal.statement.id))
+    }
+
+    /// What is said of the bundle whose content it needs.
+    pub(crate) fn seal(&self) -> Option<&Seal> {
+        match &self.program {
+            Program::Own(change) => change.delivered(),
+            Program::Score(_) => None,
+        }
+    }
 }
 
 /// What an attempt executes.
@@ -100,7 +120,7 @@ pub(crate) fn admit(
         exclusive: spec.exclusive,
         cgroup: cgroups.and_then(|cgroups| cgroups.path_of(key)),
     };
-    Ok((plan, Admitted { program: Program::Score(score), part, tree, runner }))
+    Ok((plan, Admitted { program: Program::Score(score), part, tree, runner, has_fetched: false }))
 }
 
 /// Decides about an order for a score that is built in.
@@ -131,7 +151,7 @@ fn admit_change(
         exclusive: spec.exclusive,
         cgroup: cgroups.and_then(|cgroups| cgroups.path_of(key)),
     };
-    Ok((plan, Admitted { program: Program::Own(change), part, tree, runner }))
+    Ok((plan, Admitted { program: Program::Own(change), part, tree, runner, has_fetched: false }))
 }
 
 /// What a change of a place is judged by.
@@ -392,7 +412,7 @@ impl Stage<'_> {
         admitted: &Admitted,
         leaf: Option<&Leaf>,
     ) -> Result<Prepared, StartError> {
-        let Admitted { program, part, tree, runner } = admitted;
+        let Admitted { program, part, tree, runner, .. } = admitted;
         let of = AttemptOf { key, part, tree: tree.as_deref(), runner };
         let environment = environment::of_attempt(self.surroundings, &of, &self.config.scores_dir);
         let environment = environment.map_err(StartError::Environment)?;

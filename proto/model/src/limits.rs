@@ -112,6 +112,8 @@ pub const PLACE_PATH_BYTES: usize = 512;
 pub const PLACE_REASON_BYTES: usize = 1_024;
 /// Most that is told of the directory of places itself, beside its places.
 pub const PLACE_TROUBLES: usize = 16;
+/// Most sources that a player is told for one bundle.
+pub const FETCH_SOURCES: usize = 6;
 /// Of how many names bundles are registered at most.
 pub const BUNDLE_NAMES: usize = 1_000;
 /// How many bundles of one name are registered at most; then the one with the lowest serial is forgotten.

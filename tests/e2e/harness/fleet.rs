@@ -308,6 +308,29 @@ impl Fleet {
         self.players.entry(name.to_owned()).or_insert(player)
     }
 
+    /// Starts a relay beside a player, whose depot it serves; returns it and where it listens. `more`
+    /// stands in `relay.toml`. The conductor's players file does not name it yet.
+    pub(crate) fn relay_beside(&self, name: &str, more: &str) -> (Daemon, String) {
+        let dir = self.player(name).dir.join("relay");
+        fs::create_dir(&dir).expect("the relay is new");
+        self.certificate(Role::Relay, name);
+        let ca = self.dir().join("ca");
+        let issued = |ending: &str| ca.join("relay").join(format!("{name}.{ending}"));
+        let text = format!(
+            "domain = '{DOMAIN}'\nlisten = '127.0.0.1:0'\ndepot = '../depot'\n{more}\n\
+             [tls]\nca = '{}'\ncert = '{}'\nkey = '{}'\n",
+            ca.join("ca.pem").display(),
+            issued("pem").display(),
+            issued("key").display(),
+        );
+        let config = dir.join("relay.toml");
+        fs::write(&config, text).expect("a file");
+        let relay =
+            Daemon::new("relay", &["--config", &config.display().to_string()], dir.join("log"));
+        let address = start_relay(&relay);
+        (relay, address)
+    }
+
     /// A second directory and spool for a player's name, as an operator's mistake makes them.
     pub(crate) fn double_of(&self, name: &str) -> Player {
         let dir = self.dir().join("players").join(format!("{name}.double"));
@@ -503,6 +526,18 @@ impl Drop for Fleet {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
+}
+
+/// Starts a relay, and returns where it listens.
+fn start_relay(relay: &Daemon) -> String {
+    relay.start();
+    eventually("the relay to listen", || {
+        let log = relay.log();
+        assert!(relay.is_running(), "it ended: {}", relay.log_tail());
+        let started = log.lines().rfind(|line| line.contains("relay started"))?;
+        let (_, address) = started.split_once("address=")?;
+        address.split(' ').next().map(ToOwned::to_owned)
+    })
 }
 
 /// A name that is known to be one.

@@ -15,7 +15,8 @@ use std::{pin::Pin, time::Duration};
 use orchestra_client::{Client, TaskFilter};
 use orchestra_model::{
     ids::{FlowId, FlowPart, Reference},
-    state::{FlowState, WaitReason},
+    score::BuiltIn,
+    state::{FlowState, TaskState, WaitReason},
     status::{FlowStatus, JobStatus},
     time::Millis,
 };
@@ -46,6 +47,8 @@ const TICK: Duration = Duration::from_secs(1);
 const ASKING: Duration = Duration::from_millis(200);
 /// Between two questions at most.
 const LOOKING: Duration = Duration::from_secs(5);
+/// The same while a bundle arrives, which makes no events.
+const LOOKING_AT_BYTES: Duration = Duration::from_secs(1);
 /// The pause after an answer is so many times as long as the answer took.
 const REST: u32 = 10;
 /// A question for which there is no answer yet after this long is told.
@@ -172,13 +175,21 @@ impl Block {
     fn next(&self, flow: Option<FlowId>) -> Instant {
         match flow.is_some() && self.open.is_none() {
             true if self.stale => self.ask_at.min(self.draw_at()),
-            true => self.ask_at.max(self.asked_at + LOOKING).min(self.draw_at()),
+            true => self.ask_at.max(self.asked_at + self.looking()).min(self.draw_at()),
             false => self.draw_at(),
         }
     }
 
     fn wants_to_ask(&self) -> bool {
-        self.open.is_none() && (self.stale || self.asked_at.elapsed() >= LOOKING)
+        self.open.is_none() && (self.stale || self.asked_at.elapsed() >= self.looking())
+    }
+
+    /// After how long the picture is asked for although nothing was heard.
+    fn looking(&self) -> Duration {
+        match self.flow.as_ref().is_some_and(is_delivering) {
+            true => LOOKING_AT_BYTES,
+            false => LOOKING,
+        }
     }
 
     fn draw_at(&self) -> Instant {
@@ -266,7 +277,17 @@ fn needs_explanation(flow: &FlowStatus) -> bool {
         job.waiting.keys().any(|reason| !is_clear(reason))
             || job.absence.as_ref().is_some_and(|absence| !absence.is_empty())
     };
-    flow.summary.state != FlowState::Paused && flow.slots.iter().flatten().any(waits)
+    let explains = flow.slots.iter().flatten().any(waits) || is_delivering(flow);
+    flow.summary.state != FlowState::Paused && explains
+}
+
+/// Whether tasks are in flight whose bundles may still have to arrive.
+fn is_delivering(flow: &FlowStatus) -> bool {
+    let in_flight = |job: &JobStatus| {
+        TaskState::ALL.iter().any(|state| state.is_in_flight() && job.counts.get(*state) > 0)
+    };
+    let delivers = |job: &JobStatus| BuiltIn::of(&job.score) == Some(BuiltIn::Deliver);
+    flow.slots.iter().flatten().any(|job| delivers(job) && in_flight(job))
 }
 
 /// How many tasks are not ok.

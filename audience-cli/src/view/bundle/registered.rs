@@ -1,8 +1,11 @@
 //! Bundles that the conductor knows, and where they are.
 
-use std::io;
+use std::{fmt, io};
 
-use orchestra_model::{HostName, bundle::RegisteredBundle, names::PlaceName};
+use orchestra_model::{
+    ByteSize, HostName, HostSet, Millis, bundle::RegisteredBundle, names::PlaceName,
+    relay::FetchStatus,
+};
 use serde::Serialize;
 
 use super::OfBundle;
@@ -22,14 +25,14 @@ pub(crate) struct RegisteredList(pub(crate) Vec<RegisteredBundle>);
 pub(crate) struct Whereabouts {
     pub(crate) bundle: RegisteredBundle,
     pub(crate) located: Vec<Located>,
+    /// Hosts that fetch it.
+    pub(crate) fetches: Vec<FetchStatus>,
 }
 
 /// A place that has a bundle, on hosts that have it alike.
 pub(crate) struct Located {
     pub(crate) place: PlaceName,
-    /// Folded.
-    pub(crate) hosts: String,
-    pub(crate) count: u32,
+    pub(crate) hosts: HostSet,
     /// Whether the place is switched to it.
     pub(crate) active: bool,
 }
@@ -86,6 +89,7 @@ impl Output for Whereabouts {
         OfWhereabouts {
             bundle: OfRegistered::new(&self.bundle),
             places: self.located.iter().map(OfLocated::new).collect(),
+            fetches: self.fetches.iter().map(OfFetch::new).collect(),
         }
     }
 
@@ -95,9 +99,12 @@ impl Output for Whereabouts {
         let (by, at) = (&self.bundle.by, when(self.bundle.registered_at));
         writeln!(out, "known     since {at}, by {by}")?;
         writeln!(out, "copies    {}", sources(&self.bundle))?;
-        for Located { place, hosts, count, active } in &self.located {
+        for Located { place, hosts, active } in &self.located {
             let word = if *active { "active" } else { "kept" };
-            writeln!(out, "{word:<9} {place} on {} ({count})", one_line(hosts))?;
+            writeln!(out, "{word:<9} {place} on {}", hosts.counted())?;
+        }
+        for told in &self.fetches {
+            writeln!(out, "arriving  {}", Arriving(told))?;
         }
         Ok(())
     }
@@ -132,19 +139,71 @@ impl OfRegistered {
 struct OfWhereabouts {
     bundle: OfRegistered,
     places: Vec<OfLocated>,
+    fetches: Vec<OfFetch>,
+}
+
+/// How far a host is, for people.
+struct Arriving<'a>(&'a FetchStatus);
+
+impl fmt::Display for Arriving<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FetchStatus { host, here, content, rate, source, left, .. } = self.0;
+        write!(f, "{host} {} of {}", here.rounded(), content.rounded())?;
+        match source {
+            Some(source) => write!(f, " from {source}, {}/s", ByteSize(*rate).rounded())?,
+            None if left.is_empty() => write!(f, ", nobody serves it yet")?,
+            None => write!(f, ", nobody serves it: {}", one_line(left))?,
+        }
+        match self.0.time_left() {
+            Some(left) => write!(f, ", {} left", Millis(left.0.div_ceil(1_000) * 1_000)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct OfFetch {
+    host: String,
+    flow: u64,
+    here_bytes: u64,
+    content_bytes: u64,
+    bytes_per_second: u64,
+    source: Option<String>,
+    left: Option<String>,
+    told_at: String,
+}
+
+impl OfFetch {
+    fn new(told: &FetchStatus) -> Self {
+        Self {
+            host: told.host.to_string(),
+            flow: told.flow.0,
+            here_bytes: told.here.0,
+            content_bytes: told.content.0,
+            bytes_per_second: told.rate,
+            source: told.source.as_ref().map(ToString::to_string),
+            left: Some(told.left.clone()).filter(|why| !why.is_empty()),
+            told_at: when(told.at),
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct OfLocated {
     place: String,
     hosts: String,
-    count: u32,
+    count: usize,
     active: bool,
 }
 
 impl OfLocated {
     fn new(located: &Located) -> Self {
-        let Located { place, hosts, count, active } = located;
-        Self { place: place.to_string(), hosts: hosts.clone(), count: *count, active: *active }
+        let Located { place, hosts, active } = located;
+        Self {
+            place: place.to_string(),
+            hosts: hosts.to_string(),
+            count: hosts.len(),
+            active: *active,
+        }
     }
 }

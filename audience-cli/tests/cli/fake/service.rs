@@ -76,6 +76,7 @@ impl Audience for Service {
     type ListScoresStream = Pages<v1::ScorePage>;
     type ListBundlesStream = Pages<v1::BundlePage>;
     type ListPlacesStream = Pages<v1::PlacePage>;
+    type ListFetchesStream = Pages<v1::FetchPage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListLedgerStream = Pages<v1::LedgerPage>;
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
@@ -468,6 +469,14 @@ impl Audience for Service {
             places: held.iter().map(Into::into).collect(),
             troubles: troubles.iter().map(Into::into).collect(),
         })]))
+    }
+
+    async fn list_fetches(
+        &self,
+        _: Request<v1::ListFetchesRequest>,
+    ) -> Result<Response<Pages<v1::FetchPage>>, Status> {
+        let fetches = self.tables().fetches.iter().map(Into::into).collect();
+        Ok(pages(vec![Ok(v1::FetchPage { fetches })]))
     }
 
     async fn register_bundle(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use orchestra_model::{
     Asker, FlowId, JobId, TaskState, Timestamp, WaitReason,
+    delivery::AttemptKey,
     status::{Counts, FlowProgress, FlowStatus, FlowSummary, JobStatus, TaskStatus},
 };
 
@@ -124,6 +125,15 @@ impl Engine {
         *absent -= quarantined;
         reasons.insert(WaitReason::Quarantined, quarantined);
         reasons.retain(|_, tasks| *tasks > 0);
+    }
+
+    /// How many tasks the job of an attempt has, if that attempt is in flight on this player.
+    pub fn tasks_of_flight(&self, player: PlayerIx, key: AttemptKey) -> Option<u32> {
+        let job = self.job(key.job).filter(|_| key.store == self.store())?;
+        let mut in_flight = self.roster[player].in_flight().iter();
+        let is_it =
+            |task: TaskRef| task.job() == key.job && job.task(task.index).attempt == key.attempt;
+        in_flight.any(|flying| is_it(flying.task)).then(|| job.total())
     }
 
     /// The first gate that stops a waiting task.

@@ -64,6 +64,7 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("ListPlaces", ASKS_OF_HOSTS),
     ("RegisterBundle", SHORT),
     ("ListBundles", ASKS),
+    ("ListFetches", ASKS_OF_HOSTS),
     ("GetLogs", ASKS),
     ("Status", SHORT),
     ("Reload", SHORT),

@@ -36,6 +36,7 @@ impl Outbox {
             store_id: Bytes::copy_from_slice(&header.store.0),
             term: header.term.0,
             come_back_within_ms: u32::try_from(come_back_within.as_millis()).unwrap_or(u32::MAX),
+            names_sources: true,
         }));
     }
 

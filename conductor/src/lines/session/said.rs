@@ -5,6 +5,7 @@ use orchestra_model::{
     HostName,
     bundle::PlacesReport,
     delivery::{KnownEnd, Refusal, Report},
+    relay::FetchReport,
     service::{Leases, LogEnd, LogPart, ReadingId, RunEnd, UnitReport},
     vitals::VitalsBatch,
 };
@@ -36,6 +37,8 @@ pub(super) struct Said {
     pub(super) places: Option<PlacesReport>,
     /// Samples of what the host and its units use.
     pub(super) vitals: Vec<VitalsBatch>,
+    /// Bundles that it fetches.
+    pub(super) fetches: Vec<FetchReport>,
     /// Whether it answers a probe.
     pub(super) alive: bool,
     /// How the player broke the protocol.
@@ -58,6 +61,10 @@ impl Said {
         match frame.frame.take() {
             Some(Frame::Report(bytes)) => self.add_report(bytes)?,
             Some(Frame::Alive(_)) => self.alive = true,
+            Some(Frame::Fetch(report)) => {
+                let read = FetchReport::try_from(&report);
+                self.fetches.push(read.map_err(|error| Declined::invalid(&error))?);
+            }
             Some(Frame::Attach(_)) => {
                 return Err(Declined::new(Ground::Invalid, "a second attach in one session"));
             }

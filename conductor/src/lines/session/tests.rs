@@ -10,6 +10,7 @@ use orchestra_proto::v1::from_player::Frame;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::{driver::Clock, fetches::Fetches};
 
 pub(in crate::lines) const STORE: StoreId = StoreId([7; 16]);
 
@@ -54,6 +55,7 @@ pub(in crate::lines) fn tables() -> Tables {
         readings: Default::default(),
         vitals: Default::default(),
         places: Default::default(),
+        fetches: Fetches::new(fleet.clone(), || None, Clock::start()),
         fleet,
     }
 }
@@ -98,7 +100,9 @@ async fn players_with_the_same_scores_share_a_list() {
 #[tokio::test]
 async fn a_message_is_told_at_once_and_returns_its_room() {
     let (sessions, mut driver) = sessions();
-    let session = Session { host: db1(), player: player(), id: SessionId(1) };
+    let (queue, _frames) = StreamQueue::new();
+    let outbox = Outbox::new("db1", queue);
+    let session = Session { host: db1(), player: player(), id: SessionId(1), outbox };
     let orders = |message: FromSession| {
         let FromSession::Reported { reports, room, .. } = message else { panic!("{message:?}") };
         assert_eq!(sessions.room.available_permits(), ROOM - room.num_permits());

@@ -69,6 +69,9 @@ fn to_sitter() -> impl Strategy<Value = ToSitter> {
         }),
         (session(), payload()).prop_map(|(session, bytes)| ToSitter::Command { session, bytes }),
         session().prop_map(|session| ToSitter::Closed { session }),
+        any::<u64>().prop_map(|fetch| ToSitter::Fetched { fetch: FetchNumber(fetch) }),
+        (any::<u64>(), payload())
+            .prop_map(|(fetch, why)| ToSitter::NotFetched { fetch: FetchNumber(fetch), why }),
     ]
 }
 
@@ -77,6 +80,9 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
         (session(), payload()).prop_map(|(session, bytes)| ToAgent::Snapshot { session, bytes }),
         (session(), payload()).prop_map(|(session, bytes)| ToAgent::Report { session, bytes }),
         session().prop_map(|session| ToAgent::Reattach { session }),
+        (any::<u64>(), payload())
+            .prop_map(|(fetch, order)| ToAgent::Fetch { fetch: FetchNumber(fetch), order }),
+        any::<u64>().prop_map(|fetch| ToAgent::StopFetch { fetch: FetchNumber(fetch) }),
     ]
 }
 

@@ -29,6 +29,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::{
+    aside::Aside,
     dial::Dialler,
     ipc::{Inbox, Outbox, ToAgent, ToSitter},
     link::{Link, LinkError, SitterPatience},
@@ -224,12 +225,14 @@ pub(super) struct Sitter {
 impl Sitter {
     /// Starts an agent.
     pub(super) fn start(dialler: Dialler) -> Self {
-        Self::of(|link| async move { serve(&dialler, "boot-1", link).await })
+        Self::of(|link| async move { serve(&dialler, "boot-1", link, Aside::none()).await })
     }
 
     /// Starts an agent that may ask the sitter whether it is there.
     pub(super) fn start_asked(dialler: Dialler, patience: SitterPatience) -> Self {
-        Self::with(Some(patience), |link| async move { serve(&dialler, "boot-1", link).await })
+        Self::with(Some(patience), |link| async move {
+            serve(&dialler, "boot-1", link, Aside::none()).await
+        })
     }
 
     /// Starts something in place of an agent.
@@ -334,6 +337,7 @@ pub(super) fn welcome() -> to_player::Frame {
         store_id: Bytes::copy_from_slice(&STORE.0),
         term: TERM.0,
         come_back_within_ms: 1,
+        names_sources: true,
     })
 }
 

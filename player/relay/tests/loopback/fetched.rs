@@ -16,9 +16,9 @@ use orchestra_depot::{FetchFailure, SourceFault};
 use orchestra_model::{
     ByteSize, HostName,
     bundle::{CHUNK_BYTES, Seal},
-    relay::RelayTicket,
+    relay::{FetchSources, RelayTicket},
 };
-use player::fetching::{FetchEvent, FetchOrder, FetchPlace, FetchSources, NotFetched, fetch};
+use player::fetching::{FetchEvent, FetchOrder, FetchPlace, NotFetched, fetch};
 use relay::{Config, Relay};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -71,7 +71,7 @@ fn begin(
     let ticket = RelayTicket { player: host(name), ..place.ticket(bundle.id) };
     let relays: Vec<(HostName, String)> =
         relays.iter().map(|(name, address)| (host(name), address.to_string())).collect();
-    let sources = FetchSources { relays, ticket: place.sign(ticket) };
+    let sources = FetchSources { relays, ticket: place.sign(ticket), hopeless: None };
     let files = place.files(Role::Player, name);
     begin_with(bundle.seal.clone(), sources, into(files, place.path(depot)))
 }
@@ -266,7 +266,8 @@ fn a_depot_without_room_says_so_with_the_figures() {
     let bundle = place.publish(3 * CHUNK_BYTES as usize);
     run(async {
         let relays = vec![(host(RELAY), place.relay().await.to_string())];
-        let sources = FetchSources { relays, ticket: place.sign(place.ticket(bundle.id)) };
+        let sources =
+            FetchSources { relays, ticket: place.sign(place.ticket(bundle.id)), hopeless: None };
         let mut narrow = into(place.files(Role::Player, "fe1"), place.path("own"));
         narrow.room.most = ByteSize(512 << 10);
         let (ended, _) = begin_with(bundle.seal.clone(), sources, narrow).end().await;

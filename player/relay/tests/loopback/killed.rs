@@ -10,12 +10,12 @@ use std::{
 
 use orchestra_bundle::{Depot, StoredBundle};
 use orchestra_certs::{Role, TlsFiles};
+use orchestra_model::relay::FetchSources;
 use orchestra_model::{
     ByteSize,
     bundle::{ArrivalJournal, BundleShape, CHUNK_BYTES, Seal},
     relay::{RelayTicket, SignedTicket},
 };
-use player::fetching::FetchSources;
 use relay::Config;
 use tokio::time::sleep;
 
@@ -60,7 +60,7 @@ impl Told {
         let [address, ca, cert, key, depot] = words[..] else { panic!("{words:?}") };
         let files = TlsFiles { ca: ca.into(), cert: cert.into(), key: key.into(), crl: None };
         let relays = vec![(host(RELAY), address.to_owned())];
-        let sources = FetchSources { relays, ticket };
+        let sources = FetchSources { relays, ticket, hopeless: None };
         let (ended, _) = begin_with(seal, sources, into(files, depot.into())).end().await;
         ended.unwrap();
     }

@@ -40,6 +40,13 @@ pub(crate) struct Change {
     seal: Seal,
 }
 
+impl Change {
+    /// What is said of the bundle, if its content is needed.
+    pub(crate) fn delivered(&self) -> Option<&Seal> {
+        (self.what == BuiltIn::Deliver).then_some(&self.seal)
+    }
+}
+
 /// What a change is judged by, beside the places.
 pub(crate) struct Ground<'a> {
     /// Whether an attempt has not ended.
@@ -78,10 +85,7 @@ impl LocalPlaces {
         let named = part.params.get(BuiltIn::PLACE).unwrap_or(name.as_str());
         let named = PlaceName::new(named).map_err(|why| Refusal::Parameters(why.to_string()))?;
         let place = self.get(&named).map_err(refused)?;
-        let release = place.judge(&named, what, seal, key, ground)?;
-        if what == BuiltIn::Deliver {
-            errand::open_bundle(ground.depot, release.id).map_err(Refusal::Source)?;
-        }
+        place.judge(&named, what, seal, key, ground)?;
         Ok(Change { what, place: named, seal: seal.clone() })
     }
 
@@ -146,6 +150,16 @@ impl LocalPlaces {
             }
         };
         given.map_err(|error| refused(format!("its process cannot be given its task: {error}")))
+    }
+
+    /// Whether it is certain that no process was asked for, for an attempt about some place: that it was
+    /// would be noted in the record of that place.
+    pub(crate) fn has_not_begun(&self, key: AttemptKey) -> bool {
+        let is_other = |place: &Result<LocalPlace, String>| {
+            let record = place.as_ref().map(|place| &place.record);
+            record.is_ok_and(|record| record.pending.is_none_or(|it| it.attempt != key))
+        };
+        self.troubles.is_empty() && self.entries.values().all(is_other)
     }
 
     /// Takes that an attempt has ended: what it unpacked is there only if it ended well. Returns

@@ -95,7 +95,7 @@ impl Errand {
 /// Opens manifest and content of a bundle in the depot of this host. Fails with what is told to people.
 /// Whoever fills the depot is not believed: no link is followed, and what is in the files is judged by
 /// the process that reads them.
-pub(super) fn open_bundle(depot: &Path, id: BundleId) -> Result<(OwnedFd, OwnedFd), String> {
+pub(crate) fn open_bundle(depot: &Path, id: BundleId) -> Result<(OwnedFd, OwnedFd), String> {
     let at = depot.display();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let missing = |error| format!("{id} in the depot {at} of this host: {error}");

@@ -193,15 +193,32 @@ fn what_stays_is_said_to_whoever_removes_the_rest() {
 
 #[test]
 fn a_depot_leads_nowhere_else() {
-    let host = Host::new();
-    let bundle = host.temp.path().join("depot").join(release(4).id.to_string());
+    let mut host = Host::new();
+    let depot = host.temp.path().join("depot");
+    let bundle = depot.join(release(4).id.to_string());
+    let change = host.judge(BuiltIn::Deliver, 4, attempt(1)).unwrap();
     fs::remove_file(bundle.join("content")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", bundle.join("content")).unwrap();
-    let refused = host.judge(BuiltIn::Deliver, 4, attempt(1)).unwrap_err();
+    // It counts as missing, and whatever an agent says of it then, it is not opened.
+    assert!(errand::open_bundle(&depot, release(4).id).is_err());
+    let refused = host.begin(&change, attempt(1)).unwrap_err();
     assert!(matches!(refused, Refusal::Source(_)), "{refused}");
     fs::remove_dir_all(&bundle).unwrap();
-    let refused = host.judge(BuiltIn::Deliver, 4, attempt(1)).unwrap_err();
+    let refused = host.begin(&change, attempt(1)).unwrap_err();
     assert!(matches!(refused, Refusal::Source(_)), "{refused}");
+}
+
+#[test]
+fn what_has_begun_is_known_from_the_record_of_its_place() {
+    let mut host = Host::new();
+    let change = host.judge(BuiltIn::Deliver, 4, attempt(1)).unwrap();
+    assert!(host.places.has_not_begun(attempt(1)));
+    host.begin(&change, attempt(1)).unwrap();
+    assert!(!host.places.has_not_begun(attempt(1)) && host.places.has_not_begun(attempt(2)));
+    // Where a place is not in order, nobody knows.
+    let disabled = PlaceName::new("disabled").unwrap();
+    host.places.entries.insert(disabled, Err("why".to_owned()));
+    assert!(!host.places.has_not_begun(attempt(2)));
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! What is told of fetches, and who is named.
+
+use orchestra_model::{
+    JobId,
+    delivery::{AttemptKey, StoreId},
+};
+
+use super::*;
+
+const BUNDLE: BundleId = BundleId([7; 32]);
+
+fn host(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+fn report(stage: FetchStage, here: u64) -> FetchReport {
+    let job = JobId { flow: FlowId(9), slot: 1, job: 1 };
+    FetchReport {
+        attempt: AttemptKey { store: StoreId([1; 16]), job, attempt: 1 },
+        bundle: BUNDLE,
+        stage,
+        here: ByteSize(here),
+        source: Some(host("b1")),
+        wants_sources: false,
+        is_stalled: false,
+        faulty: Vec::new(),
+        left: String::new(),
+    }
+}
+
+#[test]
+fn how_fast_a_bundle_comes_is_told_until_a_while_after_its_end() {
+    let mut table = Table::default();
+    let at = |ms: u64| Timestamp(1_000_000 + ms);
+    let fe1 = host("fe1");
+    let mut say = |stage, here, ms| {
+        table.note(&fe1, report(stage, here), Some(ByteSize(10_000)), at(ms));
+        let [told] = &table.told[&fe1][..] else { panic!("one bundle") };
+        (told.here.0, told.rate, told.time_left().map(|left| left.0))
+    };
+    assert_eq!(say(FetchStage::Fetching, 0, 0), (0, 0, None));
+    assert_eq!(say(FetchStage::Fetching, 2_000, 1_000), (2_000, 2_000, Some(4_000)));
+    // Two reports that come together say nothing of the rate.
+    assert_eq!(say(FetchStage::Fetching, 2_100, 1_010), (2_100, 2_000, Some(3_950)));
+    assert_eq!(say(FetchStage::Arrived, 0, 2_000), (10_000, 0, None));
+    let told = table.told[&fe1][0].clone();
+    assert!(is_news(&told, at(2_000 + ENDED.0 - 1)) && !is_news(&told, at(2_000 + ENDED.0)));
+}
+
+#[test]
+fn an_old_session_that_ends_late_takes_nobody_away() {
+    let (_, fleet) = watch::channel(Arc::default());
+    let fetches = Fetches::new(fleet, || None, Clock::start());
+    let address: IpAddr = "10.0.0.1".parse().unwrap();
+    fetches.attached(&host("fe1"), SessionId(1), address);
+    fetches.attached(&host("fe1"), SessionId(2), address);
+    fetches.detached(&host("fe1"), SessionId(1));
+    assert!(fetches.lock().sessions.contains_key(&host("fe1")));
+    fetches.detached(&host("fe1"), SessionId(2));
+    assert!(fetches.lock().sessions.is_empty());
+}
