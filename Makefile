@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts bench-peers bench-units sim sim-mutants deb tarball
+.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts bench-peers bench-propagation bench-units sim sim-mutants deb tarball
 
 help:
 	@echo 'make demo        build, then run a flow over 116 players on this machine'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench-parts what store, host sets and wire can do'
 	@echo 'make bench-units what it costs to keep units running, beside other supervisors'
 	@echo 'make bench-peers what other tools take for the same work, those that are installed'
+	@echo 'make bench-propagation how long a bundle takes to all hosts over links of a given rate (root)'
 	@echo 'make deb         Debian packages of conductor, player, relay and tools, in target/packages'
 	@echo 'make tarball     the same as one archive'
 	@echo 'make clean-demo  remove what demos have left'
@@ -37,7 +38,7 @@ lint: fmt clippy doc deny
 
 fmt:
 	$(CARGO) fmt --all --check
-	@for score in scores/[a-z]*[!f] scores/.lib/*.sh demo/*.sh packaging/build.sh packaging/debian/*.p* .ci/run; do sh -n "$$score" || exit 1; done
+	@for score in scores/[a-z]*[!f] scores/.lib/*.sh demo/*.sh tests/propagation/*.sh packaging/build.sh packaging/debian/*.p* .ci/run; do sh -n "$$score" || exit 1; done
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -104,6 +105,12 @@ bench-peers:
 	$(CARGO) build --release --locked --bins
 	$(CARGO) build --release --locked -p orchestra-peers
 	'$(TARGET)/release/peers' $(PEERS)
+
+# Bundles over links of a given rate, in network namespaces: needs root, ip and tc, and says so where it
+# has not got them. HOSTS, MIB, MBIT and CASES choose: see tests/propagation/bench.sh.
+bench-propagation:
+	$(CARGO) build --release --locked --bins -p conductor -p player -p relay -p audience-cli -p orchestra-ca
+	tests/propagation/bench.sh '$(TARGET)/release'
 
 # What may happen in a pretended world: tests/sim/README.md. SEEDS says how many, FROM where to
 # begin; SEED runs one, with what happened.

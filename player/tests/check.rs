@@ -20,6 +20,7 @@ conductor_name = \"conductor.example.com\"
 domain = \"example.com\"
 scores_dir = \"scores\"
 places_dir = \"places\"
+depot_dir = \"depot\"
 spool_dir = \"spool\"
 run_dir = \"run\"
 services_dir = \"services\"
@@ -120,6 +121,23 @@ fn every_mistake_is_told_with_what_mends_it() {
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
+}
+
+#[test]
+fn a_depot_is_looked_at_where_bundles_are_taken() {
+    let place = Place::new();
+    fs::create_dir(place.path("places")).unwrap();
+    fs::create_dir(place.path("srv")).unwrap();
+    let path = place.path("srv/site").display().to_string();
+    let pin = format!("sha256-{}", "a".repeat(64));
+    place.write("places/site.toml", &format!("pins = ['{pin}']\npath = '{path}'\n"), 0o644);
+    let (code, told) = place.check();
+    assert!(code == 0 && told.contains("ok     depot DIR/depot\n"), "{told}");
+    place.write("depot", "", 0o644);
+    let (code, told) = place.check();
+    let wrong =
+        "wrong  depot DIR/depot: DIR/depot is no directory\n       mend: make it with `install";
+    assert!(code == 1 && told.contains(wrong), "{told}");
 }
 
 #[test]

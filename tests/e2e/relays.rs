@@ -20,12 +20,20 @@ struct Spread {
 impl Spread {
     /// `more` stands in each `relay.toml`.
     fn new(hosts: usize, more: &str) -> Spread {
+        Self::with(hosts, more, &[])
+    }
+
+    /// As `new`, with these keys in each `player.toml`.
+    fn with(hosts: usize, more: &str, keys: &[(&str, &str)]) -> Spread {
         let hosts: Vec<String> = (1..=hosts).map(|n| format!("p{n}")).collect();
-        let fleet = Fleet::new(&hosts.join(","))
-            .player_key("places_dir", "\"places.d\"")
-            .player_key("depot_dir", "\"depot\"")
-            .players_off()
-            .start();
+        let own = [("places_dir", "\"places.d\""), ("depot_dir", "\"depot\"")];
+        let builder = own
+            .iter()
+            .chain(keys)
+            .fold(Fleet::new(&hosts.join(",")).players_off(), |builder, (key, value)| {
+                builder.player_key(key, value)
+            });
+        let fleet = builder.start();
         let home = fleet.dir().join("publishing");
         fs::create_dir_all(home.join("site")).expect("a directory");
         new_publisher(&home, &AudienceName::new("release").expect("a name")).expect("a key");
@@ -269,4 +277,30 @@ fn a_source_that_lies_is_named_and_nothing_of_it_gets_there() {
     let why = task["detail"].as_str().unwrap_or_default();
     assert!(why.contains("p1: 2 chunks of it were not what was published"), "{task}");
     assert!(!spread.has_release("p2", 1));
+}
+
+#[test]
+fn two_deliveries_of_one_bundle_to_one_host_fetch_it_once() {
+    let spread = Spread::new(2, SLOW);
+    spread.publish(1, 2 << 20);
+    let flows = [spread.deliver(1), spread.deliver(1)];
+    flows.iter().for_each(|flow| drop(spread.fleet.wait_flow(*flow).exits(0)));
+    assert!(spread.has_release("p2", 1));
+    assert_eq!(spread.found("p2"), [0]);
+}
+
+#[test]
+fn an_agent_that_is_replaced_goes_on() {
+    goes_on_after(|spread| spread.fleet.player("p2").sitter.signal(Signal::USR1));
+}
+
+#[test]
+fn a_depot_that_has_no_room_is_told_with_what_there_is() {
+    let spread = Spread::with(2, "", &[("depot_max", "\"1MiB\"")]);
+    spread.publish(1, 2 << 20);
+    let flow = spread.deliver(1);
+    spread.fleet.wait_flow(flow).exits(2);
+    let task = spread.fleet.task(flow);
+    let why = task["detail"].as_str().unwrap_or_default();
+    assert!(task["state"] == "refused" && why.contains("1MiB"), "{task}");
 }

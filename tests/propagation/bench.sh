@@ -195,7 +195,7 @@ if chosen killed; then
         kill -9 "$(cat $middle/relay.pid)" "$(cat $middle/player.pid)"
     ) &
     began=$(now)
-    submitjob @deliver "bundle=site@$serial" -w "$targets,!$middle" --wait > /dev/null &
+    submitjob @deliver "bundle=site@$serial" -w "$targets!$middle" --wait > /dev/null &
     others=$!
     submitjob @deliver "bundle=site@$serial" -w "$middle" > /dev/null
     wait "$others" && tell killed "$(since "$began")" "$middle was killed at 30 %; the others"

@@ -4,7 +4,7 @@
 //!
 //! Left to `orc doctor`: whether a conductor can be reached.
 
-use std::{fs, io, path::Path, time::SystemTime};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, time::SystemTime};
 
 use orchestra_certs::{Credentials, LoadError, Role, x509};
 use orchestra_daemon::check::Check;
@@ -47,7 +47,7 @@ pub fn check(file: &Path) -> Check {
     check_cgroup(&config, &mut check);
     let remembered = check_spool(&config.spool_dir, &mut check);
     check_scores(&config.scores_dir, &remembered, &mut users, &mut check);
-    check_bundle_places(&config, &mut users, &mut check);
+    check_bundle_places(&config, reader, &mut users, &mut check);
     check_policy(&config, &mut check);
     check
 }
@@ -207,7 +207,7 @@ fn check_scores(directory: &Path, remembered: &Scores, users: &mut Users, check:
 }
 
 /// Looks at where bundles are taken. A directory that is not there is in order: it takes none.
-fn check_bundle_places(config: &Config, users: &mut Users, check: &mut Check) {
+fn check_bundle_places(config: &Config, agent: u32, users: &mut Users, check: &mut Check) {
     let report = LocalPlaces::scan(config, users, &LocalPlaces::default()).report();
     let at = config.places_dir.display();
     let disabled = report.places.iter().filter(|place| place.state.is_err()).count();
@@ -222,6 +222,35 @@ fn check_bundle_places(config: &Config, users: &mut Users, check: &mut Check) {
             check.mend("mend or remove it; the player takes nothing for it until its next scan");
         }
     }
+    if report.places.iter().any(|place| place.state.is_ok()) {
+        check_depot(&config.depot_dir, agent, check);
+    }
+}
+
+/// Looks whether the agent can write where bundles arrive.
+fn check_depot(depot: &Path, agent: u32, check: &mut Check) {
+    // The agent makes the depot where it may.
+    let (found, path) = match (fs::metadata(depot), depot.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            (fs::metadata(parent), parent)
+        }
+        (found, _) => (found, depot),
+    };
+    let at = path.display();
+    let wrong = match found {
+        Err(error) => format!("{at}: {error}"),
+        Ok(found) if !found.is_dir() => format!("{at} is no directory"),
+        Ok(found) if agent != 0 && found.uid() != agent => {
+            format!("{at} belongs to user {}, and the agent is user {agent}", found.uid())
+        }
+        Ok(_) => return check.ok(format_args!("depot {}", depot.display())),
+    };
+    check.wrong(format_args!("depot {}: {wrong}", depot.display()));
+    check.mend(format_args!(
+        "make it with `install -d -m 2750 -o USER {}`, USER being the agent's, or name another one \
+         (`depot_dir`)",
+        depot.display()
+    ));
 }
 
 /// Reads the host's own policy, if `player.toml` names one.
