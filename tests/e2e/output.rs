@@ -69,6 +69,17 @@ fn the_whole_of_an_output_is_fetched_from_its_host() {
     fleet.wait_attached(&["p1"]);
     whole();
 
+    // What was beyond what is kept of any attempt is missing, although the host has the rest.
+    player.sitter.kill();
+    fleet.wait_detached("p1");
+    player.set("output_max", "\"1MiB\"");
+    fleet.start_players();
+    fleet.wait_attached(&["p1"]);
+    let cut = fleet.submitjob(&["lines", "-w", "p1", "--wait"]).exits(0).id();
+    let cut = fleet.orc(&["logs", &format!("{cut}@p1"), "--whole"]).exits(1);
+    let cut = cut.complains("some of it is missing here");
+    assert!(cut.out.len() > 1 << 20 && cut.out.ends_with("\n4000000\n"), "{}", cut.out.len());
+
     // What is not there any more is told, and never shown as empty.
     player.sitter.kill();
     fleet.wait_detached("p1");
@@ -224,10 +235,23 @@ fn what_many_write_is_followed() {
     };
     let begun = ["p1: begun", "p2: begun"];
     eventually("both to be told", || (lines(&follower.so_far("out")) == begun).then_some(()));
+    let gathered = fleet.tool("orc", &["logs", &flow.to_string(), "-fb"]).start();
+    let counted = |text: &str| text.matches("begun\n").count();
+    eventually("they to be told gathered", || (counted(&gathered.so_far("out")) > 0).then_some(()));
     fleet.crash_conductor();
     fleet.wait_attached(&["p1", "p2", "p3"]);
     fleet.go("p[1-3]");
     let followed = follower.wait().exits(0);
     let all = ["p1! over", "p1: begun", "p2! over", "p2: begun"];
     assert_eq!(lines(&followed.out), all, "{followed:?}");
+    // Each host says each once; which say it together is a matter of when.
+    let gathered = gathered.wait().exits(0);
+    for text in ["begun", "! over"] {
+        let blocks = gathered.out.split("---------------\np").skip(1);
+        let hosts = blocks.filter(|block| block.lines().any(|line| line == text)).map(|block| {
+            let count = block.split(['(', ')']).nth(1).and_then(|count| count.parse().ok());
+            count.unwrap_or(0_usize)
+        });
+        assert_eq!(hosts.sum::<usize>(), 3, "{text} of {gathered:?}");
+    }
 }

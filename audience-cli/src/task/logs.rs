@@ -3,6 +3,7 @@
 //! standard error and what is said about it to standard error.
 
 mod follow;
+mod gathered;
 mod many;
 mod whole;
 
@@ -24,7 +25,7 @@ use many::Many;
 /// `orc logs`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  orc logs 42 -f -w 'fe[1-6]'\n  orc logs 42@fe7 --whole >output"
+    after_help = "Examples:\n  orc logs 42 -fb -w 'fe[1-6]'\n  orc logs 42@fe7 --whole >output"
 )]
 pub(crate) struct Logs {
     /// A task: 42@db3, 42.1.2@db3, 42/NAME@db3; with -f also a flow, slot or job: a line at a time,
@@ -34,6 +35,9 @@ pub(crate) struct Logs {
     /// With -f: only on these hosts
     #[arg(short = 'w', long = "on", value_name = "HOSTS")]
     hosts: Option<String>,
+    /// With -f: once a second what several wrote since, gathered by identical text
+    #[arg(short = 'b', long)]
+    gather: bool,
     /// Of a task: all of each output that its host keeps, and not only the first and the last of it
     #[arg(long)]
     whole: bool,
@@ -51,6 +55,9 @@ impl Verb for Logs {
             if self.whole {
                 return Err(Failure::usage("--whole is for a task: the log of a service is whole"));
             }
+            if self.gather {
+                return Err(Failure::usage("-b is for a flow or job that is followed"));
+            }
             return program
                 .ask(async |client, console| tell(&instance, &self.wanted, client, console).await);
         }
@@ -66,6 +73,10 @@ impl Verb for Logs {
                 .hint("orc wait --jsonl tells of ends; orc logs --json has outputs afterwards"));
         }
         let reference = only(&self.id, "orc logs takes one task, like 42.1.2@db3")?;
+        if self.gather && (!follow || reference.host.is_some()) {
+            return Err(Failure::usage("-b is for a flow or job that is followed")
+                .hint("orc logs 42 -fb; what was written so far: getstatus 42 -b"));
+        }
         let hosts = match self.hosts {
             Some(_) if !follow || reference.host.is_some() => {
                 return Err(Failure::usage("-w is for a flow or job that is followed")
@@ -80,7 +91,7 @@ impl Verb for Logs {
         }
         if follow && reference.host.is_none() {
             return program.ask(async |client, console| {
-                console.stream(&mut Many::new(client, &reference, &hosts)).await?;
+                console.stream(&mut Many::new(client, &reference, &hosts, self.gather)).await?;
                 Ok(Exit::Ok)
             });
         }

@@ -15,6 +15,7 @@ mod doctor;
 mod errors;
 #[cfg(test)]
 mod fake;
+mod follow;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

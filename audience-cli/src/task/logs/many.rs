@@ -1,4 +1,5 @@
-//! `orc logs -f` of many tasks: a line at a time, with the host before it, as clush does.
+//! `orc logs -f` of many tasks: a line at a time, with the host before it, as clush does, or
+//! [gathered](super::gathered).
 //!
 //! ```text
 //! fe1: starting
@@ -18,16 +19,17 @@ use orchestra_client::{AttemptLog, Backoff, Client, Execution, OutputPart, Unhea
 use orchestra_model::{
     delivery::{EndSummary, Outcome, Output},
     ids::{FlowId, Reference},
-    names::HostName,
     service::{LogChunk, LogStream},
 };
+use tokio::time::{Instant, timeout_at};
 
+use super::gathered::Gathering;
 use crate::{
-    console::{Answer, Screen, narrate, unwritten},
+    console::{Screen, narrate, unwritten},
     error::Failure,
     flow::status::chosen,
     view::{
-        Page as _, Style,
+        Page as _,
         task::{attempt, end::ReadEnd, written},
     },
 };
@@ -57,23 +59,39 @@ pub(super) struct Many<'a> {
     reference: &'a Reference,
     /// A host set; empty for all.
     hosts: &'a str,
+    /// What is told once a second; `None`: a line at a time.
+    gathering: Option<Gathering>,
     open: BTreeMap<Execution, ToldAttempt>,
     ended: BTreeSet<Execution>,
     backoff: Backoff,
 }
 
 impl<'a> Many<'a> {
-    pub(super) fn new(client: &'a mut Client, reference: &'a Reference, hosts: &'a str) -> Self {
+    pub(super) fn new(
+        client: &'a mut Client,
+        reference: &'a Reference,
+        hosts: &'a str,
+        gather: bool,
+    ) -> Self {
         let (open, ended) = (BTreeMap::new(), BTreeSet::new());
-        Self { client, reference, hosts, open, ended, backoff: Backoff::new() }
+        let gathering = gather.then(Gathering::default);
+        Self { client, reference, hosts, gathering, open, ended, backoff: Backoff::new() }
     }
 
     /// Follows until the flow has ended, over as many connections as it takes.
     pub(super) async fn tell(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let flow = self.client.flow(self.reference.flow).await?;
         let (slot, job) = chosen(&flow, &self.reference.part)?;
+        if let Some(gathering) = &mut self.gathering {
+            let jobs = flow.slots.iter().flatten();
+            let chosen = jobs
+                .filter(|it| slot == 0 || (it.id.slot == slot && [0, it.id.job].contains(&job)));
+            gathering.of_several = chosen.count() > 1;
+        }
         loop {
-            match self.tell_once((flow.summary.id, slot, job), screen).await {
+            let told = self.tell_once((flow.summary.id, slot, job), screen).await;
+            self.tell_gathered(screen)?;
+            match told {
                 Ok(()) => return Ok(()),
                 Err(Unheard::Refused(failure)) => return Err(failure),
                 Err(Unheard::Lost(why)) => narrate(format_args!("{why}; trying again")),
@@ -91,7 +109,20 @@ impl<'a> Many<'a> {
         screen: &mut Screen,
     ) -> Result<(), Unheard> {
         let mut parts = self.client.follow_output(flow, (slot, job), self.hosts).await?;
-        while let Some(part) = parts.next().await? {
+        loop {
+            let due = self.gathering.as_ref().and_then(Gathering::due);
+            if due.is_some_and(|due| due <= Instant::now()) {
+                self.tell_gathered(screen)?;
+                continue;
+            }
+            let next = async {
+                match due {
+                    Some(due) => timeout_at(due, parts.next()).await.ok(),
+                    None => Some(parts.next().await),
+                }
+            };
+            let Some(part) = next.await else { continue };
+            let Some(part) = part? else { return Ok(()) };
             self.backoff = Backoff::new();
             match part {
                 OutputPart::Written { of, stream, chunk } => {
@@ -103,7 +134,13 @@ impl<'a> Many<'a> {
                 return Ok(());
             }
         }
-        Ok(())
+    }
+
+    fn tell_gathered(&mut self, screen: &mut Screen) -> Result<(), Failure> {
+        match &mut self.gathering {
+            Some(gathering) => gathering.tell(&mut screen.out),
+            None => Ok(()),
+        }
     }
 
     /// Takes some bytes of a stream, and tells the lines that are whole.
@@ -117,14 +154,13 @@ impl<'a> Many<'a> {
         if self.ended.contains(&of) {
             return Ok(());
         }
-        let host = of.host.clone();
-        let told = self.open.entry(of).or_default();
+        let told = self.open.entry(of.clone()).or_default();
         let told = match stream {
             LogStream::Stdout => &mut told.stdout,
             LogStream::Stderr => &mut told.stderr,
         };
-        let style = screen.style;
-        told.take(chunk, |line| tell_line(&mut screen.out, &host, stream, line, style))?;
+        let gathering = &mut self.gathering;
+        told.take(chunk, |line| tell_line(gathering, screen, &of, stream, line))?;
         screen.out.finish()
     }
 
@@ -142,12 +178,14 @@ impl<'a> Many<'a> {
         };
         for (stream, text) in [(LogStream::Stdout, stdout), (LogStream::Stderr, stderr)] {
             for line in text.split_inclusive(|byte| *byte == b'\n') {
-                tell_line(&mut screen.out, &of.host, stream, line, screen.style)?;
+                tell_line(&mut self.gathering, screen, &of, stream, line)?;
             }
         }
         screen.out.finish()?;
-        if !is_well(&summary) {
-            screen.narrate(attempt::heading(log, &summary));
+        match &mut self.gathering {
+            _ if is_well(&summary) => {}
+            Some(gathering) => gathering.end(of, &summary),
+            None => screen.narrate(attempt::heading(log, &summary)),
         }
         Ok(())
     }
@@ -192,16 +230,20 @@ impl ToldStream {
     }
 }
 
-/// Writes a line of a host: `fe1: text`, of standard error `fe1! text`.
+/// Has a line of a host gathered, or writes it: `fe1: text`, of standard error `fe1! text`.
 fn tell_line(
-    out: &mut Answer,
-    host: &HostName,
+    gathering: &mut Option<Gathering>,
+    screen: &mut Screen,
+    of: &Execution,
     stream: LogStream,
     line: &[u8],
-    style: Style,
 ) -> Result<(), Failure> {
+    let out = &mut screen.out;
+    if let Some(gathering) = gathering {
+        return gathering.take(of, stream, line, out);
+    }
     let mark = if stream == LogStream::Stdout { ':' } else { '!' };
-    write!(out, "{}{mark} ", style.host(host)).map_err(unwritten)?;
+    write!(out, "{}{mark} ", screen.style.host(&of.host)).map_err(unwritten)?;
     out.foreign(line).map_err(unwritten)?;
     if !line.ends_with(b"\n") {
         writeln!(out).map_err(unwritten)?;

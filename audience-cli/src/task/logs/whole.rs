@@ -2,7 +2,7 @@
 //! last.
 //!
 //! It is read where it lies, as fast as it is taken. What the host does not have (it was too old, it went to make
-//! room, its player is away) is told and ends the program with 1; the first and the last are told all the same.
+//! room, it was beyond what is kept of any, its player is away) is told and ends the program with 1; the first and the last are told all the same.
 
 use orchestra_client::{AttemptLog, Exit, Unheard};
 use orchestra_model::{
@@ -33,7 +33,10 @@ impl Following<'_> {
         for (stream, told, output) in streams {
             while told.lacks_something_of(output) && !screen.out.is_closed() {
                 match self.read_kept(log, stream, told, screen).await {
-                    Ok(()) => break,
+                    Ok(()) => {
+                        self.is_missing |= told.lacks_something_of(output);
+                        break;
+                    }
                     Err(Unheard::Lost(why)) if why.exit == Exit::Away => {
                         narrate(format_args!("{why}; trying again"));
                         self.reconnect().await?;
@@ -68,6 +71,7 @@ impl Following<'_> {
         };
         let mut chunks = self.client.read_attempt(log.job, &log.host, log.attempt, &query).await?;
         while let Some(chunk) = chunks.next().await? {
+            self.is_missing |= chunk.gap;
             let text = told.take(&chunk, screen);
             match stream {
                 LogStream::Stdout => {

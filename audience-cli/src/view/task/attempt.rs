@@ -14,13 +14,7 @@ pub(crate) fn heading(log: &AttemptLog, end: &Result<EndSummary, String>) -> Str
     let Ok(end) = end else {
         return format!("{}@{}#{} ended, nobody can read how", log.job, log.host, log.attempt);
     };
-    let outcome = match &end.outcome {
-        Outcome::Exited(code) => format!("exit {code}"),
-        Outcome::Signalled(signal) => signal_name(*signal),
-        Outcome::TimedOut => "timed-out".to_owned(),
-        Outcome::Cancelled => "cancelled".to_owned(),
-        Outcome::Lost(why) => format!("lost: {}", one_line(why)),
-    };
+    let outcome = outcome(&end.outcome);
     let mut text = format!("{}@{}#{} {outcome}", log.job, log.host, log.attempt);
     if let Some(started) = end.started_at {
         let took = elapsed(end.ended_at.since(started));
@@ -30,6 +24,17 @@ pub(crate) fn heading(log: &AttemptLog, end: &Result<EndSummary, String>) -> Str
         text.push_str(", reported after the task was final");
     }
     text
+}
+
+/// `exit 3`.
+pub(crate) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited(code) => format!("exit {code}"),
+        Outcome::Signalled(signal) => signal_name(*signal),
+        Outcome::TimedOut => "timed-out".to_owned(),
+        Outcome::Cancelled => "cancelled".to_owned(),
+        Outcome::Lost(why) => format!("lost: {}", one_line(why)),
+    }
 }
 
 /// An attempt, for `orc logs`.

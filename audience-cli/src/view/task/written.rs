@@ -63,7 +63,7 @@ fn end_line(text: &mut Vec<u8>) {
 }
 
 /// Stands before each line of standard error.
-const MARK: &[u8] = b"! ";
+pub(crate) const MARK: &[u8] = b"! ";
 
 /// Returns standard output and standard error, or in place of the former why they cannot be read.
 fn both(end: &EndBytes) -> (Vec<u8>, Vec<u8>) {
@@ -91,17 +91,20 @@ pub(crate) fn unreadable(why: &str) -> Vec<u8> {
 /// Gathers tasks by how they ended and what they wrote, as `clush -b` does.
 #[derive(Default)]
 pub(crate) struct Gathered {
+    /// Whether jobs are named, although all that is gathered may be of one.
+    pub(crate) names_jobs: bool,
     by_text: HashMap<Alike, Group>,
     bytes: usize,
 }
 
 /// What tasks of a group have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Alike {
-    job: JobId,
-    /// How they ended: `failed: exit 3`; empty if they are ok.
-    ending: String,
-    text: Vec<u8>,
+pub(crate) struct Alike {
+    pub(crate) job: JobId,
+    /// How they ended: `failed: exit 3`; empty if they are ok, or go on.
+    pub(crate) ending: String,
+    /// What they wrote, each line of standard error behind [`MARK`].
+    pub(crate) text: Vec<u8>,
 }
 
 impl Alike {
@@ -128,14 +131,18 @@ impl Gathered {
             TaskState::Ok => String::new(),
             _ => Ending::of(task).to_string(),
         };
-        let alike = Alike { job: task.job, ending, text: marked(end) };
+        self.say(host.clone(), Alike { job: task.job, ending, text: marked(end) })
+    }
+
+    /// Adds what a host wrote.
+    pub(crate) fn say(&mut self, host: HostName, alike: Alike) -> Result<(), Failure> {
         let first = self.by_text.len();
         let length = alike.text.len();
         let group = self.by_text.entry(alike).or_insert_with(|| {
             self.bytes += length;
             Group { first, hosts: Vec::new() }
         });
-        group.hosts.push(host.clone());
+        group.hosts.push(host);
         if self.bytes > GATHERED {
             return Err(Failure::broken(format!(
                 "gathering outputs: more than {} MiB of them differ",
@@ -184,8 +191,9 @@ impl Gathered {
 
     /// Writes each output once, under its hosts, folded.
     pub(crate) fn write(self, out: &mut dyn Page) -> io::Result<()> {
+        let names_jobs = self.names_jobs;
         let groups = self.sorted();
-        let several = groups.windows(2).any(|pair| pair[0].0.job != pair[1].0.job);
+        let several = names_jobs || groups.windows(2).any(|pair| pair[0].0.job != pair[1].0.job);
         for (alike, group) in groups {
             let job = if several { format!("{} ", alike.job) } else { String::new() };
             writeln!(out, "{RULE}\n{job}{}\n{RULE}", alike.heading(&group))?;
