@@ -126,7 +126,7 @@ impl<'a> Many<'a> {
             self.backoff = Backoff::new();
             match part {
                 OutputPart::Written { of, stream, chunk } => {
-                    self.take(of, stream, &chunk, screen)?;
+                    self.take(&of, stream, &chunk, screen)?;
                 }
                 OutputPart::Ended(log) => self.end(&log, screen)?,
             }
@@ -146,12 +146,12 @@ impl<'a> Many<'a> {
     /// Takes some bytes of a stream, and tells the lines that are whole.
     fn take(
         &mut self,
-        of: Execution,
+        of: &Execution,
         stream: LogStream,
         chunk: &LogChunk,
         screen: &mut Screen,
     ) -> Result<(), Failure> {
-        if self.ended.contains(&of) {
+        if self.ended.contains(of) {
             return Ok(());
         }
         let told = self.open.entry(of.clone()).or_default();
@@ -160,7 +160,7 @@ impl<'a> Many<'a> {
             LogStream::Stderr => &mut told.stderr,
         };
         let gathering = &mut self.gathering;
-        told.take(chunk, |line| tell_line(gathering, screen, &of, stream, line))?;
+        told.take(chunk, |line| tell_line(gathering, screen, of, stream, line))?;
         screen.out.finish()
     }
 
