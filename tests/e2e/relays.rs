@@ -145,6 +145,10 @@ fn a_bundle_passes_from_host_to_host() {
         assert_eq!(spread.found(name), [0], "{name}");
     }
     assert!(spread.fetches(1).is_empty());
+    // Who served whom is told for a while.
+    let tree = spread.fleet.orc(&["tree", &flow.to_string()]).exits(0).out;
+    let served = |name: &&String| tree.contains(&format!("{name} (1) ok"));
+    assert!(spread.hosts[1..].iter().filter(served).count() == 3, "{tree}");
 }
 
 /// Half of a bundle arrives, something is killed, and the rest arrives: what was there counts.

@@ -1,7 +1,11 @@
-//! `orc tree`: who served whom in a flow's trees.
+//! `orc tree`: who served whom in a flow's trees, and in the deliveries of bundles.
 
-use orchestra_client::{Exit, TaskFilter};
-use orchestra_model::{ids::FlowPart, status::FlowStatus};
+use std::collections::BTreeMap;
+
+use orchestra_client::{Client, Exit, TaskFilter};
+use orchestra_model::{
+    HostName, ids::FlowPart, score::BuiltIn, status::FlowStatus, tree::Parent,
+};
 
 use crate::{
     error::Failure, program::Program, verb::Verb, view::flow::tree::Trees, words::ids::only,
@@ -25,7 +29,10 @@ impl Verb for Tree {
             let filter = TaskFilter { slot, job, ..TaskFilter::default() };
             let mut tasks = client.tasks(flow.summary.id, &filter).await?;
             let mut trees = Trees::of(&flow);
-            while let Some(task) = tasks.next_item().await? {
+            let sources = sources(&flow, client).await?;
+            while let Some(mut task) = tasks.next_item().await? {
+                let source = task.host.as_ref().and_then(|host| sources.get(host));
+                task.parent = task.parent.or(source.cloned().map(Parent::Host));
                 trees.add(task);
             }
             if !trees.is_any() {
@@ -40,6 +47,20 @@ impl Verb for Tree {
             Ok(Exit::Ok)
         })
     }
+}
+
+/// From whom hosts fetch the bundles that a flow delivers, or fetched them a while ago.
+async fn sources(
+    flow: &FlowStatus,
+    client: &mut Client,
+) -> Result<BTreeMap<HostName, HostName>, Failure> {
+    let mut jobs = flow.slots.iter().flatten();
+    if !jobs.any(|job| BuiltIn::of(&job.score) == Some(BuiltIn::Deliver)) {
+        return Ok(BTreeMap::new());
+    }
+    let mut fetches = client.fetches("", None).await?;
+    fetches.retain(|told| told.flow == flow.summary.id);
+    Ok(fetches.into_iter().filter_map(|told| Some((told.host, told.source?))).collect())
 }
 
 /// The slot and the job that are asked for; 0 for all. A name that no job has is no job's.

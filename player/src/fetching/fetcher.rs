@@ -186,7 +186,7 @@ impl Fetcher {
             Some(bundle) if !bundle.is_ending => drop(self.bundles.remove(&id)),
             _ => {}
         }
-        self.tell_end(wanted.attempt, id, FetchStage::Ended);
+        self.tell_end(wanted.attempt, id, FetchStage::Ended, None);
     }
 
     fn heard(&mut self, heard: HeardAside) {
@@ -288,6 +288,7 @@ impl Fetcher {
         (bundle.further, bundle.is_ending) = (None, false);
         match ended {
             Ok(_) => {
+                let source = bundle.progress.take().and_then(|progress| progress.source);
                 let attempt = self.attempt_of(id);
                 for fetch in self.numbers_of(id) {
                     self.wanted.remove(&fetch);
@@ -295,7 +296,7 @@ impl Fetcher {
                 }
                 self.bundles.remove(&id);
                 if let Some(attempt) = attempt {
-                    self.tell_end(attempt, id, FetchStage::Arrived);
+                    self.tell_end(attempt, id, FetchStage::Arrived, source);
                 }
             }
             Err(NotFetched::Unwanted) if !is_wanted => {
@@ -319,7 +320,7 @@ impl Fetcher {
         }
         self.bundles.remove(&id);
         if let Some(attempt) = attempt {
-            self.tell_end(attempt, id, FetchStage::Ended);
+            self.tell_end(attempt, id, FetchStage::Ended, None);
         }
     }
 
@@ -369,13 +370,20 @@ impl Fetcher {
         self.send((&report).into());
     }
 
-    fn tell_end(&mut self, attempt: AttemptKey, bundle: BundleId, stage: FetchStage) {
+    /// Tells that a fetch has ended, and from whom the last of it came.
+    fn tell_end(
+        &mut self,
+        attempt: AttemptKey,
+        bundle: BundleId,
+        stage: FetchStage,
+        source: Option<HostName>,
+    ) {
         let report = FetchReport {
             attempt,
             bundle,
             stage,
             here: ByteSize(0),
-            source: None,
+            source,
             wants_sources: false,
             is_stalled: false,
             faulty: Vec::new(),
