@@ -68,6 +68,11 @@ impl Spread {
             })
             .collect();
         fs::write(self.home("site/data"), text).expect("a file");
+        self.publish_site(serial);
+    }
+
+    /// Publishes a release of what is in the site's directory.
+    fn publish_site(&self, serial: u64) {
         let depot = self.fleet.player("p1").dir.join("depot").display().to_string();
         let (site, key) = (self.home("site"), self.home("publisher/release.key"));
         let (site, key) = (site.display().to_string(), key.display().to_string());
@@ -307,4 +312,18 @@ fn a_depot_that_has_no_room_is_told_with_what_there_is() {
     let task = spread.fleet.task(flow);
     let why = task["detail"].as_str().unwrap_or_default();
     assert!(task["state"] == "refused" && why.contains("1MiB"), "{task}");
+}
+
+#[test]
+fn of_the_next_release_only_what_is_new_is_fetched() {
+    let spread = Spread::new(2, "");
+    spread.publish(1, 3 << 20);
+    spread.fleet.wait_flow(spread.deliver(1)).exits(0);
+    // What stands before everything else in the bundle moves all of its chunks.
+    fs::write(spread.home("site/a-note"), "release 2").expect("a file");
+    spread.publish_site(2);
+    spread.fleet.wait_flow(spread.deliver(2)).exits(0);
+    assert!(spread.has_release("p2", 2));
+    let log = spread.fleet.player("p2").sitter.log();
+    assert!(log.contains("other bundles of the depot have these chunks found=12"), "{log}");
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use orchestra_client::{Client, Exit, TaskFilter};
-use orchestra_model::{
-    HostName, ids::FlowPart, score::BuiltIn, status::FlowStatus, tree::Parent,
-};
+use orchestra_model::{HostName, ids::FlowPart, score::BuiltIn, status::FlowStatus, tree::Parent};
 
 use crate::{
     error::Failure, program::Program, verb::Verb, view::flow::tree::Trees, words::ids::only,

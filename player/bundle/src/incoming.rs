@@ -140,6 +140,14 @@ impl ArrivingBundle {
         self.manifest.as_ref()
     }
 
+    pub(crate) fn depot(&self) -> &Depot {
+        &self.depot
+    }
+
+    pub(crate) fn shape(&self) -> BundleShape {
+        self.shape
+    }
+
     /// The chunks that were verified and written.
     pub fn here(&self) -> &ChunkRanges {
         self.journal.here()

@@ -26,6 +26,7 @@ mod error;
 mod hash;
 mod incoming;
 mod publish;
+mod reuse;
 mod room;
 mod serve;
 mod source;

@@ -175,7 +175,7 @@ impl Fetch {
             }
             Input::Written { part } => self.written(part),
             Input::WriteFailed(why) => self.fail_for_disk(why),
-            Input::ManifestJudged { is_good } => self.judged(is_good),
+            Input::ManifestJudged { is_good, found } => self.judged(is_good, &found),
             Input::Synced => self.sync.is_running = false,
             Input::Settled => {
                 debug_assert_eq!(self.stage, Stage::Settling, "nobody asked for it");
@@ -327,7 +327,7 @@ impl Fetch {
         }
     }
 
-    fn judged(&mut self, is_good: bool) {
+    fn judged(&mut self, is_good: bool, found: &ChunkRanges) {
         let before = std::mem::replace(&mut self.manifest, ManifestStage::absent());
         let ManifestStage::Judged { source } = before else {
             debug_assert!(false, "nobody asked for it");
@@ -337,6 +337,10 @@ impl Fetch {
         if is_good {
             self.manifest = ManifestStage::Here;
             self.sources.note_brought();
+            if !found.is_empty() {
+                self.here.extend(found);
+                self.sync.note_written(self.now);
+            }
             return;
         }
         let fault = SourceFault::WrongManifest;

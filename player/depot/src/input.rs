@@ -1,6 +1,9 @@
 //! What happened, as a fetch is told.
 
-use orchestra_model::{ByteSize, HostName, bundle::BundlePart};
+use orchestra_model::{
+    ByteSize, HostName,
+    bundle::{BundlePart, ChunkRanges},
+};
 
 /// The number of a connection to a source; each is dialled under a new one. What is told of an earlier
 /// one is ignored.
@@ -36,6 +39,9 @@ pub enum Input {
     ManifestJudged {
         /// Whether its hash is the bundle's id, and it can be read.
         is_good: bool,
+        /// Chunks that are written now because other bundles of the depot had them; none of them was
+        /// asked for.
+        found: ChunkRanges,
     },
     /// All that was written when [`Effect::Sync`](crate::Effect::Sync) was given is on disk.
     Synced,

@@ -1,11 +1,25 @@
 //! The thread that hashes what comes and writes it. It does one thing after the other, so that the
 //! journal's records stand in the order in which their chunks were written.
 
-use std::{io, path::Path, sync::mpsc as std_mpsc, thread, time::SystemTime};
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc as std_mpsc,
+    },
+    thread,
+    time::SystemTime,
+};
 
 use orchestra_bundle::{ArrivalSynced, ArrivingBundle, Depot, DepotError, StoredBundle};
 use orchestra_depot::{LinkNumber, WriteFailure};
-use orchestra_model::{ByteSize, bundle::BundlePart, chain};
+use orchestra_model::{
+    ByteSize,
+    bundle::{BundlePart, ChunkRanges},
+    chain,
+};
 use tokio::sync::mpsc;
 
 /// What the thread is asked to do, in order.
@@ -46,6 +60,8 @@ pub(super) enum DiskDone {
     },
     ManifestJudged {
         is_good: bool,
+        /// Chunks that other bundles of the depot had.
+        found: ChunkRanges,
     },
     /// A sync is done; the thread is to note it.
     SyncEnded(ArrivalSynced),
@@ -54,14 +70,15 @@ pub(super) enum DiskDone {
     Failed(WriteFailure),
 }
 
-/// Starts the thread. It ends when nobody gives it work any more.
+/// Starts the thread. It ends when nobody gives it work any more; `is_over` says that this is near.
 pub(super) fn start(
     arriving: ArrivingBundle,
     depot: &Path,
     done: mpsc::UnboundedSender<DiskDone>,
+    is_over: Arc<AtomicBool>,
 ) -> io::Result<std_mpsc::Sender<DiskWork>> {
     let (sender, work) = std_mpsc::channel();
-    let mut disk = Disk { arriving, depot: depot.to_owned(), done };
+    let mut disk = Disk { is_over, arriving, depot: depot.to_owned(), done };
     thread::Builder::new().name("depot".to_owned()).spawn(move || {
         while let Ok(next) = work.recv() {
             match next {
@@ -74,6 +91,8 @@ pub(super) fn start(
 }
 
 struct Disk {
+    /// Whether the fetch is over, so that nothing long is worth its end.
+    is_over: Arc<AtomicBool>,
     arriving: ArrivingBundle,
     depot: std::path::PathBuf,
     done: mpsc::UnboundedSender<DiskDone>,
@@ -93,9 +112,7 @@ impl Disk {
             DiskWork::Write { part, bytes } => {
                 self.arriving.write(part, &bytes).map(|()| DiskDone::Written { part })
             }
-            DiskWork::JudgeManifest => {
-                self.arriving.judge_manifest().map(|is_good| DiskDone::ManifestJudged { is_good })
-            }
+            DiskWork::JudgeManifest => self.judge_manifest(),
             DiskWork::Sync => match self.sync_beside() {
                 Ok(()) => return,
                 Err(why) => Err(why),
@@ -111,6 +128,17 @@ impl Disk {
         let done = done.unwrap_or_else(|why| DiskDone::Failed(failure(&self.depot, &why)));
         // Nobody waits for it when the fetch is over.
         let _ = self.done.send(done);
+    }
+
+    /// Judges the manifest. If it is good, what other bundles of the depot have is copied.
+    fn judge_manifest(&mut self) -> Result<DiskDone, DepotError> {
+        let is_good = self.arriving.judge_manifest()?;
+        let goes_on = || !self.is_over.load(Ordering::Relaxed);
+        let found = match is_good {
+            true => self.arriving.reuse(goes_on)?,
+            false => ChunkRanges::default(),
+        };
+        Ok(DiskDone::ManifestJudged { is_good, found })
     }
 
     /// Syncs on a thread of its own, so that what comes meanwhile is written.

@@ -1,7 +1,11 @@
 //! Runs the engine of one fetch over a connection, a clock and a disk.
 
 use std::{
-    sync::mpsc as std_mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc as std_mpsc,
+    },
     time::{Duration, SystemTime},
 };
 
@@ -111,7 +115,10 @@ async fn receive(seal: &Seal, place: &FetchPlace) -> Result<Received, NotFetched
         }
         let needed = ByteSize(BundleShape::of(&seal.statement).bytes());
         depot.make_room(id, needed, &room, SystemTime::now())?;
-        depot.receive(&seal).map(|arriving| Received::Arriving(Box::new(arriving)))
+        let mut arriving = depot.receive(&seal)?;
+        // Where its manifest was here already; else once that has come.
+        arriving.reuse(|| true)?;
+        Ok(Received::Arriving(Box::new(arriving)))
     });
     received.await.map_err(|_| NotFetched::NoDisk)?.map_err(NotFetched::Depot)
 }
@@ -129,6 +136,8 @@ struct Driver {
     stored: Option<StoredBundle>,
     /// The thread that writes has ended before it was asked to.
     has_no_disk: bool,
+    /// Tells the disk that nothing is waited for any more.
+    is_over: Arc<AtomicBool>,
     events: mpsc::Sender<FetchEvent>,
 }
 
@@ -166,10 +175,13 @@ impl Driver {
         let (manifest_is_here, here) = (arriving.manifest().is_some(), arriving.here().clone());
         let fetch = Fetch::new(0, shape, manifest_is_here, here, names, seed());
         let (sender, done) = mpsc::unbounded_channel();
-        let disk = disk::start(arriving, &place.depot, sender).map_err(|source| {
-            let (attempt, path) = ("starting a thread that writes to", place.depot.clone());
-            NotFetched::Depot(DepotError::Io { attempt, path, source })
-        })?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let disk = disk::start(arriving, &place.depot, sender, Arc::clone(&is_over)).map_err(
+            |source| {
+                let (attempt, path) = ("starting a thread that writes to", place.depot.clone());
+                NotFetched::Depot(DepotError::Io { attempt, path, source })
+            },
+        )?;
         Ok(Self {
             fetch,
             begun: Instant::now(),
@@ -181,6 +193,7 @@ impl Driver {
             done,
             stored: None,
             has_no_disk: false,
+            is_over,
             events,
         })
     }
@@ -225,8 +238,12 @@ impl Driver {
                 }
             }
             DiskDone::Written { part } => self.handle(Input::Written { part }),
-            DiskDone::ManifestJudged { is_good } => {
-                self.handle(Input::ManifestJudged { is_good });
+            DiskDone::ManifestJudged { is_good, found } => {
+                if !found.is_empty() {
+                    let found = found.count();
+                    tracing::info!(found, "other bundles of the depot have these chunks");
+                }
+                self.handle(Input::ManifestJudged { is_good, found });
             }
             DiskDone::SyncEnded(synced) => self.ask_disk(DiskWork::Synced(synced)),
             DiskDone::Synced => self.handle(Input::Synced),
@@ -299,6 +316,7 @@ impl Driver {
 
     /// Waits until nothing of the fetch is left, so that the next one can receive the bundle.
     async fn end(mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
         self.link = None;
         self.disk = None;
         while self.done.recv().await.is_some() {}

@@ -10,11 +10,12 @@ use std::{
 };
 
 use orchestra_bundle::{
-    ArrivingBundle, Depot, DepotError, DepotRoom, ServedBundle, ServedPart, StoredBundle, verify,
+    ArrivingBundle, Depot, DepotError, DepotRoom, Publication, ServedBundle, ServedPart,
+    StoredBundle, verify,
 };
 use orchestra_model::{
     ByteSize,
-    bundle::{BundleId, BundlePart, CHUNK_BYTES},
+    bundle::{BundleId, BundlePart, BundleSerial, CHUNK_BYTES},
 };
 
 use crate::world::{World, publication, told};
@@ -246,4 +247,50 @@ fn bundles_that_came_from_elsewhere_make_room_and_what_was_published_here_stays(
     let first = world.depot();
     assert_eq!(first.make_room(other_id, ByteSize(2 << 20), &room(&[]), later).unwrap(), []);
     assert_eq!(first.list().unwrap().len(), 1);
+}
+
+#[test]
+fn what_an_earlier_bundle_of_the_depot_has_is_copied_and_not_fetched() {
+    let (world, first, other) = five_chunks();
+    // The first one is in the depot, and the next one has a file more, before the others.
+    let mut arriving = other.receive(&first.seal).unwrap();
+    take_manifest(&world.depot(), &mut arriving);
+    (0..5).for_each(|number| take(&world.depot(), &mut arriving, BundlePart::Chunk(number)));
+    sync(&mut arriving);
+    arriving.finish().unwrap();
+    world.write("a-new-one", vec![7; CHUNK_BYTES as usize / 2]);
+    let next = Publication { serial: BundleSerial::new(2).ok(), ..publication() };
+    let next = world.publish_by(&next, &[]).unwrap().bundle;
+
+    let mut arriving = other.receive(&next.seal).unwrap();
+    assert!(arriving.reuse(|| true).unwrap().is_empty(), "there is no manifest yet");
+    take_manifest(&world.depot(), &mut arriving);
+    assert!(arriving.reuse(|| false).unwrap().is_empty(), "nobody waits for it");
+    // All but what the new file is in, although every chunk begins elsewhere now.
+    let found: Vec<_> = arriving.reuse(|| true).unwrap().iter().collect();
+    assert_eq!(found, [(1, 5)]);
+    assert_eq!(arriving.here().count(), 4);
+    take(&world.depot(), &mut arriving, BundlePart::Chunk(0));
+    sync(&mut arriving);
+    assert_eq!(verify(&arriving.finish().unwrap()).unwrap().wrong, 0);
+}
+
+#[test]
+fn what_is_damaged_in_an_earlier_bundle_is_fetched() {
+    let (world, first, other) = five_chunks();
+    let mut arriving = other.receive(&first.seal).unwrap();
+    take_manifest(&world.depot(), &mut arriving);
+    (0..5).for_each(|number| take(&world.depot(), &mut arriving, BundlePart::Chunk(number)));
+    sync(&mut arriving);
+    let content = arriving.finish().unwrap().path().join("content");
+    let content = fs::File::options().write(true).open(content).unwrap();
+    content.write_all_at(&[255], 2 * CHUNK_BYTES).unwrap();
+    content.set_len(4 * CHUNK_BYTES).unwrap();
+    world.write("small", "small");
+    let next = Publication { serial: BundleSerial::new(2).ok(), ..publication() };
+    let next = world.publish_by(&next, &[]).unwrap().bundle;
+    let mut arriving = other.receive(&next.seal).unwrap();
+    take_manifest(&world.depot(), &mut arriving);
+    let found: Vec<_> = arriving.reuse(|| true).unwrap().iter().collect();
+    assert_eq!(found, [(0, 2), (3, 4)]);
 }

@@ -6,7 +6,7 @@ use orchestra_model::{
     bundle::{BundleShape, CHUNK_BYTES, ChunkRanges},
 };
 
-use crate::rig::{Rig, asks, chunk, dialled};
+use crate::rig::{Rig, asks, chunk, dialled, judged};
 
 #[test]
 fn a_fetch_goes_on_from_the_first_missing_chunk() {
@@ -24,7 +24,7 @@ fn a_bundle_of_0_bytes_is_its_manifest() {
     assert_eq!(dialled(&effects), ["parent"]);
     rig.open();
     rig.get_all();
-    let effects = rig.tell(Input::ManifestJudged { is_good: true });
+    let effects = rig.tell(judged(true));
     assert_eq!(effects.last(), Some(&Effect::Sync));
     rig.finish();
 }

@@ -3,7 +3,7 @@
 use orchestra_depot::{Effect, FetchFailure, Input, Keep, SourceFault};
 use orchestra_model::bundle::BundlePart;
 
-use crate::rig::{Rig, asks, chunk, dialled, host, window};
+use crate::rig::{Rig, asks, chunk, dialled, host, judged, window};
 
 fn piece(number: u32) -> BundlePart {
     BundlePart::ManifestPiece(number)
@@ -73,13 +73,13 @@ fn a_wrong_manifest_is_the_fault_of_who_gave_all_of_it() {
     let (mut rig, _) = Rig::from_nothing(40, &["forger", "root"]);
     rig.open();
     rig.get(piece(0));
-    let effects = rig.tell(Input::ManifestJudged { is_good: false });
+    let effects = rig.tell(judged(false));
     let (source, fault) = (host("forger"), SourceFault::WrongManifest);
     assert!(effects.contains(&Effect::Complain { source, fault }), "{effects:?}");
     assert_eq!(dialled(&effects), ["root"]);
     assert_eq!(asks(&rig.open()), [piece(0)]);
     rig.get(piece(0));
-    assert_eq!(asks(&rig.tell(Input::ManifestJudged { is_good: true })), window(0));
+    assert_eq!(asks(&rig.tell(judged(true))), window(0));
 }
 
 #[test]

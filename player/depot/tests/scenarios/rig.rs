@@ -14,6 +14,11 @@ pub(crate) fn chunk(number: u32) -> BundlePart {
     BundlePart::Chunk(number)
 }
 
+/// The manifest was judged, and nothing of the bundle is in the depot.
+pub(crate) fn judged(is_good: bool) -> Input {
+    Input::ManifestJudged { is_good, found: ChunkRanges::default() }
+}
+
 pub(crate) fn shape(chunks: u32) -> BundleShape {
     BundleShape { manifest_bytes: 1_000, content_bytes: u64::from(chunks) * CHUNK_BYTES }
 }

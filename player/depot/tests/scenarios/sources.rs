@@ -3,7 +3,23 @@
 use orchestra_depot::{Came, Effect, FetchFailure, Input, Keep, bounds};
 use orchestra_model::bundle::{BundlePart, ChunkRanges};
 
-use crate::rig::{Rig, asks, chunk, dialled, host, window};
+use crate::rig::{Rig, asks, chunk, dialled, host, judged, window};
+
+#[test]
+fn what_other_bundles_of_the_depot_have_is_not_asked_for_and_is_synced() {
+    let (mut rig, _) = Rig::from_nothing(3, &["parent"]);
+    rig.open();
+    rig.get(BundlePart::ManifestPiece(0));
+    let mut found = ChunkRanges::default();
+    found.insert(0, 1);
+    found.insert(2, 3);
+    let effects = rig.tell(Input::ManifestJudged { is_good: true, found });
+    assert_eq!(asks(&effects), [chunk(1)]);
+    // Nothing is settled before all of it was synced.
+    let effects = rig.get(chunk(1));
+    assert!(effects.contains(&Effect::Sync) && !effects.contains(&Effect::Settle), "{effects:?}");
+    assert!(rig.tell(Input::Synced).contains(&Effect::Settle));
+}
 
 #[test]
 fn the_manifest_comes_first_and_then_every_chunk_in_order() {
@@ -11,7 +27,7 @@ fn the_manifest_comes_first_and_then_every_chunk_in_order() {
     assert_eq!(dialled(&effects), ["parent"]);
     assert_eq!(asks(&rig.open()), [BundlePart::ManifestPiece(0)]);
     assert_eq!(rig.get(BundlePart::ManifestPiece(0)), [Effect::JudgeManifest]);
-    assert_eq!(asks(&rig.tell(Input::ManifestJudged { is_good: true })), window(0));
+    assert_eq!(asks(&rig.tell(judged(true))), window(0));
     assert_eq!(asks(&rig.get(chunk(3))), [chunk(16)]);
     let effects = rig.get_all();
     assert_eq!(effects.last(), Some(&Effect::Sync));

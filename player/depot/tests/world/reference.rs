@@ -96,6 +96,10 @@ impl Reference {
                     self.here.insert(*part);
                 }
             }
+            (Input::ManifestJudged { found, .. }, _) => {
+                let found = found.iter().flat_map(|(first, end)| first..end);
+                self.here.extend(found.map(BundlePart::Chunk));
+            }
             (Input::WriteFailed(_), link) => {
                 self.disk_failed = true;
                 if let Some(link) = link {
