@@ -114,6 +114,17 @@ impl Import {
     }
 }
 
+/// What helps whoever gave a file of another tool where one of ours belongs.
+pub(crate) fn hint(text: &str) -> Option<String> {
+    let whose = match Kind::of(text) {
+        Some(kind @ Kind::Request) => kind.name(),
+        _ if JobFlow::is_one(text) => "a job flow of roadrunner's",
+        _ if Namespaces::is_one(text) => "constraints of pogo's",
+        _ => return None,
+    };
+    Some(format!("this looks like {whose}, of which orc import FILE makes one of ours"))
+}
+
 /// Answers with what a text of the first Orchestra is here.
 fn first_orchestra(
     kind: Kind,

@@ -28,6 +28,7 @@ mod idle;
 mod impostor;
 mod kills;
 mod output;
+mod peers;
 mod places;
 mod player_crashes;
 mod policy;

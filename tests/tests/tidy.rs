@@ -453,6 +453,8 @@ fn pages_name_tests_that_are_there() {
         ("docs/roadrunner.md", 3),
         ("docs/pogo.md", 3),
         ("docs/first-orchestra.md", 3),
+        ("tests/e2e/peers/pogo.tsv", 1),
+        ("tests/e2e/peers/first-orchestra.tsv", 1),
     ];
     for (page, least) in pages {
         let text = read(&root().join(page));

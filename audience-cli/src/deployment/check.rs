@@ -11,7 +11,7 @@ use orchestra_document::{
 use orchestra_model::{hostset::NoGroups, limits};
 
 use crate::{
-    error::Failure, input::Inputs, program::Program, verb::Verb, view::deployment::Checked,
+    error::Failure, import, input::Inputs, program::Program, verb::Verb, view::deployment::Checked,
 };
 
 /// `orc deployment check`.
@@ -57,7 +57,13 @@ impl Verb for Check {
             text: &file.text,
         });
         let deployments = parse_all(sources, &NoGroups)
-            .map_err(|problems| Failure::usage("checking deployments").because(problems))?
+            .map_err(|problems| {
+                let failure = Failure::usage("checking deployments").because(problems);
+                match files.iter().find_map(|file| import::hint(&file.text)) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            })?
             .deployments;
         for conflict in deployments.cells().conflicts(&deployments.hosts()) {
             let warning = "warning: a slot that has all of these hosts is refused";

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     error::Failure,
     hosts::hostset::{picked, resolve},
+    import,
     input::Inputs,
     program::Program,
     targets,
@@ -208,7 +209,10 @@ impl What {
         let overrides =
             Overrides { name: self.name, start: self.start, ..settings(&self.set, inputs)? };
         let format = Format::of_path(path).unwrap_or_else(|| Format::sniff(&text));
-        file::read(&text, format, &what, &overrides)
+        file::read(&text, format, &what, &overrides).map_err(|failure| match import::hint(&text) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        })
     }
 }
 

@@ -52,15 +52,23 @@ const GENERAL: [&str; 2] = [
      limits until a later change succeeds there, or orc ledger release",
 ];
 
+fn is_namespace(fields: &[(Key, Node)]) -> bool {
+    has(fields, "apps") || OLD.iter().any(|name| has(fields, name))
+}
+
 impl Namespaces {
     /// Whether a text may be such a file.
     pub(super) fn is_likely(text: &str) -> bool {
         let Ok(Node::Map(fields)) = Format::Yaml.parse(text) else { return false };
-        let is_one = |fields: &[(Key, Node)]| {
-            has(fields, "apps") || OLD.iter().any(|name| has(fields, name))
-        };
-        is_one(&fields)
-            || fields.iter().any(|(_, node)| matches!(node, Node::Map(fields) if is_one(fields)))
+        is_namespace(&fields)
+            || fields
+                .iter()
+                .any(|(_, node)| matches!(node, Node::Map(fields) if is_namespace(fields)))
+    }
+
+    /// Whether a text is one without a name, which none of ours is.
+    pub(super) fn is_one(text: &str) -> bool {
+        matches!(Format::Yaml.parse(text), Ok(Node::Map(fields)) if is_namespace(&fields))
     }
 
     /// Reads one. `name` is that of a namespace which has none in the file. Fails with everything that

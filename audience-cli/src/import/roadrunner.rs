@@ -63,6 +63,12 @@ impl JobFlow {
         text.trim_start().starts_with('{')
     }
 
+    /// Whether a text is one, whatever else it might be.
+    pub(super) fn is_one(text: &str) -> bool {
+        matches!(Format::Json.parse(text), Ok(Node::Map(fields))
+            if fields.iter().any(|(key, _)| &**key == "job_flow"))
+    }
+
     /// Reads one. `score` stands for every command; without it each job has a score of its own name.
     /// Fails with everything that is wrong, each with its place.
     pub(super) fn read(text: &str, score: Option<&ScoreName>) -> Result<Self, Problems> {

@@ -3,7 +3,7 @@
 use std::{env, path::PathBuf};
 
 /// The path of a program of the workspace.
-pub(super) fn path(program: &str) -> PathBuf {
+pub(crate) fn path(program: &str) -> PathBuf {
     // TARGET/PROFILE/deps/e2e-HASH: the programs are two above.
     let own = env::current_exe().expect("a process knows its program");
     let profile = own.ancestors().nth(2).expect("a test is in TARGET/PROFILE/deps");

@@ -10,7 +10,7 @@
 
 mod api;
 mod ask;
-mod binaries;
+pub(crate) mod binaries;
 mod chance;
 mod daemon;
 mod fleet;
