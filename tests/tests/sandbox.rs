@@ -8,13 +8,17 @@ mod harness;
 use std::{
     fs,
     io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
+    net::{Ipv4Addr, SocketAddrV4},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     process::{Child, Command, Stdio},
 };
 
 use harness::{Place, eventually, orc};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt},
+    process::{Pid, Signal, kill_process},
+};
 
 /// A sandbox that runs this script.
 fn run(place: &Place, players: &str, script: &str) -> Command {
@@ -22,6 +26,26 @@ fn run(place: &Place, players: &str, script: &str) -> Command {
     command.args(["sandbox", "run", "--players", players, "--dir"]).arg(&place.sandbox);
     command.args(["--", "sh", "-c", script]).env("ROOT", &place.root).stdin(Stdio::null());
     command
+}
+
+/// A process that is killed when this is dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that a daemon can listen on, and nobody else is given while the socket lives.
+fn reserve() -> (OwnedFd, u16) {
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_reuseaddr(&held, true).unwrap();
+    bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddrV4::try_from(getsockname(&held).unwrap()).unwrap();
+    (held, address.port())
 }
 
 fn text(command: &mut Command) -> String {
@@ -152,6 +176,58 @@ fn a_directory_passes_along_a_tree_from_host_to_host() {
     }
     assert_eq!((running, record.lines().count()), (0, 12), "{record}");
     assert!(most <= 6, "{record}");
+}
+
+#[test]
+fn a_directory_is_brought_to_others_also_over_an_rsync_daemon() {
+    if !has("rsync") {
+        return;
+    }
+    let place = Place::new();
+    let of = |host: &str| place.root.join(host).join("srv/app");
+    fs::create_dir_all(of("b1")).unwrap();
+    fs::write(of("b1").join("file"), "release 7").unwrap();
+    // A file lies where the directory of one host is to be.
+    fs::create_dir_all(place.root.join("w2/srv")).unwrap();
+    fs::write(of("w2"), "").unwrap();
+    // A daemon of this test's own. Its port is held by a socket that never listens.
+    let (_held, port) = reserve();
+    let module = place.root.join("module");
+    fs::create_dir(&module).unwrap();
+    fs::write(module.join("old"), "release 6").unwrap();
+    let conf = place.root.join("rsyncd.conf");
+    let ids = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let text_of_conf = format!(
+        "[app]\npath = {}\nread only = no\nuse chroot = no\nuid = {}\ngid = {}\n",
+        module.display(),
+        ids.0,
+        ids.1
+    );
+    fs::write(&conf, text_of_conf).unwrap();
+    let daemon = Command::new("rsync")
+        .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+        .arg(format!("--port={port}"))
+        .arg(format!("--config={}", conf.display()))
+        .spawn();
+    let _daemon = Ended(daemon.unwrap());
+    eventually("the rsync daemon to listen", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
+    });
+    let script = format!(
+        "submitjob rsync-push path=/srv/app to='w1,w2 w3' via=local base=$ROOT root=$ROOT -w b1 --wait >&2; \
+         echo $?; orc logs last@b1 2>&1; \
+         submitjob rsync-push path=/srv/app to=127.0.0.1 via=daemon module=app port={port} base=$ROOT \
+         -w b1 --wait >&2; echo then $?"
+    );
+    let told = text(&mut run(&place, "b1", &script));
+    assert!(told.starts_with("2\n") && told.contains("not brought to w2"), "{told}");
+    for host in ["w1", "w3"] {
+        assert!(told.contains(&format!("{host} ok")), "{told}");
+        assert_eq!(fs::read_to_string(of(host).join("file")).unwrap(), "release 7", "{host}");
+    }
+    assert!(told.ends_with("then 0\n"), "{told}");
+    assert_eq!(fs::read_to_string(module.join("file")).unwrap(), "release 7");
+    assert!(!module.join("old").exists(), "what this host does not have is deleted");
 }
 
 #[test]

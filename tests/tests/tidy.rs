@@ -505,9 +505,16 @@ fn samples_are_documented() {
         names.insert(name);
     }
     assert_none("samples that leave questions", &wrong);
-    for name in
-        ["hello", "load", "install-package", "restart-apache", "fail", "rsync-pull", "serve-clock"]
-    {
+    for name in [
+        "hello",
+        "load",
+        "install-package",
+        "restart-apache",
+        "fail",
+        "rsync-pull",
+        "rsync-push",
+        "serve-clock",
+    ] {
         assert!(names.contains(name), "there is no sample {name}");
     }
 }
