@@ -24,18 +24,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use orchestra_bundle::{DepotError, DepotRoom};
 use orchestra_certs::{NewestLists, TlsFiles};
 use orchestra_depot::{FetchFailure, FetchProgress, SourceFault};
-use orchestra_model::{HostName, bundle::Seal, relay::FetchSources};
+use orchestra_model::{HostName, relay::FetchSources};
 
 pub use driver::fetch;
 pub use fetcher::{FetchWord, start};
-
-/// What is to be fetched, and from whom.
-#[derive(Clone, Debug)]
-pub struct FetchOrder {
-    /// What is said of the bundle. Whether a place takes it was decided before.
-    pub seal: Seal,
-    pub sources: FetchSources,
-}
 
 /// Where bundles are fetched to, and as whom.
 #[derive(Clone, Debug)]
@@ -53,6 +45,9 @@ pub struct FetchPlace {
 /// What is told while a bundle is fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchEvent {
+    /// What is here already was found, and others can be served it, and what comes: from now on sources
+    /// may be named. Told once, before everything else.
+    Ready,
     /// How far it is; once a second.
     Progress(FetchProgress),
     /// A source is not asked again.

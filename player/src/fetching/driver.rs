@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    FetchEvent, FetchOrder, FetchPlace, InForce, NotFetched,
+    FetchEvent, FetchPlace, InForce, NotFetched,
     disk::{self, DiskDone, DiskWork},
     link::{self, Destination, Heard, Say},
 };
@@ -36,22 +36,33 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// the engine's window.
 const HEARD: usize = 2;
 
-/// Fetches a bundle, and returns it once all of it is in the depot, verified and on disk. If it is there
-/// already, nobody is asked.
+/// Fetches the bundle of a seal, and returns it once all of it is in the depot, verified and on disk. If it
+/// is there already, nobody is asked. Whether a place takes it was decided before.
 ///
-/// `further` names other sources meanwhile, and the fetch ends when nobody can name any more. What has
+/// `named` names sources, first once it is [`FetchEvent::Ready`]: whoever is told of this player as a
+/// source finds the bundle arriving here. The fetch ends when nobody can name sources any more. What has
 /// arrived stays, and the next fetch of the bundle goes on from there. Must be called within a tokio
 /// runtime, and be waited for: until it returns, nobody else can receive the bundle.
 pub async fn fetch(
-    order: FetchOrder,
+    seal: Seal,
     place: FetchPlace,
-    mut further: mpsc::Receiver<FetchSources>,
+    mut named: mpsc::Receiver<FetchSources>,
     events: mpsc::Sender<FetchEvent>,
 ) -> Result<StoredBundle, NotFetched> {
-    let FetchOrder { seal, sources } = order;
     let arriving = match receive(&seal, &place).await? {
         Received::Whole(stored) => return Ok(stored),
         Received::Arriving(arriving) => arriving,
+    };
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Nobody has to listen.
+    let _ = events.send(FetchEvent::Ready).await;
+    let sources = loop {
+        tokio::select! {
+            sources = named.recv() => break sources.ok_or(NotFetched::Unwanted)?,
+            // Whoever is served here already waits for more.
+            _ = beat.tick() => arriving.beat(SystemTime::now())?,
+        }
     };
     let (statement, here) = (&seal.statement, arriving.here().count());
     tracing::info!(
@@ -61,8 +72,6 @@ pub async fn fetch(
         "fetching a bundle"
     );
     let mut driver = Driver::start(*arriving, &sources, place, events)?;
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut progress = interval(PROGRESS);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = loop {
@@ -75,7 +84,7 @@ pub async fn fetch(
             biased;
             Some(heard) = hear(&mut driver.link) => driver.heard(heard),
             Some(done) = driver.done.recv() => driver.disk_did(done),
-            sources = further.recv() => match sources {
+            sources = named.recv() => match sources {
                 Some(sources) => driver.name_sources(&sources),
                 None => break Err(NotFetched::Unwanted),
             },

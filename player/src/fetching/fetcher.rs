@@ -30,7 +30,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{FetchEvent, FetchOrder, FetchPlace, NotFetched, fetch};
+use super::{FetchEvent, FetchPlace, NotFetched, fetch};
 
 /// How often it is told how far each fetch is.
 const TICK: Duration = Duration::from_secs(1);
@@ -103,8 +103,10 @@ struct Wanted {
 
 /// A bundle that is fetched, or is to be.
 struct Bundle {
-    /// Names further sources; `None` while there is no fetch. Without it the fetch ends.
-    further: Option<mpsc::Sender<FetchSources>>,
+    /// Names sources; `None` while there is no fetch. Without it the fetch ends.
+    sources: Option<mpsc::Sender<FetchSources>>,
+    /// Whether others could be served it here, so that this host may be named to them.
+    is_ready: bool,
     /// Whether the fetch was told to end, and has not ended yet.
     is_ending: bool,
     progress: Option<FetchProgress>,
@@ -166,8 +168,10 @@ impl Fetcher {
             Ok(wanted) => {
                 let bundle = wanted.seal.statement.id;
                 self.wanted.insert(fetch, wanted);
-                self.bundles.entry(bundle).or_insert_with(Bundle::new);
-                self.ask_if_due(bundle);
+                let known = self.bundles.entry(bundle).or_insert_with(Bundle::new);
+                if known.sources.is_none() && !known.is_ending {
+                    self.begin(bundle);
+                }
             }
             Err(why) => self.answer_not(fetch, &chain(&why)),
         }
@@ -176,17 +180,42 @@ impl Fetcher {
     fn forget(&mut self, fetch: FetchNumber) {
         let Some(wanted) = self.wanted.remove(&fetch) else { return };
         let id = wanted.seal.statement.id;
-        if self.attempt_of(id).is_some() {
-            return;
+        if self.attempt_of(id).is_none() {
+            self.end(id);
+            self.tell_end(wanted.attempt, id, FetchStage::Ended, None);
         }
+    }
+
+    /// Begins to fetch a bundle: sources are asked for once it is ready.
+    fn begin(&mut self, id: BundleId) {
+        let wanted = self.wanted.values().find(|wanted| wanted.seal.statement.id == id);
+        let Some(seal) = wanted.map(|wanted| wanted.seal.clone()) else { return };
+        let Some(bundle) = self.bundles.get_mut(&id) else { return };
+        let (sources, named) = mpsc::channel(4);
+        (bundle.sources, bundle.is_ready, bundle.named) = (Some(sources), false, None);
+        let (events, mut heard) = mpsc::channel(16);
+        let (tell, place) = (self.events.clone(), self.place.clone());
+        self.fetches.spawn(async move {
+            let tell_on = async {
+                while let Some(event) = heard.recv().await {
+                    // Nobody hears it when the agent ends.
+                    let _ = tell.send((id, event)).await;
+                }
+            };
+            let (ended, ()) = tokio::join!(fetch(seal, place, named, events), tell_on);
+            (id, ended)
+        });
+    }
+
+    /// Has a fetch end. Until it has, nobody else can receive the bundle.
+    fn end(&mut self, id: BundleId) {
         match self.bundles.get_mut(&id) {
-            Some(bundle) if bundle.further.is_some() => {
-                (bundle.further, bundle.is_ending) = (None, true);
+            Some(bundle) if bundle.sources.is_some() => {
+                (bundle.sources, bundle.is_ending) = (None, true);
             }
             Some(bundle) if !bundle.is_ending => drop(self.bundles.remove(&id)),
             _ => {}
         }
-        self.tell_end(wanted.attempt, id, FetchStage::Ended, None);
     }
 
     fn heard(&mut self, heard: HeardAside) {
@@ -205,11 +234,9 @@ impl Fetcher {
                     self.send(report);
                 }
                 // This conductor may know nothing of what is fetched.
-                let ids: Vec<BundleId> = self.bundles.keys().copied().collect();
-                for id in ids {
-                    if let Some(bundle) = self.bundles.get_mut(&id) {
-                        bundle.asked = None;
-                    }
+                let ready = self.bundles.iter().filter(|(_, bundle)| bundle.is_ready);
+                let ready: Vec<BundleId> = ready.map(|(id, _)| *id).collect();
+                for id in ready {
                     self.report(id, true);
                 }
             }
@@ -223,45 +250,28 @@ impl Fetcher {
 
     fn name_sources(&mut self, sources: FetchSources) {
         let id = sources.ticket.ticket.bundle;
-        let seal = self.wanted.values().find(|wanted| wanted.seal.statement.id == id);
-        let Some(seal) = seal.map(|wanted| wanted.seal.clone()) else { return };
-        let Some(bundle) = self.bundles.get_mut(&id).filter(|bundle| !bundle.is_ending) else {
-            return;
-        };
-        let is_any = sources.relays.iter().any(|(host, _)| !bundle.faulty.contains(host));
-        match (&bundle.further, bundle.failed.take().or(sources.hopeless.clone())) {
-            // Nobody is left: what went wrong is the reason.
-            (None, Some(why)) if !is_any => return self.give_up(id, &why),
-            _ if !is_any => return,
-            (Some(further), _) => {
-                bundle.named = Some(Instant::now());
-                // A fetch that does not take them has just ended.
-                let _ = further.try_send(sources);
-                return;
+        let Some(bundle) = self.bundles.get_mut(&id) else { return };
+        let Some(to) = &bundle.sources else { return };
+        if sources.relays.iter().any(|(host, _)| !bundle.faulty.contains(host)) {
+            if bundle.named.is_none() {
+                bundle.came = Instant::now();
             }
-            (None, _) => {}
+            (bundle.named, bundle.failed) = (Some(Instant::now()), None);
+            // A fetch that does not take them has just ended.
+            let _ = to.try_send(sources);
+        } else if let Some(why) = bundle.failed.take().or(sources.hopeless) {
+            // Nobody is left: what went wrong is the reason.
+            self.give_up(id, &why);
         }
-        let (further, named) = mpsc::channel(4);
-        (bundle.further, bundle.named) = (Some(further), Some(Instant::now()));
-        bundle.came = Instant::now();
-        let (events, mut heard) = mpsc::channel(16);
-        let (tell, place) = (self.events.clone(), self.place.clone());
-        self.fetches.spawn(async move {
-            let order = FetchOrder { seal, sources };
-            let tell_on = async {
-                while let Some(event) = heard.recv().await {
-                    // Nobody hears it when the agent ends.
-                    let _ = tell.send((id, event)).await;
-                }
-            };
-            let (ended, ()) = tokio::join!(fetch(order, place, named, events), tell_on);
-            (id, ended)
-        });
     }
 
     fn happened(&mut self, id: BundleId, event: FetchEvent) {
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
         match event {
+            FetchEvent::Ready => {
+                (bundle.is_ready, bundle.asked) = (true, None);
+                self.ask_if_due(id);
+            }
             FetchEvent::Progress(progress) => {
                 if bundle.progress.as_ref().is_none_or(|before| before.here < progress.here) {
                     bundle.came = Instant::now();
@@ -285,7 +295,7 @@ impl Fetcher {
         let Ok((id, ended)) = ended else { return };
         let is_wanted = self.attempt_of(id).is_some();
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
-        (bundle.further, bundle.is_ending) = (None, false);
+        (bundle.sources, bundle.is_ending) = (None, false);
         match ended {
             Ok(_) => {
                 let source = bundle.progress.take().and_then(|progress| progress.source);
@@ -302,11 +312,12 @@ impl Fetcher {
             Err(NotFetched::Unwanted) if !is_wanted => {
                 self.bundles.remove(&id);
             }
-            // Other sources may be named; and who wants it again meanwhile, asks for them.
-            Err(why @ (NotFetched::Failed(FetchFailure::NoSource(_)) | NotFetched::Unwanted)) => {
+            // Somebody wants it again meanwhile.
+            Err(NotFetched::Unwanted) => self.begin(id),
+            // Others may be named.
+            Err(why @ NotFetched::Failed(FetchFailure::NoSource(_))) => {
                 bundle.failed = Some(why.to_string());
-                bundle.asked = None;
-                self.ask_if_due(id);
+                self.begin(id);
             }
             Err(why) => self.give_up(id, &chain(&why)),
         }
@@ -318,7 +329,7 @@ impl Fetcher {
             self.wanted.remove(&fetch);
             self.answer_not(fetch, why);
         }
-        self.bundles.remove(&id);
+        self.end(id);
         if let Some(attempt) = attempt {
             self.tell_end(attempt, id, FetchStage::Ended, None);
         }
@@ -337,9 +348,10 @@ impl Fetcher {
     fn ask_if_due(&mut self, id: BundleId) -> bool {
         let Some(bundle) = self.bundles.get(&id) else { return false };
         let has_old_ticket = bundle.named.is_some_and(|named| named.elapsed() >= TICKET);
-        let wants = bundle.further.is_none() || bundle.is_stalled() || has_old_ticket;
+        let wants = bundle.named.is_none() || bundle.is_stalled() || has_old_ticket;
         let is_due = bundle.asked.is_none_or(|asked| asked.elapsed() >= ASK_AGAIN);
-        let asks = wants && is_due && !bundle.is_ending && self.names_sources == Some(true);
+        let is_fetched = bundle.sources.is_some() && bundle.is_ready;
+        let asks = is_fetched && wants && is_due && self.names_sources == Some(true);
         if asks {
             self.report(id, true);
         }
@@ -425,7 +437,8 @@ impl Fetcher {
 impl Bundle {
     fn new() -> Self {
         Self {
-            further: None,
+            sources: None,
+            is_ready: false,
             is_ending: false,
             progress: None,
             came: Instant::now(),
@@ -438,7 +451,7 @@ impl Bundle {
 
     /// Nothing has come for a while, although somebody is asked.
     fn is_stalled(&self) -> bool {
-        self.further.is_some() && self.came.elapsed() >= STALLED
+        self.sources.is_some() && self.named.is_some() && self.came.elapsed() >= STALLED
     }
 }
 

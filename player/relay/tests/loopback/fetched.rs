@@ -18,7 +18,7 @@ use orchestra_model::{
     bundle::{CHUNK_BYTES, Seal},
     relay::{FetchSources, RelayTicket},
 };
-use player::fetching::{FetchEvent, FetchOrder, FetchPlace, NotFetched, fetch};
+use player::fetching::{FetchEvent, FetchPlace, NotFetched, fetch};
 use relay::{Config, Relay};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -84,17 +84,18 @@ pub(crate) fn into(files: TlsFiles, depot: PathBuf) -> FetchPlace {
 }
 
 pub(crate) fn begin_with(seal: Seal, sources: FetchSources, into: FetchPlace) -> Fetching {
-    let order = FetchOrder { seal, sources };
-    let (sources, further) = mpsc::channel(1);
+    let (named, further) = mpsc::channel(4);
+    named.try_send(sources).unwrap();
     let (sender, events) = mpsc::channel(64);
-    let ended = tokio::spawn(fetch(order, into, further, sender));
+    let ended = tokio::spawn(fetch(seal, into, further, sender));
+    let sources = named;
     Fetching { ended, sources, events }
 }
 
 fn complaints(told: &[FetchEvent]) -> Vec<(String, &SourceFault)> {
     let complaints = told.iter().filter_map(|event| match event {
         FetchEvent::Complaint { source, fault } => Some((source.to_string(), fault)),
-        FetchEvent::Progress(_) => None,
+        FetchEvent::Ready | FetchEvent::Progress(_) => None,
     });
     complaints.collect()
 }
