@@ -31,6 +31,8 @@ use tokio::sync::watch;
 
 use crate::{driver::Clock, fleet::Fleet};
 
+/// Who fetches says so every second; of who has not for so long nothing is told.
+const SILENT: Millis = Millis::minutes(1);
 /// For how long it is told that a host's fetch has ended.
 const ENDED: Millis = Millis::minutes(10);
 
@@ -233,7 +235,8 @@ impl Table {
 }
 
 fn is_news(told: &FetchStatus, now: Timestamp) -> bool {
-    told.stage == FetchStage::Fetching || now.since(told.at) < ENDED
+    let lasts = if told.stage == FetchStage::Fetching { SILENT } else { ENDED };
+    now.since(told.at) < lasts
 }
 
 /// How fast it came between two reports; the old rate where they are too close to tell.

@@ -42,6 +42,14 @@ fn how_fast_a_bundle_comes_is_told_until_a_while_after_its_end() {
     assert_eq!(say(FetchStage::Fetching, 2_000, 1_000), (2_000, 2_000, Some(4_000)));
     // Two reports that come together say nothing of the rate.
     assert_eq!(say(FetchStage::Fetching, 2_100, 1_010), (2_100, 2_000, Some(3_950)));
+    assert!(
+        is_news(&table.told[&fe1][0], at(61_009)) && !is_news(&table.told[&fe1][0], at(61_010))
+    );
+    let mut say = |stage, here, ms| {
+        table.note(&fe1, report(stage, here), None, at(ms));
+        let [told] = &table.told[&fe1][..] else { panic!("one bundle") };
+        (told.here.0, told.rate, told.time_left().map(|left| left.0))
+    };
     assert_eq!(say(FetchStage::Arrived, 0, 2_000), (10_000, 0, None));
     let told = table.told[&fe1][0].clone();
     assert!(is_news(&told, at(2_000 + ENDED.0 - 1)) && !is_news(&told, at(2_000 + ENDED.0)));

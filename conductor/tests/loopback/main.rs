@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests, which fail by panicking")]
 
+mod fetches;
 mod harness;
 
 mod attach;
