@@ -7,7 +7,8 @@
 #   bench.sh [PROGRAMS]        the directory of conductor, player, relay, orc, submitjob, orchestra-certs
 #
 # A line a measurement: what, hosts, seconds until the last host has it on disk (the best that any method
-# can do, in seconds). HOSTS, MIB, MBIT and CASES choose others: `HOSTS=8 MIB=64 MBIT=200 CASES="row flat"`.
+# can do, in seconds). HOSTS, MIB, MBIT and CASES choose others: `HOSTS=8 MIB=256
+# MBIT=200 CASES="row files"`, where FILES says how many.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 programs=${1:-$here/../../target/release}
@@ -186,6 +187,14 @@ fi
 if chosen next; then
     publish 1
     deliver next 'one file of the release before it changed'
+fi
+if chosen files; then
+    rm -rf site && mkdir site
+    files=${FILES:-20000}
+    head -c "${mib}M" /dev/urandom | split -b $((mib * 1048576 / files)) -a 5 - site/f
+    publish 1
+    deliver files "in $files files"
+    rm -rf site
 fi
 if chosen killed; then
     publish
