@@ -126,14 +126,15 @@ fn whoever_gets_nothing_is_told_first_of_those_that_wait_for_nobody() {
 fn what_one_host_says_of_another_moves_itself_and_three_take_it_out() {
     let mut spread = Spread::default();
     (1..=2).for_each(|n| drop(ask(&mut spread, &format!("h{n}"))));
+    let faulty = ["h2"];
     for n in 3..=5 {
-        let faulty = ["h2"];
         let told = Ask { faulty: &faulty, ..Ask::of(&mut spread) }.by(&format!("h{n}"));
         assert!(!told.contains("h2"), "{told}");
         // The same again counts once.
         Ask { faulty: &faulty, ..Ask::of(&mut spread) }.by(&format!("h{n}"));
-        let named = Ask { serves: false, ..Ask::of(&mut spread) }.by(&format!("leaf{n}"));
-        assert_eq!(named.contains("h2"), n < 5 && named.contains("h2"), "{named}");
+        let is_named = ask(&mut spread, &format!("x{n}")).contains("h2");
+        assert_eq!(is_named, n < 5, "after {} of three", n - 2);
+        spread.ended(Timestamp(2), BUNDLE, &host(&format!("x{n}")));
     }
     for n in 6..=9 {
         assert!(!ask(&mut spread, &format!("h{n}")).contains("h2"));
