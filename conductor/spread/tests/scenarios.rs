@@ -165,8 +165,8 @@ fn several_copies_are_asked_by_turns() {
 
 #[test]
 fn bundles_that_nobody_fetches_are_forgotten() {
-    let mut spread = Spread::default();
-    let mut first = |now: u64, id: u8, name: &str| {
+    /// How many sources a host is told of a bundle at a moment, in milliseconds.
+    fn told(spread: &mut Spread, now: u64, id: u8, name: &str) -> usize {
         let asking = Asking {
             host: &host(name),
             serves: true,
@@ -177,29 +177,19 @@ fn bundles_that_nobody_fetches_are_forgotten() {
             copies: &[],
         };
         spread.ask(Timestamp(now), BundleId([id; 32]), asking).len()
-    };
-    first(0, 1, "h1");
-    assert_eq!(first(0, 1, "h2"), 1);
+    }
+    let spread = &mut Spread::default();
+    told(spread, 0, 1, "h1");
+    assert_eq!(told(spread, 0, 1, "h2"), 1);
     let later = bounds::KEPT.0 + 1;
-    first(later, 2, "h1");
+    told(spread, later, 2, "h1");
     // It is still fetched.
-    assert_eq!(first(later, 1, "h3"), 2);
+    assert_eq!(told(spread, later, 1, "h3"), 2);
     for name in ["h1", "h2", "h3"] {
         spread.ended(Timestamp(later), BundleId([1; 32]), &host(name));
     }
-    let mut first = |now: u64, id: u8, name: &str| {
-        let asking = Asking {
-            host: &host(name),
-            serves: true,
-            is_stalled: false,
-            faulty: &[],
-            bytes: LARGE,
-            hosts: 8,
-            copies: &[],
-        };
-        spread.ask(Timestamp(now), BundleId([id; 32]), asking).len()
-    };
-    first(later + Millis::minutes(61).0, 3, "h1");
+    told(spread, later + Millis::minutes(61).0, 3, "h1");
+    // It is another bundle for all that is known: whoever asks is the first again.
     spread.arrived(Timestamp(0), BundleId([1; 32]), &host("h1"));
-    assert_eq!(spread.parent_of(BundleId([1; 32]), &host("h1")), None);
+    assert_eq!(told(spread, later + Millis::minutes(61).0, 1, "h4"), 0);
 }
