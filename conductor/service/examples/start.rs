@@ -210,11 +210,16 @@ impl World {
                 };
                 let (host, report) = (host.clone(), report(&service, instance));
                 self.engine.handle(now, Input::UnitTold { host: host.clone(), report });
-                let (state, detail) = (TaskState::Ok, None);
-                self.engine.handle(
-                    now,
-                    Input::TaskEnded { flow: id, service, recipe: None, host, state, detail },
-                );
+                let ended = Input::TaskEnded {
+                    flow: id,
+                    service,
+                    recipe: None,
+                    host,
+                    state: TaskState::Ok,
+                    is_begun: true,
+                    detail: None,
+                };
+                self.engine.handle(now, ended);
             }
         }
         self.engine.handle(now, Input::FlowEnded { flow: id, state: FlowState::Ok });

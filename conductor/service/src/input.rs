@@ -46,6 +46,8 @@ pub enum Input {
         recipe: Option<RecipeStep>,
         host: HostName,
         state: TaskState,
+        /// Whether an order of it was sent, so that it may have been begun.
+        is_begun: bool,
         /// Why it was refused or lost, for people.
         detail: Option<Arc<str>>,
     },

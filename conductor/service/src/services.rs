@@ -154,11 +154,15 @@ impl Services {
         match input {
             Input::Asked { reply, by, ask } => self.asked(reply, &by, ask),
             Input::Submitted { services, flow } => self.submitted(&services, &flow),
-            Input::TaskEnded { flow, service, recipe: None, host, state, detail } => {
-                self.task_ended(flow, &service, &host, state, detail.as_deref());
-            }
-            Input::TaskEnded { flow, service, recipe: Some(step), host, state, detail } => {
-                self.recipe_ended(flow, &service, (&host, step), state, detail.as_deref());
+            Input::TaskEnded { flow, service, recipe, host, state, is_begun, detail } => {
+                let detail = detail.as_deref();
+                match recipe {
+                    None => self.task_ended(flow, &service, &host, state, detail),
+                    Some(step) => {
+                        let end = (state, is_begun);
+                        self.recipe_ended(flow, &service, (&host, step), end, detail);
+                    }
+                }
             }
             Input::FlowEnded { flow, state } => self.flow_ended(flow, state),
             Input::PlayersLoaded { players } => self.players_loaded(players),
@@ -318,9 +322,14 @@ impl Services {
         let hosts: BTreeSet<HostName> = service.record.hosts.iter().chain(known).cloned().collect();
         // What is linked leaves a host with it.
         let linked = self.linked_to(name);
+        // Once a flow ends, that is looked at for the hosts of its own.
+        let is_changing = service.record.living.is_some() || self.submitting.contains(name);
         for host in hosts {
             if self.present.contains_key(&host) {
                 self.place_anew_if_dead(name, &host);
+                if !is_changing {
+                    self.displace_if_gone(name, &host);
+                }
             }
             self.recheck(name, &host);
             linked.iter().for_each(|linked| self.recheck(linked, &host));

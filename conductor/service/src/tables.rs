@@ -133,7 +133,8 @@ pub(crate) struct Placed {
     pub(crate) restarts_told: u32,
     /// Since when its runs end, and none was up for long.
     pub(crate) failing: Option<Failing>,
-    /// The version for which its host was prepared last, since it was placed there.
+    /// The version for which its host was prepared last, since it was placed there; version 0 if that was
+    /// begun and did not end ok.
     pub(crate) prepared: Option<ServiceVersion>,
 }
 

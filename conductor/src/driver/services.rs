@@ -449,16 +449,23 @@ impl Driver {
                 self.services.jobs.remove(&flow);
                 self.services.inputs.push_back(Input::FlowEnded { flow, state });
             }
-            Event::Task { job, host: Some(host), state, detail, .. }
+            Event::Task { job, host: Some(host), state, attempt, detail, .. }
                 if state.is_final() && self.services.engine.is_about(job.flow) =>
             {
                 let jobs = self.services.jobs.get(&job.flow);
                 let changing = jobs.and_then(|jobs| jobs.get(&(job.slot, job.job)));
                 let Some((service, recipe)) = changing.cloned() else { return };
                 let (flow, host, state) = (job.flow, host.clone(), *state);
-                let detail = detail.clone();
-                let ended = Input::TaskEnded { flow, service, recipe, host, state, detail };
-                self.services.inputs.push_back(ended);
+                let (is_begun, detail) = (*attempt > 0, detail.clone());
+                self.services.inputs.push_back(Input::TaskEnded {
+                    flow,
+                    service,
+                    recipe,
+                    host,
+                    state,
+                    is_begun,
+                    detail,
+                });
             }
             _ => {}
         }

@@ -107,11 +107,16 @@ impl Conductor {
         let service = services[0].clone();
         self.made.push(flow);
         self.handle(t, Input::Submitted { services, flow: Ok(id) });
-        let (host, state) = (host(), TaskState::Ok);
-        self.handle(
-            t,
-            Input::TaskEnded { flow: id, service, recipe: None, host, state, detail: None },
-        );
+        let ended = Input::TaskEnded {
+            flow: id,
+            service,
+            recipe: None,
+            host: host(),
+            state: TaskState::Ok,
+            is_begun: true,
+            detail: None,
+        };
+        self.handle(t, ended);
         self.handle(t, Input::FlowEnded { flow: id, state: FlowState::Ok });
     }
 

@@ -162,9 +162,8 @@ impl Services {
     fn supersede_repair(&mut self, name: &ServiceName) {
         let living = self.services.get(name).and_then(|service| service.record.living.as_ref());
         let is_repair = living.is_some_and(|living| {
-            matches!(living.cause, Cause::Repair | Cause::Unhealthy | Cause::Age)
-                && living.by == Asker::Keeper
-                && !living.superseded
+            let causes = [Cause::Repair, Cause::Unhealthy, Cause::Age, Cause::Cleanup];
+            causes.contains(&living.cause) && living.by == Asker::Keeper && !living.superseded
         });
         if is_repair {
             self.supersede(name, Asker::Keeper);

@@ -124,7 +124,10 @@ impl Services {
     fn part_of_found(&mut self, name: &ServiceName) -> Option<Part> {
         let mut groups = self.services.get(name)?.groups(|host| self.is_reachable(host));
         groups.unhealthy = self.choose_to_heal(name);
-        groups.uncleaned = self.to_clean(name);
+        // These can wait, and make room for all else.
+        if groups.is_empty() {
+            groups.uncleaned = self.to_clean(name);
+        }
         if groups.is_empty() && self.services.get(name).is_some_and(Service::is_to_run) {
             groups.old = self.choose_old(name);
         }
@@ -223,6 +226,7 @@ impl Service {
     pub(super) fn part(&self, groups: Groups, cause: Cause, by_keeper: bool) -> Part {
         let (wanted, is_careful) = self.wanted(cause);
         let prepare = self.preparing(&groups, is_careful);
+        let prepares = prepare.each_ref().map(|job| Some(job.as_ref()?.spec.name.clone()));
         let Groups { sick, extra, others, leaving, unhealthy, old, uncleaned } = groups;
         let title = if wanted == Wanted::Gone { "remove" } else { cause.as_str() };
         let mut others = [
@@ -240,9 +244,14 @@ impl Service {
             sick.spec.parallel = spec.update.parallel;
         }
         let mut first = [sick, self.job("surge", extra, wanted, surge)];
-        if let Some(prepare) = &prepare {
-            let begin = first.iter_mut().chain(others.first_mut()).flatten();
-            begin.for_each(|job| job.spec.only_where_ok = Some(prepare.spec.name.clone()));
+        let [of_sick, of_others] = prepares;
+        let [sick, extra] = &mut first;
+        for (job, prepare) in
+            [(sick, of_sick), (extra, of_others.clone()), (&mut others[0], of_others)]
+        {
+            if let Some(job) = job {
+                job.spec.only_where_ok = prepare;
+            }
         }
         let service =
             FlowService { name: self.record.name.clone(), cause, version: self.record.version };
@@ -250,7 +259,7 @@ impl Service {
             service,
             audience: self.record.owner.clone(),
             by_keeper,
-            prepare: prepare.into_iter().collect(),
+            prepare: prepare.into_iter().flatten().collect(),
             first: first.into_iter().flatten().collect(),
             others: others.into_iter().flatten().collect(),
         }

@@ -74,15 +74,20 @@ impl Service {
         self.ages.get(host).is_some_and(|at| at <= now)
     }
 
-    /// Returns whether the living flow, which follows from the age of runs alone, may stand in the way of
-    /// something that has to be done: it may wait for the cells of the very hosts that this is about.
+    /// Returns whether the living flow, which can wait, may stand in the way of something that has to be
+    /// done. One that follows from the age of runs may wait for the cells of the very hosts that this is
+    /// about. One that cleans up takes as long as its score does; beside it unhealthy units are restarted.
     pub(super) fn is_in_the_way(&self) -> bool {
-        let living = self.record.living.as_ref();
-        let is_of_age = living.is_some_and(|it| it.cause == Cause::Age && !it.superseded);
+        let living = self.record.living.as_ref().filter(|it| !it.superseded);
         let is_wrong = self.wrong.difference(&self.given_up).next().is_some();
         let is_believed = self.record.judged.suspicion.is_none() && self.trouble.is_none();
         let is_unhealthy = self.to_heal.difference(&self.given_up).next().is_some();
-        is_of_age && self.record.paused_by.is_none() && (is_wrong || (is_believed && is_unhealthy))
+        let waits = match living.map(|living| living.cause) {
+            Some(Cause::Age) => is_wrong || (is_believed && is_unhealthy),
+            Some(Cause::Cleanup) => is_wrong,
+            _ => false,
+        };
+        waits && self.record.paused_by.is_none()
     }
 
     /// The age from which on a run gets no order to live on: the least limit that any has.

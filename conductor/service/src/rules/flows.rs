@@ -252,9 +252,6 @@ impl Services {
     /// tell no unit of it.
     pub(super) fn left_behind(&self, name: &ServiceName) -> Vec<HostName> {
         let Some(service) = self.services.get(name) else { return Vec::new() };
-        if service.placements.len() <= service.record.hosts.len() {
-            return Vec::new();
-        }
         let is_left = |(host, placed): &(&HostName, &Placed)| {
             !service.is_wanted_on(host)
                 && placed.report.is_none()

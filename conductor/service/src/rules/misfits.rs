@@ -17,7 +17,7 @@
 
 use orchestra_model::{
     HostName, HostSet, Millis, ServiceName, Timestamp,
-    service::{Goal, RunEnd, UnitReport, UnitState},
+    service::{Cause, Goal, RunEnd, UnitReport, UnitState},
 };
 
 use crate::{
@@ -41,7 +41,9 @@ impl Services {
         let Some(service) = self.services.get(name) else { return Vec::new() };
         let moves = service.misfit_moves.iter().filter(|at| at.after(HOUR) > self.now);
         let left = MOST_MOVES.saturating_sub(moves.count());
-        let is_busy = service.record.living.is_some()
+        let living = service.record.living.as_ref();
+        // What cleans up makes room.
+        let is_busy = living.is_some_and(|living| living.cause != Cause::Cleanup)
             || service.record.pending.is_some()
             || service.record.paused_by.is_some()
             || service.trouble.is_some();

@@ -29,7 +29,7 @@ impl Services {
     /// Takes the players of the conductor's files. A placed service leaves those that are not among
     /// them any more.
     pub(crate) fn players_loaded(&mut self, players: BTreeMap<HostName, PlayerFacts>) {
-        self.forget_hosts_to_clean(|host| players.contains_key(host));
+        let cleaned = self.forget_hosts_to_clean(|host| players.contains_key(host));
         self.ground.load(players);
         for host in self.drained.clone() {
             self.ground.drained(&host, true);
@@ -47,6 +47,8 @@ impl Services {
             if self.fill(&name) {
                 self.advance(&name);
                 self.follow_links(&name);
+            } else if cleaned.contains(&name) {
+                self.advance(&name);
             }
         }
     }
@@ -132,7 +134,7 @@ impl Services {
         let mut need = Need::of(spec.upkeep.resources.as_ref());
         for linked in self.linked_to(&spec.name) {
             let Some(linked) = self.services.get(&linked) else { continue };
-            scores.push(linked.record.score.clone());
+            scores.extend(linked.spec().into_iter().flat_map(ServiceSpec::scores).cloned());
             need = need.plus(linked.need());
         }
         let (service, same_scores) = (spec.name.clone(), Vec::new());

@@ -17,11 +17,14 @@
 use orchestra_model::{
     FlowId, HostName, HostSet, JobName, Quantity, ServiceName, TaskState,
     flow::{JobSpec, OnDoomed},
-    service::{Goal, Recipe, RecipeJob, RecipeStep, ServiceSpec},
+    service::{Goal, RecipeJob, RecipeStep, ServiceVersion},
 };
 
 use super::{advance::Groups, together::PartJob};
 use crate::{services::Services, tables::Service};
+
+/// Stands for the version for which a host was prepared last, where that was begun and did not end ok.
+const HALF: ServiceVersion = ServiceVersion(0);
 
 impl Services {
     /// Takes the end of a task that did a recipe of a service.
@@ -30,7 +33,7 @@ impl Services {
         flow: FlowId,
         name: &ServiceName,
         (host, step): (&HostName, RecipeStep),
-        state: TaskState,
+        (state, is_begun): (TaskState, bool),
         detail: Option<&str>,
     ) {
         if !self.is_of(flow, name) {
@@ -42,10 +45,12 @@ impl Services {
         let Some(version) = change.map(|change| change.version) else { return };
         service.failures.count(Some(step), state, is_attached, host, detail);
         if step == RecipeStep::Prepare {
-            // Where it did not end ok the task of the unit is skipped.
-            let placed = service.placements.get_mut(host).filter(|_| state == TaskState::Ok);
+            let is_begun = is_begun && state != TaskState::Refused;
+            let placed = service.placements.get_mut(host).filter(|_| is_begun);
             if let Some(placed) = placed {
-                placed.prepared = Some(version);
+                // Where it did not end ok the task of the unit is skipped.
+                let is_ok = state == TaskState::Ok;
+                placed.prepared = Some(if is_ok { version } else { HALF });
                 self.put_placement(name, host);
             }
             return;
@@ -70,8 +75,12 @@ impl Services {
         service.record.uncleaned.iter().filter(may_be).cloned().collect()
     }
 
-    /// Forgets that hosts were not cleaned up which are no players any more.
-    pub(crate) fn forget_hosts_to_clean(&mut self, is_player: impl Fn(&HostName) -> bool) {
+    /// Forgets that hosts were not cleaned up which are no players any more. Returns the services of which
+    /// any was.
+    pub(super) fn forget_hosts_to_clean(
+        &mut self,
+        is_player: impl Fn(&HostName) -> bool,
+    ) -> Vec<ServiceName> {
         let mut changed = Vec::new();
         for (name, service) in &mut self.services {
             let gone = service.record.uncleaned.unknown(&is_player);
@@ -81,6 +90,7 @@ impl Services {
             }
         }
         changed.iter().for_each(|name| self.put_service(name));
+        changed
     }
 }
 
@@ -130,34 +140,32 @@ impl Service {
         HostSet::from_names(hosts.cloned())
     }
 
-    /// Returns the job that prepares hosts of a flow; `None` if there are none to prepare.
-    pub(super) fn preparing(&self, groups: &Groups, is_careful: bool) -> Option<PartJob> {
-        let spec = self.spec()?;
-        let recipe = spec.prepare.as_ref()?;
+    /// Returns the jobs that prepare hosts of a flow: the sick ones, whose failures stop nobody, and the
+    /// others; `None` where there are none to prepare.
+    pub(super) fn preparing(&self, groups: &Groups, is_careful: bool) -> [Option<PartJob>; 2] {
         let hosts = self.to_prepare(groups);
-        let mut job = self.recipe_job(spec, RecipeStep::Prepare, recipe, hosts)?;
-        if is_careful {
-            job.spec.max_failures = Some(spec.update.max_failures);
+        let sick = hosts.intersection(&HostSet::from_names(groups.sick.iter().cloned()));
+        let mut others = self.recipe_job(RecipeStep::Prepare, "prepare", hosts.minus(&sick));
+        let update = self.spec().map(|spec| spec.update).filter(|_| is_careful);
+        if let Some((job, update)) = others.as_mut().zip(update) {
+            job.spec.max_failures = Some(update.max_failures);
             job.spec.on_doomed = OnDoomed::Cancel;
         }
-        Some(job)
+        [self.recipe_job(RecipeStep::Prepare, "prepare-sick", sick), others]
     }
 
     /// Returns the job that cleans up these hosts; `None` if there are none.
     pub(super) fn cleaning(&self, hosts: Vec<HostName>) -> Option<PartJob> {
-        let spec = self.spec()?;
-        let recipe = spec.cleanup.as_ref()?;
-        self.recipe_job(spec, RecipeStep::Cleanup, recipe, HostSet::from_names(hosts))
+        self.recipe_job(RecipeStep::Cleanup, "cleanup", HostSet::from_names(hosts))
     }
 
-    fn recipe_job(
-        &self,
-        spec: &ServiceSpec,
-        step: RecipeStep,
-        recipe: &Recipe,
-        hosts: HostSet,
-    ) -> Option<PartJob> {
-        let name = JobName::new(step.as_str()).ok().filter(|_| !hosts.is_empty())?;
+    fn recipe_job(&self, step: RecipeStep, title: &str, hosts: HostSet) -> Option<PartJob> {
+        let spec = self.spec()?;
+        let recipe = match step {
+            RecipeStep::Prepare => spec.prepare.as_ref()?,
+            RecipeStep::Cleanup => spec.cleanup.as_ref()?,
+        };
+        let name = JobName::new(title).ok().filter(|_| !hosts.is_empty())?;
         let mut job = JobSpec::new(name, recipe.score.clone(), hosts.to_string());
         job.recipe = Some(RecipeJob { service: self.record.name.clone(), step });
         job.give_up_after = Some(spec.update.deadline);

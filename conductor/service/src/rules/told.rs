@@ -217,7 +217,7 @@ impl Services {
     }
 
     /// Forgets the instance of a host where none is wanted and none exists.
-    pub(super) fn displace_if_gone(&mut self, name: &ServiceName, host: &HostName) {
+    pub(crate) fn displace_if_gone(&mut self, name: &ServiceName, host: &HostName) {
         let Some(service) = self.services.get_mut(name) else { return };
         let Some(placed) = service.placements.get_mut(host) else { return };
         placed.report.take_if(|report| report.state == UnitState::Gone);

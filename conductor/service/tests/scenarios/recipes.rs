@@ -159,6 +159,14 @@ fn players_are_chosen_that_offer_the_recipes() {
     world.ask(ask).unwrap();
     let waiting = world.status().waiting;
     assert_eq!((waiting.len(), world.flows.len()), (1, 0), "{waiting:?}");
+    // And those of what is linked to it.
+    world.ask(apply(placed(1, 1), HostSet::default())).unwrap();
+    world.settle();
+    let linked = ServiceSpec { prepare: Some(recipe("unknown")), ..crate::world::linked(1) };
+    world.ask(apply(linked, HostSet::default())).unwrap();
+    world.settle();
+    world.ask(Ask::Scale { service: web(), zone: None, count: 2, take_over: false }).unwrap();
+    assert_eq!(world.status().waiting.len(), 1);
 }
 
 #[test]
@@ -188,4 +196,68 @@ fn a_host_that_is_wanted_again_by_itself_is_not_cleaned_up() {
     assert_eq!(slots(&world), [job("prepare", "db2"), job("repair", "db2")]);
     world.settle();
     assert_eq!((world.cleaned.len(), world.versions().len()), (0, 2));
+}
+
+/// What cleans up may take its time.
+#[test]
+fn what_is_wrong_does_not_wait_for_a_host_that_is_cleaned_up() {
+    let mut world = running("db[1-3]", FIRST);
+    apply_on(&mut world, "db[1-2]", FIRST);
+    world.run_flow();
+    assert_eq!(slots(&world), [job("cleanup", "db3")]);
+    world.detach("db2");
+    world.wipe("db2");
+    world.attach("db2");
+    assert!(world.cancelled.contains(&world.flows[0].0));
+    assert_eq!(world.run_flow(), FlowState::Cancelled);
+    assert_eq!(slots(&world), [job("prepare", "db2"), job("repair", "db2")], "and nothing else");
+    world.run_flow();
+    assert_eq!(slots(&world), [job("cleanup", "db3")], "then it goes on");
+    assert_eq!(world.settle(), [FlowState::Ok]);
+    assert_eq!(world.cleaned, [h("db3")]);
+}
+
+#[test]
+fn what_cannot_be_prepared_and_is_down_already_stops_no_update() {
+    let mut world = running("db[1-3]", FIRST);
+    world.turn("db2", UnitState::GaveUp, None);
+    world.unpreparable.insert(h("db2"));
+    apply_on(&mut world, "db[1-3]", SECOND);
+    assert_eq!(
+        slots(&world)[0],
+        [job("prepare-sick", "db2"), job("prepare", "db[1,3]")].concat(),
+        "its failures stop nobody"
+    );
+    assert_eq!(world.run_flow(), FlowState::Ok);
+    let versions: Vec<_> = world.versions().into_iter().map(|(_, version, _)| version).collect();
+    assert_eq!((versions, world.status().record.version.0), (vec![2, 1, 2], 2));
+}
+
+#[test]
+fn what_was_begun_on_a_host_and_did_not_end_well_is_cleaned_up_too() {
+    let mut world = running("db1", FIRST);
+    world.unpreparable.insert(h("db2"));
+    let two = HostSet::parse_plain("db[1-2]").unwrap();
+    world.handle(Input::FleetLoaded { hosts: [(web(), Ok(two))].into() });
+    world.settle();
+    assert_eq!(world.versions().len(), 1, "nothing begins there");
+    world.restart();
+    world.attach("db[1-2]");
+    world.settle();
+    world.unpreparable.clear();
+    let one = HostSet::parse_plain("db1").unwrap();
+    world.handle(Input::FleetLoaded { hosts: [(web(), Ok(one))].into() });
+    world.settle();
+    assert_eq!(world.cleaned, [h("db2")]);
+}
+
+#[test]
+fn what_nobody_can_clean_up_any_more_keeps_no_version_of_a_removed_service() {
+    let mut world = running("db[1-2]", FIRST);
+    world.unpreparable.insert(h("db2"));
+    world.ask(Ask::Remove(web())).unwrap();
+    world.settle();
+    assert!(world.kept().count() > 0, "it says how to clean up");
+    world.load_players(&[("db1", "")]);
+    assert_eq!(world.kept().count(), 0);
 }

@@ -767,7 +767,16 @@ impl World {
                     let refused = ended == TaskState::Refused;
                     let detail = refused.then(|| "no such score".into());
                     let state = ended;
-                    self.handle(Input::TaskEnded { flow, service, recipe, host, state, detail });
+                    let is_begun = !matches!(state, TaskState::Skipped | TaskState::Unreachable);
+                    self.handle(Input::TaskEnded {
+                        flow,
+                        service,
+                        recipe,
+                        host,
+                        state,
+                        is_begun,
+                        detail,
+                    });
                 }
             }
         }
@@ -806,10 +815,14 @@ impl World {
         step: RecipeStep,
         version: ServiceVersion,
     ) -> TaskState {
+        let at = (service.clone(), host.clone());
         if self.unpreparable.contains(host) {
+            if step == RecipeStep::Prepare {
+                // It may have undone what the version before needs.
+                self.prepared.insert(at, ServiceVersion(0));
+            }
             return TaskState::Failed;
         }
-        let at = (service.clone(), host.clone());
         match step {
             RecipeStep::Prepare => drop(self.prepared.insert(at, version)),
             RecipeStep::Cleanup => {

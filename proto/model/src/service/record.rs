@@ -256,6 +256,7 @@ pub struct PlacementRecord {
     /// For how long its player was absent, as far as that was noted; 0 if nothing was, or it is back.
     /// Not since when: while no conductor is there nobody knows who is absent.
     pub absent: Millis,
-    /// The version for which its host was prepared last; `None` if it was not since it was placed there.
+    /// The version for which its host was prepared last; version 0 where that was begun and did not end
+    /// ok, `None` where it was not since it was placed there.
     pub prepared: Option<ServiceVersion>,
 }
