@@ -31,6 +31,10 @@ use tokio::sync::watch;
 
 use crate::{driver::Clock, fleet::Fleet};
 
+/// So many questions of one player are answered within [`ANSWERS_WITHIN`], because each answer is signed. An
+/// honest player asks again after some seconds.
+const ANSWERS: u32 = 100;
+const ANSWERS_WITHIN: Millis = Millis::seconds(10);
 /// Who fetches says so every second; of who has not for so long nothing is told.
 const SILENT: Millis = Millis::minutes(1);
 /// For how long it is told that a host's fetch has ended.
@@ -63,6 +67,8 @@ struct Table {
     sessions: HashMap<HostName, (SessionId, IpAddr)>,
     /// What players told of the bundles that they fetch.
     told: HashMap<HostName, Vec<FetchStatus>>,
+    /// Since when how many questions of a player were answered.
+    answered: HashMap<HostName, (Timestamp, u32)>,
 }
 
 /// What is known of the bundle that an attempt is about.
@@ -115,14 +121,18 @@ impl Fetches {
         table.note(host, report, None, now);
     }
 
-    /// Answers a player that wants sources: hosts with a relay, and a ticket. The error is for the log.
+    /// Answers a player that wants sources: hosts with a relay, and a ticket. `None` if it asks too often.
+    /// The error is for the log.
     pub(crate) fn name_sources(
         &self,
         host: &HostName,
         report: FetchReport,
         fetchable: &Fetchable,
-    ) -> Result<FetchSources, String> {
+    ) -> Result<Option<FetchSources>, String> {
         let now = self.0.clock.now();
+        if !self.lock().may_answer(host, now) {
+            return Ok(None);
+        }
         let bundle = report.bundle;
         let relays = {
             let fleet = self.0.fleet.borrow();
@@ -158,7 +168,7 @@ impl Fetches {
             expires: now.after(TICKET_LASTS),
         };
         let ticket = signer.sign(ticket).map_err(|why| why.to_string())?;
-        Ok(FetchSources { relays, ticket, hopeless })
+        Ok(Some(FetchSources { relays, ticket, hopeless }))
     }
 
     /// Why nobody will ever be named where nobody is, if there is a reason in the files.
@@ -201,6 +211,16 @@ impl Table {
         fleet.relay(host)?.address(session)
     }
 
+    /// Counts an answer, unless a player had enough of them a moment ago.
+    fn may_answer(&mut self, host: &HostName, now: Timestamp) -> bool {
+        let (since, count) = self.answered.entry(host.clone()).or_insert((now, 0));
+        if now.since(*since) >= ANSWERS_WITHIN {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= ANSWERS
+    }
+
     /// Remembers what a host says of one bundle, in the place of what it said before.
     fn note(
         &mut self,
@@ -228,7 +248,8 @@ impl Table {
             content,
             rate: if report.stage == FetchStage::Fetching { rate } else { 0 },
             source: report.source,
-            left: report.left,
+            // It comes from a player, and is for people.
+            left: report.left.chars().filter(|char| !char.is_control()).collect(),
             at: now,
         });
     }

@@ -67,3 +67,23 @@ fn an_old_session_that_ends_late_takes_nobody_away() {
     fetches.detached(&host("fe1"), SessionId(2));
     assert!(fetches.lock().sessions.is_empty());
 }
+
+#[test]
+fn a_player_that_asks_without_end_is_not_answered_without_end() {
+    let mut table = Table::default();
+    let (fe1, fe2) = (host("fe1"), host("fe2"));
+    let at = |ms: u64| Timestamp(1_000_000 + ms);
+    let answered = (0..1_000).filter(|n| table.may_answer(&fe1, at(*n))).count();
+    assert_eq!(answered, 100);
+    assert!(table.may_answer(&fe2, at(1_000)));
+    assert!(!table.may_answer(&fe1, at(9_999)) && table.may_answer(&fe1, at(10_000)));
+}
+
+#[test]
+fn what_a_player_says_is_harmless_to_show() {
+    let mut table = Table::default();
+    let hostile =
+        FetchReport { left: "b1: \x1b[2Jgone\r\n".to_owned(), ..report(FetchStage::Fetching, 1) };
+    table.note(&host("fe1"), hostile, None, Timestamp(1));
+    assert_eq!(table.told[&host("fe1")][0].left, "b1: [2Jgone");
+}

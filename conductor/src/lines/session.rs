@@ -274,7 +274,8 @@ impl Sessions {
             return Ok(());
         };
         match self.tables.fetches.name_sources(host, report, &fetchable) {
-            Ok(sources) => outbox.frame(Frame::Sources((&sources).into())),
+            Ok(Some(sources)) => outbox.frame(Frame::Sources((&sources).into())),
+            Ok(None) => tracing::debug!(player = %host, "a player asks for sources too often"),
             Err(why) => tracing::error!(player = %host, why, "cannot name sources of a bundle"),
         }
         Ok(())
