@@ -15,10 +15,11 @@ use orchestra_model::{
 use crate::{services::Services, tables::Service};
 
 impl Services {
-    /// The names of all services that were not removed, in order.
+    /// The names of all services of which something is left, in order: a removed one has units, or hosts
+    /// that are to be cleaned up.
     pub fn names(&self) -> impl Iterator<Item = &ServiceName> {
-        let there = |service: &&Service| service.record.goal != Goal::Removed;
-        self.services.values().filter(there).map(|service| &service.record.name)
+        let there = self.services.values().filter(|service| !service.is_over());
+        there.map(|service| &service.record.name)
     }
 
     /// Returns the status of a service.

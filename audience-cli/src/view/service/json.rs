@@ -141,6 +141,8 @@ pub(crate) struct Whole<'a> {
     relief: Option<OfLiving<'a>>,
     unplaced: String,
     given_up: String,
+    /// Hosts that it has left and that were not cleaned up yet.
+    uncleaned: String,
     strangers: String,
     /// What keeps instances from being where and as they are to be.
     hindered: Vec<OfHindered<'a>>,
@@ -162,6 +164,7 @@ impl<'a> From<&'a ServiceStatus> for Whole<'a> {
             relief: record.relief.as_ref().map(OfLiving::from),
             unplaced: status.unplaced.to_string(),
             given_up: status.given_up.to_string(),
+            uncleaned: record.uncleaned.to_string(),
             strangers: status.strangers.to_string(),
             hindered: hindered.collect(),
             instances: status.instances.iter().map(|it| OfInstance::new(record, it)).collect(),

@@ -153,6 +153,12 @@ impl<'a> ExplainedService<'a> {
         let then = replacing.map_or_else(String::new, |it| format!(", {}", absence_told(it)));
         Some(format!("not attached since {}{then}", when_about(absence.since)))
     }
+
+    /// Hosts that are still to be cleaned up, where no instance is named: those have none.
+    fn uncleaned(&self) -> Option<&'a HostSet> {
+        let uncleaned = &self.status.record.uncleaned;
+        (self.of.is_none() && !uncleaned.is_empty()).then_some(uncleaned)
+    }
 }
 
 #[derive(Serialize)]
@@ -160,6 +166,8 @@ struct OfExplained<'a> {
     name: &'a str,
     version: u64,
     state: &'static str,
+    /// Hosts that it has left and that were not cleaned up yet.
+    uncleaned: String,
     waiting: Vec<OfWaiting<'a>>,
     hindered: Vec<OfHindered<'a>>,
 }
@@ -227,6 +235,7 @@ impl<'a> Output for ExplainedService<'a> {
             name: name.as_str(),
             version: status.record.version.0,
             state: ServiceState::of(status).as_str(),
+            uncleaned: status.record.uncleaned.to_string(),
             waiting: waiting.map(Into::into).collect(),
             hindered: self.parts().into_iter().map(hindered).collect(),
         }
@@ -244,6 +253,13 @@ impl<'a> Output for ExplainedService<'a> {
         )?;
         for waiting in status.waiting.iter().filter(|_| self.of.is_none()) {
             writeln!(out, "  {}", style.warning(&waiting.to_string()))?;
+        }
+        if let Some(uncleaned) = self.uncleaned() {
+            let retry = match uncleaned.minus(&status.given_up).is_empty() {
+                true => format!("; to try again: orc service resume {name}"),
+                false => String::new(),
+            };
+            writeln!(out, "  {}: not cleaned up yet{retry}", uncleaned.counted())?;
         }
         for part in self.parts() {
             let why = match self.absence(&part) {
@@ -263,8 +279,8 @@ impl<'a> Output for ExplainedService<'a> {
     }
 
     fn remark(&self) -> Option<String> {
-        let is_any =
-            !self.parts().is_empty() || (self.of.is_none() && !self.status.waiting.is_empty());
+        let waits = self.of.is_none() && !self.status.waiting.is_empty();
+        let is_any = !self.parts().is_empty() || waits || self.uncleaned().is_some();
         (!is_any).then(|| "nothing of it is in another place or state than it is to be".to_owned())
     }
 }

@@ -90,7 +90,11 @@ impl Services {
                 is_news
             }
             Ask::Resume(service) => {
-                let service = self.existing(&service)?;
+                let is_left = self.services.get(&service).is_some_and(|it| !it.is_over());
+                let service = match self.services.get_mut(&service).filter(|_| is_left) {
+                    Some(service) => service,
+                    None => self.existing(&service)?,
+                };
                 let is_news =
                     service.record.paused_by.take().is_some() || !service.given_up.is_empty();
                 service.try_all_again();

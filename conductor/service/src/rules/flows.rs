@@ -236,7 +236,9 @@ impl Services {
         }
         let is_whole = state == FlowState::Ok && failures == Failures::default();
         let brings_version = matches!(living.cause, Cause::Update | Cause::Revert);
-        if is_whole && brings_version && service.record.version == living.version {
+        // What was away, or not to run, when the version came was brought there by others.
+        let is_brought = is_whole && (brings_version || service.is_ready_everywhere());
+        if is_brought && service.record.version == living.version {
             service.record.stable = Some(living.version);
         }
         let note = (failures != Failures::default()).then(|| failures.to_string());
@@ -342,8 +344,7 @@ impl Failures {
             _ => &mut self.others,
         };
         *count += 1;
-        let first = detail.map(|detail| format!("{host}: {detail}"));
-        self.first = self.first.take().or(first);
+        self.first.get_or_insert_with(|| format!("{host}: {}", detail.unwrap_or(state.as_str())));
     }
 }
 
@@ -359,6 +360,12 @@ impl Service {
             true => self.open = open,
             false => self.relief.open = open,
         }
+    }
+
+    /// Whether its instances are ready on all of its hosts, in the version that is wanted.
+    fn is_ready_everywhere(&self) -> bool {
+        let is_all = !self.record.hosts.is_empty() && self.healthy.len() == self.record.hosts.len();
+        self.is_to_run() && self.wrong.is_empty() && is_all
     }
 
     /// Leaves hosts as they are until their players attach anew, or somebody asks for something.

@@ -123,7 +123,7 @@ impl Service {
     }
 
     /// Whether it was removed and nothing of it is left to be done.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.record.goal == Goal::Removed
             && self.placements.is_empty()
             && self.record.uncleaned.is_empty()

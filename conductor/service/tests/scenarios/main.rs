@@ -36,7 +36,7 @@ use orchestra_model::{
 };
 use orchestra_service::{Ask, Input, Rejection};
 
-use self::world::{World, apply, h, spec, web};
+use self::world::{World, apply, exporter, h, linked, spec, web};
 
 /// Three players, and a service that is ready on each.
 fn running() -> World {
@@ -87,6 +87,39 @@ fn a_new_version_follows_with_the_limits_that_its_spec_has() {
     world.settle();
     assert_eq!(world.instance("db2").instance, before, "an update in place is no new placement");
     assert_eq!(world.status().record.stable, Some(ServiceVersion(2)));
+}
+
+/// Whatever brings it there: it may begin stopped, without any player, or beside what it is linked to.
+#[test]
+fn a_version_is_stable_once_it_is_ready_everywhere() {
+    use orchestra_model::service::ServiceSpec;
+    let mut world = World::new();
+    world.attach("db[1-2]");
+    world.apply(ServiceSpec { auto_start: false, ..spec("db[1-3]", 1) });
+    world.settle();
+    world.ask(Ask::Start(web())).unwrap();
+    world.settle();
+    assert_eq!(world.status().record.stable, None, "one of its players is away");
+    world.attach("db3");
+    world.settle();
+    assert_eq!(world.status().record.stable, Some(ServiceVersion(1)));
+
+    let mut world = World::new();
+    let hosts = HostSet::parse_plain("db[1-3]").unwrap();
+    let both = [apply(spec("db[1-3]", 1), hosts), apply(linked(1), HostSet::default())];
+    world.ask(crate::world::together(both)).unwrap();
+    world.settle();
+    let stable = |world: &World, name| world.engine.status(&name).unwrap().record.stable;
+    assert_eq!((stable(&world, web()), stable(&world, exporter())), (None, None));
+    world.attach("db[1-3]");
+    world.settle();
+    let first = Some(ServiceVersion(1));
+    assert_eq!((stable(&world, web()), stable(&world, exporter())), (first, first));
+    // So one that fails is followed by it.
+    world.bad.insert((h("db2"), 2));
+    world.apply(spec("db[1-3]", 2));
+    world.settle();
+    assert_eq!(world.status().record.version, ServiceVersion(1));
 }
 
 #[test]

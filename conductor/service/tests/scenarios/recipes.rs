@@ -79,7 +79,8 @@ fn a_version_that_cannot_be_prepared_ends_nothing_and_is_reverted() {
     let status = world.status();
     assert_eq!(status.record.version.0, 1, "it went back");
     let notes: Vec<_> = status.record.events.iter().filter_map(|it| it.note.clone()).collect();
-    assert!(notes.iter().any(|note| note.contains("1 could not be prepared")), "{notes:?}");
+    let first = "1 could not be prepared: db2: failed";
+    assert!(notes.iter().any(|note| &**note == first), "{notes:?}");
 }
 
 #[test]
@@ -131,6 +132,21 @@ fn what_could_not_be_cleaned_up_is_told_and_tried_again_when_its_player_attaches
     assert_eq!(world.settle(), [FlowState::Ok]);
     assert_eq!(world.cleaned, [h("db1"), h("db2")]);
     assert_eq!(world.kept().count(), 0, "its versions are kept no longer than they are needed");
+}
+
+#[test]
+fn a_removed_service_is_listed_and_resumed_until_it_is_cleaned_up() {
+    let mut world = running("db[1-2]", FIRST);
+    world.unpreparable.insert(h("db2"));
+    world.ask(Ask::Remove(web())).unwrap();
+    world.settle();
+    assert_eq!(world.engine.names().count(), 1, "something is left of it");
+    world.unpreparable.clear();
+    assert!(world.ask(Ask::Pause(web())).is_err(), "there is nothing to pause");
+    world.ask(Ask::Resume(web())).unwrap();
+    assert_eq!(world.settle(), [FlowState::Ok]);
+    assert_eq!((world.cleaned.len(), world.engine.names().count()), (2, 0));
+    assert!(world.ask(Ask::Resume(web())).is_err());
 }
 
 #[test]
