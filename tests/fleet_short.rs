@@ -85,6 +85,12 @@ fn everybody_who_waited_is_told_everything() {
 }
 
 #[test]
+fn what_many_write_comes_once_and_is_followed() {
+    let documents = check(&["gather", "follow"]);
+    assert_eq!(documents[0]["copies"], 3.0, "{}", documents[0]);
+}
+
+#[test]
 fn neither_listing_nor_slow_players_lose_anything() {
     check(&["listing", "slow"]);
 }

@@ -132,6 +132,11 @@ pub(crate) enum Scenario {
     Idle,
     /// Status of everything while a flow runs
     Listing,
+    /// The outputs of a flow, of which three differ, gathered
+    Gather,
+    /// What up to 500 players write, a hundred lines a second each, is followed; beside it by somebody who
+    /// has stopped reading
+    Follow,
     /// Many wait for one flow of 100,000 tasks, which is cancelled; beside it, nobody waits
     Waiters,
     /// One player in a hundred reads nothing, one vanishes without closing

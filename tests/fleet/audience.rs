@@ -279,6 +279,26 @@ impl Audience {
         Ok(tasks)
     }
 
+    /// Asks for all ends of a flow, as `getstatus -b` does; returns how many outputs came, and in how many
+    /// bytes.
+    pub(crate) async fn outputs(&mut self, id: FlowId) -> Result<(usize, usize)> {
+        const WHAT: &str = "asking for outputs";
+        let request = v1::ListTasksRequest {
+            flow: Some(flow_ref(id)),
+            ends: true,
+            shared_outputs: true,
+            ..Default::default()
+        };
+        let mut pages = self.0.list_tasks(request).await.during(WHAT)?.into_inner();
+        let (mut outputs, mut bytes) = (0, 0);
+        while let Some(page) = pages.message().await.during(WHAT)? {
+            let has_own = |task: &&v1::TaskStatus| task.shared_stdout == 0 && !task.end.is_empty();
+            outputs += page.outputs.len() + page.tasks.iter().filter(has_own).count();
+            bytes += page.encoded_len();
+        }
+        Ok((outputs, bytes))
+    }
+
     /// Begins to watch a flow; what comes is read and dropped until the flow has ended.
     pub(crate) async fn watch(&mut self, id: FlowId) -> Result<Instant> {
         const WHAT: &str = "watching a flow";

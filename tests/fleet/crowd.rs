@@ -30,6 +30,7 @@ use crate::{
     switch::{Gate, Stalled, Switch},
     trouble::{During as _, Result, Trouble},
     usage::open_descriptors,
+    voice::Says,
 };
 
 /// As `orchestra_link` has it.
@@ -206,6 +207,11 @@ impl Crowd {
     /// How long attempts take that start from now on.
     pub(crate) fn set_delay(&self, delay: Delay) {
         self.players.iter().for_each(|player| player.sitter.lock().set_delay(delay));
+    }
+
+    /// What attempts write from now on.
+    pub(crate) fn set_says(&self, says: Says) {
+        self.players.iter().for_each(|player| player.sitter.lock().set_says(says));
     }
 
     /// Tells of flows with so many tasks as soon as all of them have ended.

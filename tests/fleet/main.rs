@@ -29,6 +29,7 @@ mod sitter;
 mod stage;
 mod switch;
 mod usage;
+mod voice;
 
 use std::{
     fs::File,

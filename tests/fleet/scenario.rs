@@ -3,6 +3,8 @@
 mod attach;
 mod constrained;
 mod exec;
+mod follow;
+mod gather;
 mod idle;
 mod listing;
 mod ping;
@@ -13,15 +15,52 @@ mod slow;
 mod throughput;
 mod waiters;
 
-use std::time::Instant;
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 use crate::{
     args::{Args, Scenario},
     audience::Submitted,
+    authority::AUDIENCE,
     figures::{Report, Samples},
     sitter::Trace,
+    stage::Stage,
     trouble::Result,
 };
+
+/// A program of the audience, and what it has to know.
+#[derive(Clone, Debug)]
+struct Tool {
+    program: PathBuf,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Tool {
+    fn of(stage: &Stage<'_>, program: &str) -> Result<Self> {
+        let authority = &stage.authority;
+        let environment = vec![
+            ("ORCHESTRA_CONDUCTOR", stage.address().to_string()),
+            ("ORCHESTRA_CONDUCTOR_NAME", authority.conductor.to_string()),
+            ("ORCHESTRA_DOMAIN", authority.domain().to_string()),
+            ("ORCHESTRA_CA", authority.path("ca.pem")),
+            ("ORCHESTRA_CERT", authority.path(&format!("audience/{AUDIENCE}.pem"))),
+            ("ORCHESTRA_KEY", authority.path(&format!("audience/{AUDIENCE}.key"))),
+            // No configuration but this.
+            ("HOME", stage.dir().display().to_string()),
+        ];
+        Ok(Self { program: stage.program(program)?, environment })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).envs(self.environment.iter().map(|(key, value)| (key, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    }
+}
 
 /// Runs one.
 pub(crate) async fn run(scenario: Scenario, args: &Args) -> Result<Report> {
@@ -34,6 +73,8 @@ pub(crate) async fn run(scenario: Scenario, args: &Args) -> Result<Report> {
         Scenario::Restart => restart::run(args).await,
         Scenario::Idle => idle::run(args).await,
         Scenario::Listing => listing::run(args).await,
+        Scenario::Gather => gather::run(args).await,
+        Scenario::Follow => follow::run(args).await,
         Scenario::Waiters => waiters::run(args).await,
         Scenario::Slow => slow::run(args).await,
         Scenario::Services => services::run(args).await,

@@ -40,6 +40,7 @@ use tokio::time::sleep_until;
 use crate::{
     crowd::Common,
     delay::{Chance, Delay},
+    voice::{LOOKS_EVERY, Reading, Says, over},
 };
 
 /// An attempt that was executed.
@@ -59,14 +60,20 @@ pub(crate) struct Trace {
 #[derive(Debug)]
 pub(crate) struct Sitter {
     common: Arc<Common>,
+    number: u64,
     spool: Spool,
     max_tasks: u32,
     delay: Delay,
     chance: Chance,
     /// The session of which the conductor has said welcome.
     welcomed: Option<AgentSession>,
-    /// Running attempts, and when each is over. At most `max_tasks`.
-    running: Vec<(Instant, AttemptKey)>,
+    says: Says,
+    /// At most `max_tasks`.
+    running: Vec<Running>,
+    /// Who reads what attempts write.
+    readings: Vec<Reading>,
+    /// When readings are looked at again.
+    look_at: Instant,
     out: VecDeque<ToAgent>,
     traces: Vec<Trace>,
     /// Places in `traces` of what is not acknowledged.
@@ -79,6 +86,15 @@ pub(crate) struct Sitter {
     store: Option<StoreId>,
     /// What the conductor did that it must not do.
     pub(crate) violation: Option<String>,
+}
+
+/// An attempt that runs.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    key: AttemptKey,
+    since: Instant,
+    /// When it is over.
+    until: Instant,
 }
 
 /// Both halves of the link, and the sitter for whoever drives the crowd.
@@ -94,7 +110,11 @@ impl Shared {
             delay,
             chance: Chance::new(number + 1),
             welcomed: None,
+            number,
+            says: Says::Nothing,
             running: Vec::new(),
+            readings: Vec::new(),
+            look_at: Instant::now(),
             out: VecDeque::new(),
             traces: Vec::new(),
             open: Vec::new(),
@@ -132,9 +152,9 @@ impl Source for Shared {
             if let Some(frame) = self.ready()? {
                 return Ok(frame);
             }
-            let next = self.lock().running.iter().map(|(over, _)| *over).min();
+            let next = self.lock().next();
             match next {
-                Some(over) => sleep_until(over.into()).await,
+                Some(at) => sleep_until(at.into()).await,
                 // Whatever happens next comes through the other half, in the same task.
                 None => std::future::pending().await,
             }
@@ -145,6 +165,7 @@ impl Source for Shared {
         let mut sitter = self.lock();
         if sitter.out.is_empty() {
             sitter.end_what_is_over();
+            sitter.tell_readings();
         }
         Ok(sitter.out.pop_front())
     }
@@ -197,6 +218,17 @@ impl Sitter {
         self.delay = delay;
     }
 
+    /// What attempts write from now on.
+    pub(crate) fn set_says(&mut self, says: Says) {
+        self.says = says;
+    }
+
+    /// Returns when something happens by itself.
+    fn next(&self) -> Option<Instant> {
+        let over = self.running.iter().map(|running| running.until);
+        over.chain((!self.readings.is_empty()).then_some(self.look_at)).min()
+    }
+
     /// Everything that was executed so far, which is then forgotten.
     pub(crate) fn take_traces(&mut self) -> Vec<Trace> {
         self.open.clear();
@@ -219,6 +251,7 @@ impl Sitter {
                     self.common.attached.down();
                 }
                 self.out.clear();
+                self.readings.clear();
                 self.spool.handle(Input::Detached { session });
             }
             // Only of who says that it answers.
@@ -273,8 +306,18 @@ impl Sitter {
                 Input::TermSeen { store, term, issued }
             }
             Some(Kind::Job(part)) => return self.note_job(part),
-            // Its units write nothing, and nobody here asks.
-            Some(Kind::ReadLog(_) | Kind::LogCredit(_) | Kind::CloseLog(_)) => return Ok(()),
+            Some(Kind::ReadLog(asked)) => return self.begin_reading(&asked),
+            Some(Kind::LogCredit(paid)) => {
+                let mut readings = self.readings.iter_mut();
+                if let Some(reading) = readings.find(|it| it.number == paid.reading) {
+                    reading.pay(paid.bytes);
+                }
+                return Ok(());
+            }
+            Some(Kind::CloseLog(closed)) => {
+                self.readings.retain(|reading| reading.number != closed.reading);
+                return Ok(());
+            }
             Some(Kind::Leases(_)) => {
                 return Err("leases are granted that it has not asked for".to_owned());
             }
@@ -329,6 +372,48 @@ impl Sitter {
         self.out.push_back(ToAgent::Report { session, bytes });
     }
 
+    /// Its units write nothing, and of attempts that are over nothing is kept.
+    fn begin_reading(&mut self, asked: &v1::ReadLog) -> Result<(), String> {
+        use v1::read_log::Of;
+        let of = match &asked.of {
+            Some(Of::Attempt(of)) => Some(key(Some(of.clone()))?),
+            _ => None,
+        };
+        match self.running.iter().find(|running| Some(running.key) == of) {
+            Some(Running { key, since, .. }) => {
+                let since = (*since, self.common.wall_clock(*since));
+                self.readings.push(Reading::begin(asked, *key, since, self.says));
+            }
+            None => self.tell_part(over(asked.reading, v1::log_end::Reason::Gone)),
+        }
+        Ok(())
+    }
+
+    fn tell_readings(&mut self) {
+        let now = Instant::now();
+        if self.readings.is_empty() || now < self.look_at {
+            return;
+        }
+        self.look_at = now + LOOKS_EVERY;
+        for mut reading in std::mem::take(&mut self.readings) {
+            let mut is_over = false;
+            while !is_over && let Some((part, is_last)) = reading.next(now) {
+                self.tell_part(part);
+                is_over = is_last;
+            }
+            if !is_over {
+                self.readings.push(reading);
+            }
+        }
+    }
+
+    fn tell_part(&mut self, part: v1::LogPart) {
+        let Some(session) = self.welcomed else { return };
+        let kind = Some(v1::report::Kind::Log(part));
+        let bytes = v1::Report { key: None, order: 0, kind }.encode_to_vec().into();
+        self.out.push_back(ToAgent::Report { session, bytes });
+    }
+
     /// Does what the spool asks for. Its entries count as written at once.
     fn settle(&mut self) {
         loop {
@@ -350,8 +435,9 @@ impl Sitter {
                 }
                 Effect::Start { key, .. } => self.start(key),
                 Effect::Kill { key } => {
-                    self.running.retain(|(_, other)| *other != key);
-                    self.end(key, Outcome::Cancelled);
+                    let since = self.running.iter().find(|it| it.key == key).map(|it| it.since);
+                    self.running.retain(|running| running.key != key);
+                    self.end(key, since.unwrap_or_else(Instant::now), Outcome::Cancelled);
                 }
             }
         }
@@ -376,8 +462,8 @@ impl Sitter {
         };
         self.spool.handle(Input::Started { key, process });
         match self.delay.draw(&mut self.chance) {
-            Duration::ZERO => self.end(key, Outcome::Exited(0)),
-            length => self.running.push((now + length, key)),
+            Duration::ZERO => self.end(key, now, Outcome::Exited(0)),
+            length => self.running.push(Running { key, since: now, until: now + length }),
         }
     }
 
@@ -386,24 +472,26 @@ impl Sitter {
             return;
         }
         let now = Instant::now();
-        let over: Vec<AttemptKey> =
-            self.running.extract_if(.., |(over, _)| *over <= now).map(|(_, key)| key).collect();
-        for key in over {
-            self.end(key, Outcome::Exited(0));
+        let over: Vec<Running> =
+            self.running.extract_if(.., |running| running.until <= now).collect();
+        for Running { key, since, .. } in over {
+            self.end(key, since, Outcome::Exited(0));
         }
         self.settle();
     }
 
-    fn end(&mut self, key: AttemptKey, outcome: Outcome) {
+    fn end(&mut self, key: AttemptKey, since: Instant, outcome: Outcome) {
         let moment = Instant::now();
         self.note_end(key, moment);
+        self.readings.iter_mut().filter(|it| it.key == key).for_each(|it| it.end(moment));
+        let started = self.common.wall_clock(since);
         let now = self.common.wall_clock(moment);
         let end = AttemptEnd {
             outcome,
-            started_at: Some(now),
+            started_at: Some(started),
             ended_at: now,
             response: Default::default(),
-            stdout: Output::default(),
+            stdout: self.says.output(self.number, started, moment - since),
             stderr: Output::default(),
         };
         // A few bytes are never too many.
@@ -506,7 +594,7 @@ pub(crate) fn inventory() -> Bytes {
         state: Some(v1::score_offer::State::Spec(spec(n))),
     };
     let scores = (0..20).map(offer).collect();
-    v1::Snapshot { scores, ..Default::default() }.encode_to_vec().into()
+    v1::Snapshot { scores, attempt_logs: true, ..Default::default() }.encode_to_vec().into()
 }
 
 /// Wall time of a moment, from one reading of the clock.

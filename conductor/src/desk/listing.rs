@@ -17,9 +17,13 @@ use crate::{
 
 /// Most tasks, flows or players that are asked for at once.
 pub(super) const PAGE: u32 = 1_000;
-/// Most tasks or players that are asked for at once if each may have a few hundred kilobytes, of
-/// ends or scores.
+/// Most players that are asked for at once if each may have a few hundred kilobytes of scores.
 pub(super) const LARGE_PAGE: u32 = 16;
+
+/// Most tasks that are asked for at once if their ends are wanted.
+const WITH_ENDS: u32 = 256;
+/// Bytes of ends that are read at once, and one end more.
+const ENDS_BYTES: usize = 1 << 20;
 
 /// What pages of the tasks of an ended flow need, once it is read.
 #[derive(Default)]
@@ -63,7 +67,7 @@ impl Desk {
         told: ToldOfEnds,
         to: &impl Recipient<Vec<TaskStatus>>,
     ) -> Result<(), Stopped> {
-        let limit = if told == ToldOfEnds::Whole { LARGE_PAGE } else { PAGE };
+        let limit = if told == ToldOfEnds::Whole { WITH_ENDS } else { PAGE };
         let mut tasks = TasksOfFlow::default();
         for job in jobs {
             let mut from = 0;
@@ -74,11 +78,14 @@ impl Desk {
                 let full = page.len() == limit as usize;
                 let mut page: Vec<TaskStatus> =
                     page.into_iter().filter(|task| filter.takes(task)).collect();
-                page = match told {
-                    ToldOfEnds::Nothing => page,
-                    ToldOfEnds::LastLines => self.add_last_lines(page).await?,
-                    ToldOfEnds::Whole => self.add_ends(page).await?,
-                };
+                if told == ToldOfEnds::LastLines {
+                    page = self.add_last_lines(page).await?;
+                }
+                while told == ToldOfEnds::Whole && !page.is_empty() && !to.is_gone() {
+                    let (whole, rest) = self.add_ends(page).await?;
+                    to.give(whole).await?;
+                    page = rest;
+                }
                 to.give(page).await?;
                 if !full || to.is_gone() {
                     break;
@@ -121,13 +128,24 @@ impl Desk {
         self.read(move |reader| stored.tasks(reader, from, limit)).await
     }
 
-    /// Adds to each task the end of its newest attempt that has ended.
-    async fn add_ends(&self, mut tasks: Vec<TaskStatus>) -> Result<Vec<TaskStatus>, Declined> {
+    /// Adds to tasks the ends of their newest attempts that have ended, to so many as have [`ENDS_BYTES`].
+    /// Returns these, and the rest.
+    async fn add_ends(
+        &self,
+        mut tasks: Vec<TaskStatus>,
+    ) -> Result<(Vec<TaskStatus>, Vec<TaskStatus>), Declined> {
         self.read(move |reader| {
+            let (mut bytes, mut count) = (0, 0);
             for task in &mut tasks {
                 task.end = newest_end(reader, task)?;
+                bytes += task.end.as_ref().map_or(0, |end| end.as_slice().len());
+                count += 1;
+                if bytes >= ENDS_BYTES {
+                    break;
+                }
             }
-            Ok(tasks)
+            let rest = tasks.split_off(count);
+            Ok((tasks, rest))
         })
         .await
     }

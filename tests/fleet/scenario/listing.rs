@@ -6,8 +6,6 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,11 +18,10 @@ use tokio::{task::spawn_blocking, time::sleep};
 use crate::{
     args::Args,
     audience::{Audience, Submitted, Wanted},
-    authority::AUDIENCE,
     crowd::Crowd,
     delay::Delay,
     figures::{Report, Samples},
-    scenario::checked,
+    scenario::{Tool, checked},
     stage::{PATIENCE, Stage},
     trouble::{During as _, Result, Trouble},
 };
@@ -38,7 +35,7 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut audience = stage.audience().await?;
     let parallel = u32::try_from(window).ok();
     let wanted = Wanted { parallel, ..Wanted::on(&stage.targets, args.players) };
-    let getstatus = Getstatus::of(&stage)?;
+    let getstatus = Getstatus(Tool::of(&stage, "getstatus")?);
     let (mut alone, mut beside, mut flows) = (Vec::new(), Vec::new(), Vec::new());
     let (mut first, mut whole) = (Vec::new(), Vec::new());
     let usage = stage.usage()?;
@@ -84,12 +81,8 @@ async fn until_ended(crowd: &Crowd, audience: &mut Audience, flow: &Submitted) -
     Ok((ended - flow.at).as_secs_f64())
 }
 
-/// The program, and what it has to know.
 #[derive(Clone, Debug)]
-struct Getstatus {
-    program: PathBuf,
-    environment: Vec<(&'static str, String)>,
-}
+struct Getstatus(Tool);
 
 /// How long one listing took.
 #[derive(Debug)]
@@ -99,21 +92,6 @@ struct Listed {
 }
 
 impl Getstatus {
-    fn of(stage: &Stage<'_>) -> Result<Self> {
-        let authority = &stage.authority;
-        let environment = vec![
-            ("ORCHESTRA_CONDUCTOR", stage.address().to_string()),
-            ("ORCHESTRA_CONDUCTOR_NAME", authority.conductor.to_string()),
-            ("ORCHESTRA_DOMAIN", authority.domain().to_string()),
-            ("ORCHESTRA_CA", authority.path("ca.pem")),
-            ("ORCHESTRA_CERT", authority.path(&format!("audience/{AUDIENCE}.pem"))),
-            ("ORCHESTRA_KEY", authority.path(&format!("audience/{AUDIENCE}.key"))),
-            // No configuration but this.
-            ("HOME", stage.dir().display().to_string()),
-        ];
-        Ok(Self { program: stage.program("getstatus")?, environment })
-    }
-
     async fn list_until(
         self,
         over: Arc<AtomicBool>,
@@ -136,13 +114,7 @@ impl Getstatus {
     fn list(&self, flow: &Submitted) -> Result<Listed> {
         const WHAT: &str = "running getstatus";
         let begin = Instant::now();
-        let mut child = Command::new(&self.program)
-            .args([&flow.id.to_string(), "--tasks"])
-            .envs(self.environment.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .during(WHAT)?;
+        let mut child = self.0.command(&[&flow.id.to_string(), "--tasks"]).spawn().during(WHAT)?;
         let out = child.stdout.take().ok_or_else(|| Trouble::new(WHAT))?;
         let mut lines = BufReader::with_capacity(1 << 16, out).lines();
         let first_line = lines.next().transpose().during(WHAT)?;
