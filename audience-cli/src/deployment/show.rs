@@ -32,10 +32,8 @@ impl Verb for Show {
             let name = self.name;
             let found = client.deployments(Some(&name)).await?.next_item().await?;
             let Some(found) = found else {
-                return Err(Failure::broken(format!(
-                    "asking for deployment {name}: there is none"
-                ))
-                .hint("orc deployment list"));
+                let what = format!("asking for deployment {name}: there is none");
+                return Err(Failure::new(Exit::NoSuchFlow, what).hint("orc deployment list"));
             };
             console.stream(&mut Shown { name, found }).await?;
             Ok(Exit::Ok)

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     console::{Colour, Console},
-    error::Failure,
+    error::{Describe as _, Failure},
     view::{Output, Page, Style},
 };
 
@@ -28,11 +28,14 @@ pub(crate) struct Ps {
 
 impl Ps {
     pub(super) fn run(self) -> Result<u8, Failure> {
-        let record = Record::read(&Place::at(&self.which.dir)?)?;
         let mut console = Console::of_process(Colour::default(), self.json);
-        console.answer(Running(&record.running()))?;
+        let read = Place::at(&self.which.dir).and_then(|place| Record::read(&place));
+        let told = read.and_then(|record| console.answer(Running(&record.running())));
+        if let Err(failure) = &told {
+            failure.describe(|error| console.answer_failure(error))?;
+        }
         console.finish()?;
-        Ok(Exit::Ok.code())
+        told.map(|()| Exit::Ok.code())
     }
 }
 

@@ -25,7 +25,7 @@ impl Listing for InForce {
 
     fn json(&self, deployment: &DeploymentSummary) -> impl Serialize {
         let DeploymentSummary { name, apps, envs, cells, hosts, .. } = deployment;
-        Listed { name, apps: *apps, envs: *envs, cells: *cells, hosts: *hosts }
+        Listed { name, app_count: *apps, env_count: *envs, cell_count: *cells, host_count: *hosts }
     }
 
     fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
@@ -50,10 +50,10 @@ impl Listing for InForce {
 #[derive(Serialize)]
 struct Listed<'a> {
     name: &'a str,
-    apps: u32,
-    envs: u32,
-    cells: u32,
-    hosts: u32,
+    app_count: u32,
+    env_count: u32,
+    cell_count: u32,
+    host_count: u32,
 }
 
 /// What files mean together.

@@ -195,7 +195,7 @@ fn conductor() -> ConductorStatus {
 }
 
 /// A conductor of which every word that it passes on is hostile.
-fn hostile() -> Fake {
+pub(crate) fn hostile() -> Fake {
     let mut flow = stalled();
     flow.stalled = vec![HOSTILE.into()];
     flow.slots[0][0].targets = HOSTILE.to_owned();

@@ -161,14 +161,14 @@ fn deployments_in_force_are_listed_and_shown() {
     );
     fake.run("orc deployment list --json").is(
         0,
-        "{\"schema\":1,\"deployments\":[{\"name\":\"shop\",\"apps\":1,\"envs\":1,\"cells\":1,\
-         \"hosts\":4}]}\n",
+        "{\"schema\":1,\"deployments\":[{\"name\":\"shop\",\"app_count\":1,\"env_count\":1,\
+         \"cell_count\":1,\"host_count\":4}]}\n",
         "",
     );
     fake.run("orc deployment show shop").is(0, canonical, "");
     let shown = fake.run("orc deployment show shop --json").json()["deployments"][0].clone();
     assert_eq!(shown["apps"], json!({"web": "fe[1-4]"}));
     assert_eq!((&shown["cells"][0]["limit"], &shown["unthrottled"]), (&json!(2), &json!(null)));
-    fake.run("orc deployment show other").fails(1, &["there is none", "hint: orc deployment list"]);
+    fake.run("orc deployment show other").fails(8, &["there is none", "hint: orc deployment list"]);
     fake.run("orc deployment show ../x").fails(64, &["deployment name"]);
 }

@@ -20,6 +20,7 @@ mod follow;
 mod hostile;
 #[cfg(test)]
 mod import;
+mod json;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
