@@ -93,7 +93,9 @@ audience() {
     done
     etc audience.toml
     mkdir -p "$root/usr/share/man/man1"
-    "$programs/orc" man "$root/usr/share/man/man1" 2> /dev/null
+    for program in orc orchestra-certs; do
+        "$programs/$program" man "$root/usr/share/man/man1" 2> /dev/null
+    done
     gzip -9n "$root"/usr/share/man/man1/*
     for program in submitjob getstatus orc; do
         completions bash "/usr/share/bash-completion/completions/$program"

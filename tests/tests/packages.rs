@@ -83,6 +83,13 @@ fn debs_have_programs_units_users_and_samples_that_are_not_live() {
     }
     let pages = fs::read_dir(root.join("usr/share/man/man1")).unwrap().count();
     assert!(pages > 30, "{pages} man pages");
+    for program in fs::read_dir(root.join("usr/bin")).unwrap() {
+        let name = program.unwrap().file_name().into_string().unwrap();
+        let has_page = |section: u8| {
+            root.join(format!("usr/share/man/man{section}/{name}.{section}.gz")).is_file()
+        };
+        assert!(has_page(1) || has_page(8), "{name} has no man page");
+    }
     for daemon in ["conductor", "player", "relay"] {
         let page = root.join(format!("usr/share/man/man8/{daemon}.8.gz"));
         let page = text(Command::new("gzip").arg("-dc").arg(page));

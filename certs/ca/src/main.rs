@@ -12,7 +12,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use orchestra_ca::{
     AltName, Ca, CaError, HeldCertificate, Issued, LEAF_DAYS, LIST_DAYS, NewPublisher, Revoked,
     Terms, Validity, new_publisher,
@@ -45,6 +45,13 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write man pages of this program into a directory; for packagers
+    #[command(hide = true)]
+    Man {
+        /// It is there already
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Make a CA: DIR/ca.pem, which goes to every host, and DIR/ca.key, which goes nowhere
     Init {
         /// Where it is kept; made, if it is not there
@@ -159,6 +166,7 @@ fn main() -> ExitCode {
         Command::Revoke { dir, certificates, days } => revoke(&dir, &certificates, days),
         Command::Publisher { dir, name } => publisher(&dir, &name),
         Command::Show { file } => show(&file),
+        Command::Man { dir } => man(&dir),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -323,6 +331,15 @@ fn revoke(dir: &Path, certificates: &[String], days: u32) -> Result<(), Failure>
         "revoked {added} certificates, {all} in all; put {shown} in its places (tls.crl), and reload \
          what reads it"
     ));
+    Ok(())
+}
+
+fn man(dir: &Path) -> Result<(), Failure> {
+    clap_mangen::generate_to(Arguments::command(), dir).map_err(|source| {
+        let why = format!("writing man pages into {}: {source}", dir.display());
+        Failure { error: why.into(), hint: None, code: 1 }
+    })?;
+    tell(format_args!("man pages are in {}", dir.display()));
     Ok(())
 }
 
