@@ -122,7 +122,8 @@ struct Field<'a> {
 }
 
 /// The players of one kind. A player that cannot be chosen cannot be chosen later either, so its
-/// front only moves on.
+/// front only moves on. Whether its first player can be chosen is looked at when its turn comes: players
+/// lie far apart in memory.
 struct Lane<'a> {
     /// By [`Field::zones`].
     zone: usize,
@@ -174,7 +175,7 @@ impl<'a> Field<'a> {
             }
             let (zone, ranks) = (self.zone_ix(alike.zone), &alike.ranks);
             let mut lane = Lane { zone, ranks, front: ranks.iter(), first: None };
-            lane.advance(wish, |rank| self.may_be_chosen(rank));
+            lane.step(wish);
             self.lanes.push(lane);
         }
     }
@@ -218,21 +219,40 @@ impl<'a> Field<'a> {
     fn next(&mut self, part: Option<&LabelValue>, ordinal: Ordinal) -> Option<usize> {
         let instance = hash::of_instance(self.service, ordinal);
         let zones = self.zones_of(part);
-        let order = |lane: &Lane<'_>| {
-            let preference = Preference::of(lane.first?.load, self.wish.packs());
-            let tie = hash::of_both(instance, *self.ground.zones.get(lane.zone)?);
-            Some((*self.zones.get(lane.zone)?, preference, tie, lane.zone))
+        let (zone, load) = loop {
+            let order = |(at, lane): (usize, &Lane<'_>)| {
+                let preference = Preference::of(lane.first?.load, self.wish.packs());
+                let tie = hash::of_both(instance, *self.ground.zones.get(lane.zone)?);
+                Some((*self.zones.get(lane.zone)?, preference, tie, lane.zone, at))
+            };
+            let lanes = self.lanes.iter().enumerate();
+            let lanes = lanes.filter(|(_, lane)| zones.contains(&lane.zone));
+            let (_, preference, _, zone, at) = lanes.filter_map(order).min()?;
+            // What is behind the first of a lane is not better than it, so the best first is the best
+            // of all, if it can be chosen.
+            if !self.advance(|other, _| other == at) {
+                break (zone, preference.load());
+            }
         };
-        let lanes = self.lanes.iter().filter(|lane| zones.contains(&lane.zone));
-        let (_, preference, _, zone) = lanes.filter_map(order).min()?;
-        let plot = self.best_of(zone, preference.load(), instance)?;
+        self.advance(|_, lane| {
+            lane.zone == zone && lane.first.is_some_and(|first| first.load == load)
+        });
+        let plot = self.best_of(zone, load, instance)?;
         self.give(plot, zone);
-        let mut lanes = std::mem::take(&mut self.lanes);
-        for lane in lanes.iter_mut().filter(|lane| lane.zone == zone) {
-            lane.advance(self.wish, |rank| self.may_be_chosen(rank));
+        Some(plot)
+    }
+
+    /// Moves the fronts of these lanes to players that can be chosen. Returns whether any moved.
+    fn advance(&mut self, is_meant: impl Fn(usize, &Lane<'a>) -> bool) -> bool {
+        let (mut lanes, mut has_moved) = (std::mem::take(&mut self.lanes), false);
+        for (at, lane) in lanes.iter_mut().enumerate() {
+            while is_meant(at, lane) && lane.first.is_some_and(|rank| !self.may_be_chosen(rank)) {
+                lane.step(self.wish);
+                has_moved = true;
+            }
         }
         self.lanes = lanes;
-        Some(plot)
+        has_moved
     }
 
     /// Returns the player for an instance among those of a zone with this load.
@@ -263,14 +283,9 @@ impl<'a> Field<'a> {
 }
 
 impl Lane<'_> {
-    /// Moves the front to the first player that can be chosen.
-    fn advance(&mut self, wish: &Wish, may_be_chosen: impl Fn(&Rank) -> bool) {
-        while !self.first.is_some_and(&may_be_chosen) {
-            self.first = if wish.packs() { self.front.next_back() } else { self.front.next() };
-            if self.first.is_none() {
-                break;
-            }
-        }
+    /// Moves the front by one player.
+    fn step(&mut self, wish: &Wish) {
+        self.first = if wish.packs() { self.front.next_back() } else { self.front.next() };
     }
 }
 
