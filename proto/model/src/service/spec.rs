@@ -4,6 +4,7 @@ use crate::{
     names::{ParamKey, ScoreName, ServiceName},
     params::Params,
     quantity::Quantity,
+    score::BuiltIn,
     service::{
         AbsenceRule, INSTANCES, InvalidPlace, InvalidUpkeep, InvalidValue, Judgement, PlaceRule,
         Recipe, Upkeep,
@@ -148,6 +149,13 @@ impl ServiceSpec {
     pub fn check(&self) -> Result<(), InvalidService> {
         let wrong = |field, problem| Err(InvalidService::Limit { field, problem });
         let update = &self.update;
+        let recipes = [("prepare", &self.prepare), ("cleanup", &self.cleanup)];
+        let recipes = recipes.into_iter().filter_map(|(at, it)| Some((at, &it.as_ref()?.score)));
+        for (field, score) in [("score", &self.score)].into_iter().chain(recipes) {
+            if BuiltIn::of(score).is_some() {
+                return wrong(field, "a service has installed scores alone, and this is built in");
+            }
+        }
         if let Some(place) = &self.place {
             if self.upkeep.linked_to.is_some() {
                 return wrong("linked_to", "it is placed by itself; leave linked_to or place out");
@@ -261,6 +269,12 @@ mod tests {
         let updated = |update| ServiceSpec { update, ..spec() };
         let update = UpdateRule::default();
         assert_eq!(field(spec()), None);
+        let built_in = ScoreName::new("@deliver").unwrap();
+        assert_eq!(field(ServiceSpec { score: built_in.clone(), ..spec() }), Some("score"));
+        let recipe = Some(Recipe { score: built_in, params: Params::default() });
+        let (prepare, cleanup) = (recipe.clone(), recipe);
+        assert_eq!(field(ServiceSpec { prepare, ..spec() }), Some("prepare"));
+        assert_eq!(field(ServiceSpec { cleanup, ..spec() }), Some("cleanup"));
         assert_eq!(spec().budget(), Quantity::Count(1), "the default is update.parallel");
         let none = Some(Quantity::Percent(0));
         assert_eq!(field(ServiceSpec { budget: none, ..spec() }), Some("budget"));
