@@ -86,6 +86,7 @@ bench-engine:
 	$(CARGO) run --release --locked -p orchestra-flow --example recover
 	$(CARGO) run --release --locked -p orchestra-service --example placement
 	$(CARGO) run --release --locked -p orchestra-service --example start
+	$(CARGO) run --release --locked -p orchestra-service --example leaving
 
 # What the engine stands on: the store on this disk, host sets, messages. BENCH says which.
 bench-parts:

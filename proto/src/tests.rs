@@ -520,7 +520,6 @@ fn what_is_told_of_a_service_is_read_back() {
                 superseded: false,
             }),
             spent: Millis(0),
-            uncleaned: HostSet::default(),
             last_placement: Placement(12),
             judged: Judged {
                 suspicion: Some(Suspicion {
@@ -553,6 +552,7 @@ fn what_is_told_of_a_service_is_read_back() {
             need: Need { memory: ByteSize(8), cpu: 9 },
         }],
         given_up: hosts("db3"),
+        uncleaned: hosts("db5"),
         strangers: hosts("db4"),
         hindered: obstacles().into_iter().map(|by| Hindered { hosts: hosts("db1"), by }).collect(),
         trouble: Some("why".to_owned()),
@@ -576,6 +576,7 @@ fn what_is_told_of_a_service_is_read_back() {
         waiting: Vec::new(),
         unplaced: HostSet::default(),
         given_up: HostSet::default(),
+        uncleaned: HostSet::default(),
         strangers: HostSet::default(),
         hindered: Vec::new(),
         trouble: None,

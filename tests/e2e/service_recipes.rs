@@ -62,3 +62,38 @@ fn a_host_is_prepared_before_a_version_and_cleaned_up_after_the_service() {
     fleet.record.nothing_started_twice();
     fleet.no_run_was_doubled();
 }
+
+/// The host of the one instance, once it is ready there and nowhere else.
+fn only_host(fleet: &Fleet) -> Option<String> {
+    let service = fleet.service();
+    let all = service["instances"].as_array()?;
+    let [one] = &all[..] else { return None };
+    (one["state"] == "ready").then(|| one["host"].as_str().map(str::to_owned))?
+}
+
+#[test]
+fn a_host_that_takes_long_to_clean_up_keeps_nothing_from_moving() {
+    let fleet = Fleet::new("p[1-3]").start();
+    let path = fleet.dir().join("moving.yaml");
+    let text = "service: web\nscore: serve\nplace: {count: 1}\n\
+                cleanup: {score: work, params: {seconds: 1000}}\nupdate: {healthy_for: 100ms}\n";
+    fs::write(&path, text).expect("a file");
+    fleet.orc(&["service", "apply", &path.display().to_string()]).exits(0);
+    let first = eventually("it to be ready", || only_host(&fleet));
+    fleet.orc(&["drain", &first, "--reason", "it has to go"]).exits(0);
+    let second = eventually("it to move", || only_host(&fleet).filter(|host| *host != first));
+    let cleanings = |host: &str| story(&fleet, host).iter().filter(|it| *it == "start").count();
+    eventually("the first to be cleaned up", || (cleanings(&first) == 1).then_some(()));
+    fleet.orc(&["drain", &second, "--reason", "it has to go, too"]).exits(0);
+    eventually("it to move on", || {
+        only_host(&fleet).filter(|host| *host != first && *host != second)
+    });
+    eventually("both to be cleaned up", || {
+        (cleanings(&first) == 2 && cleanings(&second) == 1).then_some(())
+    });
+    let shown = fleet.service();
+    let left =
+        [first, second].map(|host| shown["uncleaned"].as_str().unwrap().contains(&host[1..]));
+    assert_eq!(left, [true, true], "{shown}");
+    fleet.no_run_was_doubled();
+}

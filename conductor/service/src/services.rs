@@ -100,7 +100,13 @@ impl Services {
                 let kept = KeptVersion { record, spec: Arc::new(spec) };
                 service.versions.insert(kept.record.version, kept);
             }
-            for PlacementRecord { host, instance, told, dead, absent, prepared, .. } in placements {
+            for record in placements {
+                let PlacementRecord { host, instance, told, dead, absent, prepared, left, .. } =
+                    record;
+                if left {
+                    service.uncleaned.insert(host);
+                    continue;
+                }
                 engine.note_host(&host, &service.record.name);
                 let noted_absence = absent;
                 let placed =

@@ -35,6 +35,8 @@ pub(crate) struct Service {
     pub(crate) versions: BTreeMap<ServiceVersion, KeptVersion>,
     /// Its instances, by host.
     pub(crate) placements: Placements,
+    /// Hosts that its units have left and that were not cleaned up since.
+    pub(crate) uncleaned: BTreeSet<HostName>,
     /// Hosts that are not as wanted and can be brought there.
     pub(crate) wrong: BTreeSet<HostName>,
     /// Hosts whose unit is to get a new run because it is unhealthy.
@@ -210,6 +212,7 @@ impl Service {
             record,
             versions: BTreeMap::new(),
             placements: Placements::default(),
+            uncleaned: BTreeSet::new(),
             wrong: BTreeSet::new(),
             to_heal: BTreeSet::new(),
             unhealthy: BTreeMap::new(),
@@ -378,7 +381,8 @@ impl Service {
         let leased = self.placements.get(host).and_then(|placed| placed.leased);
         let placed = Placed { leased, ..Placed::new(instance, false) };
         self.placements.insert(host.clone(), placed);
-        self.note_cleaned(host);
+        // What is written of it takes the place of the note.
+        self.uncleaned.remove(host);
     }
 
     /// Returns the hosts whose units are to get new runs for their health, and with which the living
@@ -401,6 +405,7 @@ impl Service {
             dead,
             absent,
             prepared,
+            left: false,
         })
     }
 

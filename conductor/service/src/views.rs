@@ -51,6 +51,7 @@ impl Services {
             unplaced: HostSet::from_names(service.record.hosts.iter().filter(is_unplaced).cloned()),
             waiting: self.waiting(name),
             given_up: HostSet::from_names(service.given_up.iter().cloned()),
+            uncleaned: HostSet::from_names(service.uncleaned.iter().cloned()),
             strangers: HostSet::from_names(
                 self.strangers()
                     .map(|(host, _)| host)
@@ -176,10 +177,8 @@ impl Services {
         let is_removed = record.goal == Goal::Removed;
         require(!is_removed || record.file.is_none(), "it was removed, and has a file")?;
         let is_left = |host| !service.placements.contains_key(host);
-        require(
-            record.uncleaned.iter().all(is_left),
-            "a host is to be cleaned up that has a unit",
-        )?;
+        let are_left = service.uncleaned.iter().all(is_left);
+        require(are_left, "a host is to be cleaned up that has a unit")?;
         let mut ordinals = std::collections::BTreeSet::new();
         service.placements.audit()?;
         for (host, placed) in service.placements.iter() {

@@ -65,7 +65,7 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             hosts: record.hosts.to_string(),
             layout: record.layout.as_ref().map(Into::into),
             surged: record.surged.as_ref().map(Into::into),
-            uncleaned: record.uncleaned.to_string(),
+            uncleaned: status.uncleaned.to_string(),
             waiting: status.waiting.iter().map(Into::into).collect(),
             paused_by: text(record.paused_by.as_ref()),
             pending: record.pending.as_ref().map(|change| v1::ServiceChange {
@@ -259,7 +259,6 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                 relief: status.relief.map(TryInto::try_into).transpose()?,
                 // Nobody is told.
                 spent: Millis(0),
-                uncleaned: hosts(&status.uncleaned, "ServiceStatus.uncleaned")?,
                 last_placement: Placement(status.last_placement),
                 judged: Judged {
                     suspicion: status.suspicion.map(TryInto::try_into).transpose()?,
@@ -275,6 +274,7 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
             unplaced: hosts(&status.unplaced, "ServiceStatus.unplaced")?,
             waiting: status.waiting.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             given_up: hosts(&status.given_up, "ServiceStatus.given_up")?,
+            uncleaned: hosts(&status.uncleaned, "ServiceStatus.uncleaned")?,
             strangers: hosts(&status.strangers, "ServiceStatus.strangers")?,
             hindered: status.hindered.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             trouble: Some(status.trouble).filter(|trouble| !trouble.is_empty()),

@@ -164,7 +164,7 @@ impl<'a> From<&'a ServiceStatus> for Whole<'a> {
             relief: record.relief.as_ref().map(OfLiving::from),
             unplaced: status.unplaced.to_string(),
             given_up: status.given_up.to_string(),
-            uncleaned: record.uncleaned.to_string(),
+            uncleaned: status.uncleaned.to_string(),
             strangers: status.strangers.to_string(),
             hindered: hindered.collect(),
             instances: status.instances.iter().map(|it| OfInstance::new(record, it)).collect(),

@@ -156,7 +156,7 @@ impl<'a> ExplainedService<'a> {
 
     /// Hosts that are still to be cleaned up, where no instance is named: those have none.
     fn uncleaned(&self) -> Option<&'a HostSet> {
-        let uncleaned = &self.status.record.uncleaned;
+        let uncleaned = &self.status.uncleaned;
         (self.of.is_none() && !uncleaned.is_empty()).then_some(uncleaned)
     }
 }
@@ -235,7 +235,7 @@ impl<'a> Output for ExplainedService<'a> {
             name: name.as_str(),
             version: status.record.version.0,
             state: ServiceState::of(status).as_str(),
-            uncleaned: status.record.uncleaned.to_string(),
+            uncleaned: status.uncleaned.to_string(),
             waiting: waiting.map(Into::into).collect(),
             hindered: self.parts().into_iter().map(hindered).collect(),
         }

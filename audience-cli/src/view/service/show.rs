@@ -28,7 +28,7 @@ impl Output for Shown<'_> {
         let status = self.0;
         first_line(out, status, style)?;
         wrong(out, status, style)?;
-        wanted(out, &status.record)?;
+        wanted(out, status)?;
         instances::write(out, status, style)?;
         events::write(out, &status.record.events, style)
     }
@@ -136,7 +136,8 @@ fn remedy(record: &ServiceRecord) -> String {
 }
 
 /// Writes what is wanted of the service, and what is done for that.
-fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
+fn wanted(out: &mut dyn Page, status: &ServiceStatus) -> io::Result<()> {
+    let record = &status.record;
     let stable = match record.stable {
         Some(version) => format!("stable: version {version}"),
         None => "stable: none yet".to_owned(),
@@ -154,8 +155,8 @@ fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
     if !record.hosts.is_empty() {
         writeln!(out, "hosts: {}", record.hosts.counted())?;
     }
-    if !record.uncleaned.is_empty() {
-        writeln!(out, "not cleaned up yet: {}", record.uncleaned.counted())?;
+    if !status.uncleaned.is_empty() {
+        writeln!(out, "not cleaned up yet: {}", status.uncleaned.counted())?;
     }
     if let Some(Change { cause, by, hosts, signal: _, with }) = &record.pending {
         let on = hosts.as_ref().map_or_else(String::new, |it| format!(" on {}", it.counted()));

@@ -79,7 +79,7 @@ fn an_instance_is_explained_down_to_the_cell_that_its_flow_waits_for() {
     fake.run("orc explain web@db1").is(0, format!("{first}{away}").as_str(), "");
     let well = "nothing of it is in another place or state than it is to be\n";
     fake.run("orc explain web@db8").is(0, first, well);
-    fake.tables().services[0].record.uncleaned = hosts(11..=12);
+    fake.tables().services[0].uncleaned = hosts(11..=12);
     let left = format!("{first}  db[11-12] (2): not cleaned up yet\n");
     let told = fake.run("orc explain web").stdout;
     assert!(told.starts_with(&left), "{told}");

@@ -82,8 +82,8 @@ impl Services {
         if service.record.paused_by.is_some() {
             return false;
         }
-        service.forget_uncleanable();
-        if service.is_over() {
+        self.forget_uncleanable(name);
+        if self.services.get(name).is_some_and(Service::is_over) {
             self.forget_versions(name);
         }
         let together = self.together(name);

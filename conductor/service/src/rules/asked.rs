@@ -419,7 +419,6 @@ pub(super) fn new(name: &ServiceName, score: &ScoreName, by: &Asker, skipped: u6
         hosts: HostSet::default(),
         layout: None,
         surged: None,
-        uncleaned: HostSet::default(),
         paused_by: None,
         pending: None,
         living: None,

@@ -14,14 +14,17 @@
 //! Both are tasks as others are: they have output, a verdict and a limit of time, and take the host's
 //! cells if their scores disrupt.
 
+use std::collections::BTreeSet;
+
 use orchestra_model::{
     FlowId, HostName, HostSet, JobName, Quantity, ServiceName, TaskState,
     flow::{JobSpec, OnDoomed},
-    service::{Goal, RecipeJob, RecipeStep, ServiceVersion},
+    record::Op,
+    service::{Goal, PlacementRecord, RecipeJob, RecipeStep, ServiceVersion},
 };
 
 use super::{advance::Groups, together::PartJob};
-use crate::{services::Services, tables::Service};
+use crate::{effect::Effect, services::Services, tables::Service};
 
 /// Stands for the version for which a host was prepared last, where that was begun and did not end ok.
 const HALF: ServiceVersion = ServiceVersion(0);
@@ -57,7 +60,9 @@ impl Services {
         }
         service.open.remove(host);
         match state {
-            TaskState::Ok if service.note_cleaned(host) => self.put_service(name),
+            TaskState::Ok if service.uncleaned.remove(host) => {
+                self.effects.push_back(forget(name, host.clone()));
+            }
             TaskState::Ok | TaskState::Cancelled | TaskState::Skipped => {}
             _ => service.give_up(vec![host.clone()], now),
         }
@@ -72,7 +77,7 @@ impl Services {
                 && !service.given_up.contains(*host)
                 && !self.is_strange(name, host)
         };
-        service.record.uncleaned.iter().filter(may_be).cloned().collect()
+        service.uncleaned.iter().filter(may_be).cloned().collect()
     }
 
     /// Forgets that hosts were not cleaned up which are no players any more. Returns the services of which
@@ -83,50 +88,53 @@ impl Services {
     ) -> Vec<ServiceName> {
         let mut changed = Vec::new();
         for (name, service) in &mut self.services {
-            let gone = service.record.uncleaned.unknown(&is_player);
+            let (kept, gone): (BTreeSet<_>, BTreeSet<_>) =
+                std::mem::take(&mut service.uncleaned).into_iter().partition(&is_player);
+            service.uncleaned = kept;
             if !gone.is_empty() {
-                service.record.uncleaned = service.record.uncleaned.minus(&gone);
                 changed.push(name.clone());
             }
+            self.effects.extend(gone.into_iter().map(|host| forget(name, host)));
         }
-        changed.iter().for_each(|name| self.put_service(name));
         changed
+    }
+
+    /// Forgets hosts that were to be cleaned up, if the version of their service does not say how any
+    /// more.
+    pub(super) fn forget_uncleanable(&mut self, name: &ServiceName) {
+        let service = self.services.get_mut(name).filter(|service| !service.cleans_up());
+        let hosts = service.map(|service| std::mem::take(&mut service.uncleaned));
+        let forgotten = hosts.into_iter().flatten().map(|host| forget(name, host));
+        self.effects.extend(forgotten);
     }
 }
 
+/// Has the store forget that a host is to be cleaned up.
+fn forget(name: &ServiceName, host: HostName) -> Effect {
+    Effect::Persist(Op::Displace(name.clone(), host))
+}
+
 impl Service {
-    /// Notes that nothing of it is left on a host that was not cleaned up. Returns whether it is to be.
-    pub(super) fn note_uncleaned(&mut self, host: &HostName) -> bool {
-        let cleans_up = self.spec().is_some_and(|spec| spec.cleanup.is_some());
-        if cleans_up {
-            let host = HostSet::from_names([host.clone()]);
-            self.record.uncleaned = self.record.uncleaned.union(&host);
-        }
-        cleans_up
+    fn cleans_up(&self) -> bool {
+        self.spec().is_some_and(|spec| spec.cleanup.is_some())
     }
 
-    /// Notes that a host was cleaned up, or has it again. Returns whether it was to be.
-    pub(crate) fn note_cleaned(&mut self, host: &HostName) -> bool {
-        let was_noted = self.record.uncleaned.contains(host);
-        if was_noted {
-            let host = HostSet::from_names([host.clone()]);
-            self.record.uncleaned = self.record.uncleaned.minus(&host);
-        }
-        was_noted
-    }
-
-    /// Forgets hosts that were to be cleaned up, if its version does not say how any more.
-    pub(super) fn forget_uncleanable(&mut self) {
-        if self.spec().is_none_or(|spec| spec.cleanup.is_none()) {
-            self.record.uncleaned = HostSet::default();
-        }
+    /// Forgets the instance of a host on which nothing of it is left. Returns what is to be written of
+    /// that; `None` if its host is not to be cleaned up.
+    pub(super) fn leave(&mut self, host: &HostName) -> Option<PlacementRecord> {
+        let record = self.placement_record(host)?;
+        self.placements.remove(host);
+        let was_used = record.told || record.prepared.is_some();
+        let is_to_clean = was_used && self.cleans_up();
+        is_to_clean.then(|| {
+            self.uncleaned.insert(host.clone());
+            PlacementRecord { left: true, ..record }
+        })
     }
 
     /// Whether it was removed and nothing of it is left to be done.
     pub(crate) fn is_over(&self) -> bool {
-        self.record.goal == Goal::Removed
-            && self.placements.is_empty()
-            && self.record.uncleaned.is_empty()
+        self.record.goal == Goal::Removed && self.placements.is_empty() && self.uncleaned.is_empty()
     }
 
     /// Returns the hosts of a flow that are to be prepared for the wanted version first.

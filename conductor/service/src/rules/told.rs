@@ -74,7 +74,7 @@ impl Services {
         let concerns = |(name, service): (&ServiceName, &crate::tables::Service)| {
             let is_there = service.placements.contains_key(host)
                 || service.is_wanted_on(host)
-                || service.record.uncleaned.contains(host);
+                || service.uncleaned.contains(host);
             is_there.then(|| name.clone())
         };
         self.services.iter().filter_map(concerns).collect()
@@ -222,18 +222,17 @@ impl Services {
         let Some(placed) = service.placements.get_mut(host) else { return };
         placed.report.take_if(|report| report.state == UnitState::Gone);
         let is_there = placed.report.is_some();
-        let was_used = placed.told || placed.prepared.is_some();
         if is_there || service.is_wanted_on(host) {
             return;
         }
-        service.placements.remove(host);
-        if was_used && service.note_uncleaned(host) {
-            self.put_service(name);
-        }
+        let left = service.leave(host);
         if let Some(names) = self.by_host.get_mut(host) {
             names.remove(name);
         }
-        self.persist(Op::Displace(name.clone(), host.clone()));
+        self.persist(match left {
+            Some(left) => Op::Put(Record::Placement(left)),
+            None => Op::Displace(name.clone(), host.clone()),
+        });
         self.tally(name, host);
     }
 

@@ -528,7 +528,7 @@ fn heal(world: &mut World) {
     look_at_placed(world);
     for (name, record) in world.records() {
         // Where it is wanted again, nothing is cleaned up.
-        let left = record.uncleaned.minus(&record.hosts);
+        let left = world.engine.status(&name).unwrap().uncleaned.minus(&record.hosts);
         let waits = record.paused_by.is_some();
         assert!(waits || left.is_empty(), "{name} is left on {left}");
     }

@@ -112,7 +112,7 @@ fn a_host_that_the_service_has_left_is_cleaned_up_afterwards() {
     assert_eq!(world.flows[0].1.services[0].cause, Cause::Cleanup);
     assert_eq!(world.settle(), [FlowState::Ok]);
     assert_eq!(world.cleaned, [h("db3")]);
-    assert!(world.status().record.uncleaned.is_empty());
+    assert!(world.status().uncleaned.is_empty());
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn what_could_not_be_cleaned_up_is_told_and_tried_again_when_its_player_attaches
     world.unpreparable.insert(h("db2"));
     world.ask(Ask::Remove(web())).unwrap();
     world.settle();
-    assert_eq!(world.status().record.uncleaned, HostSet::parse_plain("db2").unwrap());
+    assert_eq!(world.status().uncleaned, HostSet::parse_plain("db2").unwrap());
     assert_eq!(world.cleaned, [h("db1")]);
     world.restart();
     world.attach("db[1-2]");
@@ -155,11 +155,11 @@ fn what_comes_back_before_it_is_cleaned_up_is_not() {
     world.unpreparable.insert(h("db2"));
     apply_on(&mut world, "db1", FIRST);
     world.settle();
-    assert_eq!(world.status().record.uncleaned, HostSet::parse_plain("db2").unwrap());
+    assert_eq!(world.status().uncleaned, HostSet::parse_plain("db2").unwrap());
     world.unpreparable.clear();
     apply_on(&mut world, "db[1-2]", FIRST);
     world.settle();
-    assert!(world.status().record.uncleaned.is_empty());
+    assert!(world.status().uncleaned.is_empty());
     assert_eq!((world.cleaned.len(), world.versions().len()), (0, 2));
 }
 

@@ -80,7 +80,6 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
             trusted: Timestamp(2),
         },
         spent: Millis(7_000),
-        uncleaned: HostSet::from_names([HostName::new("db9").unwrap()]),
         last_placement: Placement(12),
         forgotten: vec![Forgotten {
             placements: (Placement(3), Placement(5)),
@@ -96,7 +95,6 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         hosts: HostSet::default(),
         layout: None,
         surged: None,
-        uncleaned: HostSet::default(),
         paused_by: None,
         pending: None,
         living: None,
@@ -124,6 +122,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         dead: !told,
         absent: Millis(if told { 0 } else { 75_000 }),
         prepared: told.then_some(ServiceVersion(2)),
+        left: !told,
     };
     put(
         &mut *store,

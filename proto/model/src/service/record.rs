@@ -60,8 +60,6 @@ pub struct ServiceRecord {
     pub spent: Millis,
     /// The highest placement that was given.
     pub last_placement: Placement,
-    /// Hosts that its units have left and that were not cleaned up since.
-    pub uncleaned: HostSet,
     /// Numbers that the store has forgotten, because it was recovered from an old copy: what players
     /// have of those is nobody's.
     pub forgotten: Vec<Forgotten>,
@@ -259,4 +257,6 @@ pub struct PlacementRecord {
     /// The version for which its host was prepared last; version 0 where that was begun and did not end
     /// ok, `None` where it was not since it was placed there.
     pub prepared: Option<ServiceVersion>,
+    /// Nothing of it is there any more, and its host is still to be cleaned up.
+    pub left: bool,
 }

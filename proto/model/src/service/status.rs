@@ -28,6 +28,8 @@ pub struct ServiceStatus {
     /// Hosts that a flow did not bring where they are wanted; they are left as they are until they
     /// attach anew or somebody asks for something.
     pub given_up: HostSet,
+    /// Hosts that its units have left and that were not cleaned up since.
+    pub uncleaned: HostSet,
     /// Hosts with a unit of it that this store never ordered, or has forgotten: it is left alone, and
     /// nothing else is brought there, until somebody adopts it.
     pub strangers: HostSet,

@@ -58,9 +58,6 @@ pub(in super::super) struct ServiceBody {
     spent: u64,
     #[prost(message, optional, tag = "81")]
     surged: Option<LayoutBody>,
-    /// Folded; at most as long as a host set may be.
-    #[prost(string, tag = "93")]
-    uncleaned: String,
 }
 
 /// A count, or numbers by zones; zones of an empty layout are never stored.
@@ -215,7 +212,6 @@ impl From<&ServiceRecord> for ServiceBody {
             suspicion: record.judged.suspicion.as_ref().map(Into::into),
             trusted: record.judged.trusted.0,
             spent: record.spent.0,
-            uncleaned: record.uncleaned.to_string(),
         }
     }
 }
@@ -382,7 +378,6 @@ impl ServiceBody {
                 trusted: Timestamp(self.trusted),
             },
             spent: Millis(self.spent),
-            uncleaned: hosts(&self.uncleaned)?,
             last_placement: Placement(self.last_placement),
             forgotten: self.forgotten.into_iter().map(Into::into).collect(),
             events: self.events.into_iter().map(EventBody::into_event).collect::<Result<_, _>>()?,
@@ -474,15 +469,17 @@ pub(in super::super) struct PlacementBody {
     absent: u64,
     #[prost(uint64, optional, tag = "94")]
     prepared: Option<u64>,
+    #[prost(bool, tag = "93")]
+    left: bool,
 }
 
 impl From<&PlacementRecord> for PlacementBody {
     fn from(record: &PlacementRecord) -> Self {
         let Instance { ordinal, placement } = record.instance;
-        let PlacementRecord { told, dead, absent, prepared, .. } = *record;
+        let PlacementRecord { told, dead, absent, prepared, left, .. } = *record;
         let (ordinal, placement) = (ordinal.0, placement.0);
         let prepared = prepared.map(|version| version.0);
-        Self { ordinal, placement, told, dead, absent: absent.0, prepared }
+        Self { ordinal, placement, told, dead, absent: absent.0, prepared, left }
     }
 }
 
@@ -503,6 +500,7 @@ impl PlacementBody {
             dead: self.dead,
             absent: Millis(self.absent),
             prepared: self.prepared.map(ServiceVersion),
+            left: self.left,
         })
     }
 }
