@@ -3,10 +3,11 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts bench-peers bench-propagation bench-units sim sim-mutants deb tarball
+.PHONY: help demo blackout clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts bench-peers bench-propagation bench-units sim sim-mutants deb tarball
 
 help:
 	@echo 'make demo        build, then run a flow over 116 players on this machine'
+	@echo 'make blackout    cut 120 of 200 players off for SECONDS (600): nothing may move'
 	@echo 'make test        everything that CI runs'
 	@echo 'make lint        the part of it that runs nothing'
 	@echo 'make sim         a pretended world, by chance: SEEDS=n, or SEED=n for one of them'
@@ -27,6 +28,12 @@ demo:
 	'$(TARGET)/release/orc' sandbox run --relays --players 'db[1-10],api[1-6],fe[1-100]' -- \
 		demo/run.sh '$(abspath $(TARGET))/demo'
 
+# Most of a fleet is cut off, with a service on it: tests/blackout/run.sh.
+blackout:
+	$(CARGO) build --release --locked --bins -p conductor -p player -p relay -p audience-cli -p orchestra-ca
+	'$(TARGET)/release/orc' sandbox run --players 'h[1-200]' -- \
+		tests/blackout/run.sh '$(abspath $(TARGET))/blackout' $(SECONDS)
+
 clean-demo:
 	rm -rf '$(TARGET)/demo'
 
@@ -38,7 +45,7 @@ lint: fmt clippy doc deny
 
 fmt:
 	$(CARGO) fmt --all --check
-	@for score in scores/[a-z]*[!f] scores/.lib/*.sh demo/*.sh tests/propagation/*.sh packaging/build.sh packaging/debian/*.p* .ci/run; do sh -n "$$score" || exit 1; done
+	@for score in scores/[a-z]*[!f] scores/.lib/*.sh demo/*.sh tests/propagation/*.sh tests/blackout/*.sh packaging/build.sh packaging/debian/*.p* .ci/run; do sh -n "$$score" || exit 1; done
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings

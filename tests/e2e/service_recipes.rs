@@ -88,12 +88,11 @@ fn a_host_that_takes_long_to_clean_up_keeps_nothing_from_moving() {
     eventually("it to move on", || {
         only_host(&fleet).filter(|host| *host != first && *host != second)
     });
-    eventually("both to be cleaned up", || {
-        (cleanings(&first) == 2 && cleanings(&second) == 1).then_some(())
+    // Whatever was wrong in between, it made room for; then it goes on.
+    eventually("the first to be cleaned up again", || (cleanings(&first) > 1).then_some(()));
+    eventually("both to be told", || {
+        let left = fleet.service()["uncleaned"].as_str().map(str::to_owned)?;
+        [&first, &second].into_iter().all(|host| left.contains(&host[1..])).then_some(())
     });
-    let shown = fleet.service();
-    let left =
-        [first, second].map(|host| shown["uncleaned"].as_str().unwrap().contains(&host[1..]));
-    assert_eq!(left, [true, true], "{shown}");
     fleet.no_run_was_doubled();
 }
