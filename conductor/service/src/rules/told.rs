@@ -222,7 +222,9 @@ impl Services {
         let Some(placed) = service.placements.get_mut(host) else { return };
         placed.report.take_if(|report| report.state == UnitState::Gone);
         let is_there = placed.report.is_some();
-        if is_there || service.is_wanted_on(host) {
+        // It may be prepared at this moment: once its flow has ended, that is known.
+        let is_begun = !placed.told && service.open.contains(host);
+        if is_there || is_begun || service.is_wanted_on(host) {
             return;
         }
         let left = service.leave(host);

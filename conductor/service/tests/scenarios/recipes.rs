@@ -277,3 +277,18 @@ fn what_nobody_can_clean_up_any_more_keeps_no_version_of_a_removed_service() {
     world.load_players(&[("db1", "")]);
     assert_eq!(world.kept().count(), 0);
 }
+
+#[test]
+fn what_is_prepared_while_its_player_attaches_anew_is_cleaned_up_though_nothing_runs_there() {
+    let mut world = running("db1", FIRST);
+    for hosts in ["db[1-2]", "db1"] {
+        let hosts = HostSet::parse_plain(hosts).unwrap();
+        world.handle(Input::FleetLoaded { hosts: [(web(), Ok(hosts))].into() });
+    }
+    assert_eq!(slots(&world)[0], job("prepare", "db2"), "it goes on though it is not wanted");
+    world.attach("db2");
+    world.run_tasks(0, 1);
+    world.ask(Ask::Stop(web())).unwrap();
+    assert_eq!(world.settle(), [FlowState::Cancelled, FlowState::Ok, FlowState::Ok]);
+    assert_eq!(world.cleaned, [h("db2")]);
+}
