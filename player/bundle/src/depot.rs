@@ -26,7 +26,7 @@ use orchestra_model::{
     bundle::{BundleId, BundleReference, BundleSerial, Manifest, Seal, StatementSignature},
     limits,
 };
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::{error::DepotError, hash};
 
@@ -42,6 +42,9 @@ pub(crate) const DIRECTORY_MODE: u32 = 0o750;
 const FILE_MODE: u32 = 0o640;
 /// What is made in a directory with this bit is of the directory's group.
 const SETGID: u32 = 0o2000;
+
+/// How everything of a depot is opened: no link is followed, and nothing is waited for.
+const UNLED: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// A directory of bundles.
 #[derive(Clone, Debug)]
@@ -91,7 +94,11 @@ impl Depot {
     pub(crate) fn hold(&self) -> Result<File, DepotError> {
         let path = self.path.join(LOCK);
         let failed = || DepotError::io("locking the depot by", &path);
-        let file = File::options().create(true).append(true).open(&path).map_err(failed())?;
+        // Whoever can write to the depot may have put a link there, or what blocks.
+        let flags = OFlags::RDWR | OFlags::CREATE | UNLED;
+        let mode = Mode::from_raw_mode(0o666);
+        let file = rustix::fs::open(&path, flags, mode).map_err(io::Error::from);
+        let file = File::from(file.map_err(failed())?);
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
             .map_err(io::Error::from)
             .map_err(failed())?;
@@ -163,7 +170,7 @@ impl Depot {
     pub(crate) fn open_in(&self, path: &Path, id: BundleId) -> Result<StoredBundle, DepotError> {
         let file = path.join(SEAL);
         let damaged = |why: String| DepotError::Damaged { path: file.clone(), why };
-        let bytes = read_bounded(&file, Seal::BYTES)?;
+        let bytes = read_bounded(path, SEAL, Seal::BYTES)?;
         let seal = Seal::decode(&bytes).map_err(|why| damaged(why.to_string()))?;
         if seal.statement.id != id {
             return Err(damaged(format!("it is of another bundle, {}", seal.statement.id)));
@@ -193,10 +200,12 @@ impl Depot {
 
     /// Puts what was written into a directory of this depot into its place.
     pub(crate) fn admit(&self, written: &Path, id: BundleId) -> Result<StoredBundle, DepotError> {
-        let opened = fs::metadata(written).and_then(|found| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | UNLED;
+        let opened = rustix::fs::open(written, flags, Mode::empty()).map_err(io::Error::from);
+        let opened = opened.map(File::from).and_then(|directory| {
             // Where a depot hands its group on, its bundles do as well.
-            let mode = DIRECTORY_MODE | found.permissions().mode() & SETGID;
-            fs::set_permissions(written, Permissions::from_mode(mode))
+            let mode = DIRECTORY_MODE | directory.metadata()?.permissions().mode() & SETGID;
+            directory.set_permissions(Permissions::from_mode(mode))
         });
         opened.map_err(DepotError::io("opening to others", written))?;
         sync_directory(written)?;
@@ -250,7 +259,7 @@ impl StoredBundle {
 
     /// Its encoded manifest, of which nothing is known yet.
     pub(crate) fn manifest_bytes(&self) -> Result<Vec<u8>, DepotError> {
-        read_bounded(&self.path.join(MANIFEST), limits::MANIFEST_BYTES)
+        read_bounded(&self.path, MANIFEST, limits::MANIFEST_BYTES)
     }
 
     /// Its manifest, which has the hash that the bundle's id is, and of which its statement is.
@@ -262,8 +271,7 @@ impl StoredBundle {
 
     /// The data of all files.
     pub(crate) fn content(&self) -> Result<File, DepotError> {
-        let path = self.path.join(CONTENT);
-        orchestra_certs::open_regular(&path).map_err(DepotError::io("reading", path))
+        open_regular(&self.path, CONTENT)
     }
 
     /// Adds a signature; an earlier one of the same key is replaced.
@@ -319,16 +327,34 @@ pub(crate) fn has_prefix(name: &OsStr, prefix: &str) -> bool {
     name.as_encoded_bytes().starts_with(prefix.as_bytes())
 }
 
-/// All of a file that has at most so many bytes.
-fn read_bounded(path: &Path, most: usize) -> Result<Vec<u8>, DepotError> {
-    let failed = || DepotError::io("reading", path);
-    // Whoever can write to the depot may have put there what blocks.
-    let file = orchestra_certs::open_regular(path).map_err(failed())?;
+/// Opens a file of a bundle's directory to be read. Whoever can write to the depot may have put anything
+/// there: no link is followed, be it the directory or the file, and nothing is opened that could block.
+pub(crate) fn open_regular(directory: &Path, name: &str) -> Result<File, DepotError> {
+    let failed = || DepotError::io("reading", directory.join(name));
+    let open = || {
+        let above = OFlags::PATH | OFlags::DIRECTORY | UNLED;
+        let above = rustix::fs::open(directory, above, Mode::empty())?;
+        rustix::fs::openat(above, name, OFlags::RDONLY | UNLED, Mode::empty())
+    };
+    let file = File::from(open().map_err(io::Error::from).map_err(failed())?);
+    match file.metadata().map_err(failed())?.is_file() {
+        true => Ok(file),
+        false => {
+            let why = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+            Err(failed()(why))
+        }
+    }
+}
+
+/// All of a file of a bundle's directory that has at most so many bytes.
+fn read_bounded(directory: &Path, name: &str, most: usize) -> Result<Vec<u8>, DepotError> {
+    let path = directory.join(name);
     let mut bytes = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(failed())?;
+    let read = open_regular(directory, name)?.take(most as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(DepotError::io("reading", &path))?;
     if bytes.len() > most {
         let why = format!("it is larger than {most} bytes");
-        return Err(DepotError::Damaged { path: path.to_owned(), why });
+        return Err(DepotError::Damaged { path, why });
     }
     Ok(bytes)
 }

@@ -28,8 +28,8 @@ use rustix::{fs::FlockOperation, io::Errno};
 
 use crate::{
     depot::{
-        CONTENT, DIRECTORY_MODE, Depot, MANIFEST, NEW, StoredBundle, open_to_readers, settle,
-        sync_directory, write_seal,
+        CONTENT, DIRECTORY_MODE, Depot, MANIFEST, NEW, StoredBundle, manifest_of, open_to_readers,
+        settle, sync_directory, write_seal,
     },
     error::DepotError,
     hash,
@@ -91,18 +91,18 @@ impl Depot {
         if self.has(id) {
             return Err(DepotError::Whole(id));
         }
+        let stored = StoredBundle { path: directory.clone(), id, seal: seal.clone() };
+        let manifest = match stored.manifest_bytes() {
+            // One that is damaged comes again.
+            Ok(bytes) if hash::id_of(&bytes) == id => Some(stored.manifest()?),
+            Ok(_) | Err(DepotError::Damaged { .. }) => None,
+            Err(DepotError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(why) => return Err(why),
+        };
         write_seal(&directory, seal)?;
         let shape = BundleShape::of(&seal.statement);
         let pieces = open(&directory.join(PIECES), shape.manifest_bytes)?;
         let content = open(&directory.join(CONTENT), shape.content_bytes)?;
-        let stored = StoredBundle { path: directory.clone(), id, seal: seal.clone() };
-        // One that is damaged comes again.
-        let manifest = match stored.manifest() {
-            Ok(manifest) => Some(manifest),
-            Err(DepotError::Damaged { .. }) => None,
-            Err(DepotError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            Err(why) => return Err(why),
-        };
         let here = match &manifest {
             Some(manifest) => find_chunks(&directory, id, shape, manifest, &content)?,
             None => ChunkRanges::default(),
@@ -182,7 +182,8 @@ impl ArrivingBundle {
     }
 
     /// Hashes the manifest as its pieces were written. If it is the bundle's, it is put into its place,
-    /// durably. Returns whether it is.
+    /// durably. Returns whether it is. One that is the bundle's, and of which the statement is not, is an
+    /// error: then those who signed that are wrong, and nobody from whom it came.
     pub fn judge_manifest(&mut self) -> Result<bool, DepotError> {
         let path = self.directory.join(PIECES);
         let failed = || DepotError::io("reading", &path);
@@ -192,10 +193,8 @@ impl ArrivingBundle {
         if hash::id_of(&bytes) != self.id {
             return Ok(false);
         }
-        let Ok(manifest) = Manifest::decode(&bytes) else { return Ok(false) };
-        if !self.seal.statement.is_of(&manifest, bytes.len() as u64) {
-            return Ok(false);
-        }
+        let manifest = manifest_of(&bytes, &self.seal)
+            .map_err(|why| DepotError::Damaged { path: path.clone(), why })?;
         settle(&self.pieces).map_err(DepotError::io("writing", &path))?;
         let place = self.directory.join(MANIFEST);
         fs::rename(&path, &place).map_err(DepotError::io("putting into its place", &place))?;

@@ -85,7 +85,9 @@ impl Depot {
                 let Some(id) = name.parse::<BundleId>().ok() else { continue };
                 let path = directory.join(&name);
                 let Some((bytes, used)) = usage(&path, is_incoming)? else { continue };
-                let is_recent = !is_incoming && now < used + room.serve_for;
+                // A clock that was set back does not keep it for longer.
+                let age = now.duration_since(used).unwrap_or_else(|ahead| ahead.duration());
+                let is_recent = !is_incoming && age < room.serve_for;
                 let is_in_use = is_recent || room.in_use.contains(&id) || is_being_received(&path);
                 let since = used.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
                 let used = Timestamp(u64::try_from(since).unwrap_or(u64::MAX));

@@ -14,7 +14,7 @@ use std::{
 use orchestra_model::bundle::{ArrivalJournal, BundleId, BundlePart, BundleShape};
 
 use crate::{
-    depot::{CONTENT, Depot, MANIFEST, StoredBundle},
+    depot::{CONTENT, Depot, MANIFEST, StoredBundle, open_regular},
     error::DepotError,
     incoming::ARRIVAL,
 };
@@ -99,9 +99,9 @@ impl ServedBundle {
             return Ok(());
         }
         let whole = self.depot.path().join(self.id.to_string());
-        if let Some(manifest) = present(open_regular(&whole.join(MANIFEST)))? {
+        if let Some(manifest) = present(open_regular(&whole, MANIFEST))? {
             // It may have come another way than what is open.
-            if let Some(content) = present(open_regular(&whole.join(CONTENT)))? {
+            if let Some(content) = present(open_regular(&whole, CONTENT))? {
                 self.content = content;
                 self.state = ServedState::Whole { manifest };
                 return Ok(());
@@ -117,7 +117,7 @@ impl ServedBundle {
             || touched.duration_since(now).is_ok_and(|it| it < SILENT_FOR);
         let manifest = match before.0 {
             Some(manifest) => Some(manifest),
-            None => present(open_regular(&directory.join(MANIFEST)))?,
+            None => present(open_regular(&directory, MANIFEST))?,
         };
         let journal = follow(before.1, &directory, self.id, self.shape)?;
         self.state = ServedState::Arriving { directory, manifest, journal, is_alive };
@@ -183,7 +183,7 @@ fn follow(
         before.read.follow(&more);
         return Ok(Some(before));
     }
-    let Some(file) = present(open_regular(&path))? else { return Ok(None) };
+    let Some(file) = present(open_regular(directory, ARRIVAL))? else { return Ok(None) };
     let inode = file.metadata().map_err(failed())?.ino();
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut &file, &mut bytes).map_err(failed())?;
@@ -196,10 +196,6 @@ fn touched(directory: &Path) -> Result<SystemTime, DepotError> {
     let path = directory.join(ARRIVAL);
     let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
     modified.map_err(DepotError::io("reading", path))
-}
-
-fn open_regular(path: &Path) -> Result<File, DepotError> {
-    orchestra_certs::open_regular(path).map_err(DepotError::io("reading", path))
 }
 
 /// `None` where there is no such file.

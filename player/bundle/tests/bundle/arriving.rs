@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
-    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    os::unix::fs::{FileExt as _, PermissionsExt as _, symlink},
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -17,6 +17,7 @@ use orchestra_model::{
     ByteSize,
     bundle::{BundleId, BundlePart, BundleSerial, CHUNK_BYTES},
 };
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::world::{World, publication, told};
 
@@ -293,4 +294,98 @@ fn what_is_damaged_in_an_earlier_bundle_is_fetched() {
     take_manifest(&world.depot(), &mut arriving);
     let found: Vec<_> = arriving.reuse(|| true).unwrap().iter().collect();
     assert_eq!(found, [(0, 2), (3, 4)]);
+}
+
+#[test]
+fn a_statement_that_is_not_of_its_bundle_is_no_fault_of_who_sends_it() {
+    let (world, bundle, other) = five_chunks();
+    let mut false_seal = bundle.seal.clone();
+    false_seal.statement.content_bytes -= 500;
+    let mut arriving = other.receive(&false_seal).unwrap();
+    take(&world.depot(), &mut arriving, BundlePart::ManifestPiece(0));
+    let why = told(&arriving.judge_manifest().unwrap_err());
+    assert!(why.ends_with("the bundle's statement says something else"), "{why}");
+}
+
+#[test]
+fn a_false_statement_takes_nothing_of_what_has_arrived() {
+    let (world, bundle, other) = five_chunks();
+    let mut arriving = other.receive(&bundle.seal).unwrap();
+    take_manifest(&world.depot(), &mut arriving);
+    (0..5).for_each(|number| take(&world.depot(), &mut arriving, BundlePart::Chunk(number)));
+    sync(&mut arriving);
+    drop(arriving);
+    let mut false_seal = bundle.seal.clone();
+    false_seal.statement.content_bytes -= 500;
+    assert!(matches!(other.receive(&false_seal), Err(DepotError::Damaged { .. })));
+    let mut arriving = other.receive(&bundle.seal).unwrap();
+    assert_eq!(arriving.here().count(), 5);
+    sync(&mut arriving);
+    assert_eq!(verify(&arriving.finish().unwrap()).unwrap().wrong, 0);
+}
+
+#[test]
+fn no_link_of_a_depot_is_followed_for_others() {
+    let (world, bundle, other) = five_chunks();
+    fs::rename(world.path("depot"), world.path("other")).unwrap();
+    fs::write(world.path("secret"), vec![7; 4 * CHUNK_BYTES as usize + 1_000]).unwrap();
+    let directory = world.path("other").join(bundle.id.to_string());
+    let is_served = || {
+        let served = other.serve(bundle.id);
+        served
+            .is_ok_and(|served| served.is_some_and(|it| read(&it, BundlePart::Chunk(0)).is_some()))
+    };
+    assert!(is_served());
+    for name in ["content", "manifest", "seal"] {
+        fs::rename(directory.join(name), world.path("aside")).unwrap();
+        let to = if name == "content" { "secret" } else { "aside" };
+        symlink(world.path(to), directory.join(name)).unwrap();
+        assert!(!is_served(), "{name}");
+        fs::rename(world.path("aside"), directory.join(name)).unwrap();
+    }
+    assert!(is_served());
+    fs::rename(&directory, world.path("elsewhere")).unwrap();
+    symlink(world.path("elsewhere"), &directory).unwrap();
+    assert!(!is_served());
+}
+
+#[test]
+fn nothing_is_made_where_a_link_of_a_depot_leads() {
+    let (world, _, depot) = five_chunks();
+    fs::create_dir(world.path("other")).unwrap();
+    let lock = world.path("other/.lock");
+    symlink(world.path("victim"), &lock).unwrap();
+    let room = DepotRoom {
+        most: ByteSize(2 << 20),
+        serve_for: Duration::from_secs(3_600),
+        in_use: BTreeSet::new(),
+    };
+    let make_room = || depot.make_room(BundleId([9; 32]), ByteSize(1), &room, SystemTime::now());
+    make_room().unwrap_err();
+    assert!(!world.path("victim").exists());
+    // Nobody waits for whoever reads there, either.
+    fs::remove_file(&lock).unwrap();
+    mknodat(CWD, &lock, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let _ = make_room();
+}
+
+#[test]
+fn a_bundle_that_was_used_in_the_future_makes_room_like_any_other() {
+    let (world, bundle, other) = five_chunks();
+    let mut arriving = other.receive(&bundle.seal).unwrap();
+    take_manifest(&world.depot(), &mut arriving);
+    (0..5).for_each(|number| take(&world.depot(), &mut arriving, BundlePart::Chunk(number)));
+    sync(&mut arriving);
+    arriving.finish().unwrap();
+    let (now, year) = (SystemTime::now(), Duration::from_secs(365 * 86_400));
+    let room =
+        |serve_for| DepotRoom { most: ByteSize(2 << 20), serve_for, in_use: BTreeSet::new() };
+    let make_room =
+        |serve_for| other.make_room(BundleId([9; 32]), ByteSize(1 << 20), &room(serve_for), now);
+    // By a clock that was set back a little since it is in use.
+    other.note_use(bundle.id, now + Duration::from_secs(60)).unwrap();
+    make_room(Duration::from_secs(3_600)).unwrap_err();
+    other.note_use(bundle.id, now + year).unwrap();
+    make_room(Duration::MAX).unwrap_err();
+    assert_eq!(make_room(Duration::from_secs(3_600)).unwrap(), [bundle.id]);
 }
