@@ -121,18 +121,20 @@ impl Fetches {
         table.note(host, report, None, now);
     }
 
-    /// Answers a player that wants sources: hosts with a relay, and a ticket. `None` if it asks too often.
-    /// The error is for the log.
+    /// Whether a player that wants sources is answered: it does not ask too often. What it asks is looked
+    /// at only then.
+    pub(crate) fn may_ask(&self, host: &HostName) -> bool {
+        self.lock().may_answer(host, self.0.clock.now())
+    }
+
+    /// Answers a player that wants sources: hosts with a relay, and a ticket. The error is for the log.
     pub(crate) fn name_sources(
         &self,
         host: &HostName,
         report: FetchReport,
         fetchable: &Fetchable,
-    ) -> Result<Option<FetchSources>, String> {
+    ) -> Result<FetchSources, String> {
         let now = self.0.clock.now();
-        if !self.lock().may_answer(host, now) {
-            return Ok(None);
-        }
         let bundle = report.bundle;
         let relays = {
             let fleet = self.0.fleet.borrow();
@@ -159,16 +161,17 @@ impl Fetches {
         };
         let hopeless = relays.is_empty().then(|| self.hopeless(&fetchable.copies)).flatten();
         let signer = (self.0.signer)().ok_or("this conductor has no key for tickets")?;
+        let made = Clock::wall();
         let ticket = RelayTicket {
             domain: signer.domain().clone(),
             player: host.clone(),
             bundle,
             flow: fetchable.flow,
-            made: now,
-            expires: now.after(TICKET_LASTS),
+            made,
+            expires: made.after(TICKET_LASTS),
         };
         let ticket = signer.sign(ticket).map_err(|why| why.to_string())?;
-        Ok(Some(FetchSources { relays, ticket, hopeless }))
+        Ok(FetchSources { relays, ticket, hopeless })
     }
 
     /// Why nobody will ever be named where nobody is, if there is a reason in the files.

@@ -30,9 +30,14 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that begins at the present wall time.
     pub(crate) fn start() -> Self {
+        Self { origin: Instant::now(), at_origin: Self::wall() }
+    }
+
+    /// What the clock of this machine says. It may be set at any time, so it is for what other machines
+    /// judge by theirs, and for nothing else.
+    pub(crate) fn wall() -> Timestamp {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at_origin = Timestamp(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
-        Self { origin: Instant::now(), at_origin }
+        Timestamp(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// The moment now.

@@ -1,5 +1,7 @@
 //! What is told of fetches, and who is named.
 
+use orchestra_ca::{Ca, Terms};
+use orchestra_certs::{Credentials, Role, Subject};
 use orchestra_model::{
     JobId,
     delivery::{AttemptKey, StoreId},
@@ -86,4 +88,26 @@ fn what_a_player_says_is_harmless_to_show() {
         FetchReport { left: "b1: \x1b[2Jgone\r\n".to_owned(), ..report(FetchStage::Fetching, 1) };
     table.note(&host("fe1"), hostile, None, Timestamp(1));
     assert_eq!(table.told[&host("fe1")][0].left, "b1: [2Jgone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_is_of_the_time_that_this_machine_tells_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let domain = host("example.com");
+    let ca = Ca::init(&directory.path().join("ca"), &domain).unwrap();
+    let subject = Subject::new(Role::Conductor, "c.example.com").unwrap();
+    ca.save(&[ca.issue(&subject, &Terms::default()).unwrap()], true).unwrap();
+    let credentials = Credentials::load(&ca.files(&subject), &domain).unwrap();
+    let signer = credentials.ticket_signer().unwrap();
+    let (_, fleet) = watch::channel(Arc::default());
+    let fetches = Fetches::new(fleet, move || Some(signer.clone()), Clock::start());
+    // The machine's clock was set back since, or stood still for the conductor alone.
+    tokio::time::advance(std::time::Duration::from_secs(7_200)).await;
+    let fetchable =
+        Fetchable { flow: FlowId(9), content: ByteSize(1), tasks: 1, copies: vec![host("b1")] };
+    let asked = report(FetchStage::Fetching, 0);
+    let named = fetches.name_sources(&host("fe1"), asked, &fetchable).unwrap();
+    let RelayTicket { made, expires, .. } = named.ticket.ticket;
+    assert!(Clock::wall().since(made) < Millis::minutes(5), "{made:?}");
+    assert!(made.since(Clock::wall()) == Millis(0) && expires == made.after(TICKET_LASTS));
 }

@@ -31,7 +31,7 @@ impl RelayPlace {
             return Some(Self::AtSession(PORT));
         }
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return Some(Self::At(address.to_string().into()));
+            return (address.port() > 0).then(|| Self::At(address.to_string().into()));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
             return Some(Self::At(SocketAddr::new(address, PORT).to_string().into()));
@@ -80,7 +80,7 @@ mod tests {
         ] {
             assert_eq!(at(text).as_deref(), Some(address), "{text}");
         }
-        for wrong in ["", ":", ":0", ":x", "build1:", "build1:99999", "a b", "../x", "[::1]"] {
+        for wrong in ["", ":", ":0", ":x", "build1:", "build1:99999", "a b", "../x", "[::1]", "10.0.0.1:0"] {
             assert_eq!(RelayPlace::parse(wrong), None, "{wrong}");
         }
         assert_eq!(RelayPlace::parse("yes").unwrap().address(None), None);

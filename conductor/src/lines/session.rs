@@ -265,6 +265,10 @@ impl Sessions {
             self.tables.fetches.take(host, report);
             return Ok(());
         }
+        if !self.tables.fetches.may_ask(host) {
+            tracing::debug!(player = %host, "a player asks for sources too often");
+            return Ok(());
+        }
         let (reply, answered) = oneshot::channel();
         let (attempt, bundle) = (report.attempt, report.bundle);
         self.tell(FromSession::FetchAsked { player: *player, attempt, bundle, reply }).await?;
@@ -274,8 +278,7 @@ impl Sessions {
             return Ok(());
         };
         match self.tables.fetches.name_sources(host, report, &fetchable) {
-            Ok(Some(sources)) => outbox.frame(Frame::Sources((&sources).into())),
-            Ok(None) => tracing::debug!(player = %host, "a player asks for sources too often"),
+            Ok(sources) => outbox.frame(Frame::Sources((&sources).into())),
             Err(why) => tracing::error!(player = %host, why, "cannot name sources of a bundle"),
         }
         Ok(())
