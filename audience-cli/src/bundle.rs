@@ -5,6 +5,7 @@ mod diff;
 mod gc;
 mod list;
 mod locate;
+mod pin;
 mod publish;
 mod register;
 mod show;
@@ -64,6 +65,10 @@ enum Verbs {
     Register(With<register::Register>),
     /// Tell which hosts have a bundle, and where it is active
     Where(With<locate::Where>),
+    /// Have a bundle stay in a depot, whatever else is removed
+    Pin(With<pin::Pin>),
+    /// Let a bundle that was pinned be removed like all others
+    Unpin(With<pin::Unpin>),
     /// Remove old bundles from a depot
     Gc(With<gc::Gc>),
 }
@@ -80,6 +85,8 @@ impl Bundle {
             Verbs::Diff(verb) => verb.run(environment),
             Verbs::Register(verb) => verb.run(environment),
             Verbs::Where(verb) => verb.run(environment),
+            Verbs::Pin(verb) => verb.run(environment),
+            Verbs::Unpin(verb) => verb.run(environment),
             Verbs::Gc(verb) => verb.run(environment),
         }
     }

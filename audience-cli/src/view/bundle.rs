@@ -131,6 +131,42 @@ impl Output for Signed {
     }
 }
 
+/// Whether a bundle stays in its depot, after that was changed.
+pub(crate) struct Pinned {
+    pub(crate) bundle: StoredBundle,
+    /// Whether it was otherwise before.
+    pub(crate) is_new: bool,
+}
+
+impl Output for Pinned {
+    fn noun(&self) -> &'static str {
+        "pin"
+    }
+
+    fn json(self) -> impl Serialize {
+        OfPin {
+            bundle: OfBundle::new(&self.bundle.seal),
+            pinned: self.bundle.is_pinned(),
+            changed: self.is_new,
+        }
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        writeln!(out, "{}", named(&self.bundle))
+    }
+
+    fn remark(&self) -> Option<String> {
+        (!self.is_new).then(|| "it was so already".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct OfPin {
+    bundle: OfBundle,
+    pinned: bool,
+    changed: bool,
+}
+
 /// A bundle that is a directory again.
 pub(crate) struct Unpacked {
     pub(crate) bundle: StoredBundle,
@@ -225,9 +261,9 @@ impl Output for Collected {
     }
 
     fn json(self) -> impl Serialize {
-        let Collection { removed, kept, leftovers } = self.collection;
+        let Collection { removed, kept, pinned, leftovers } = self.collection;
         let removed = removed.iter().map(|bundle| OfBundle::new(&bundle.seal)).collect();
-        OfCollection { plan: self.is_plan, removed, kept, leftovers }
+        OfCollection { plan: self.is_plan, removed, kept, pinned, leftovers }
     }
 
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
@@ -236,11 +272,12 @@ impl Output for Collected {
     }
 
     fn remark(&self) -> Option<String> {
-        let Collection { removed, kept, leftovers } = &self.collection;
+        let Collection { removed, kept, pinned, leftovers } = &self.collection;
         let verb = if self.is_plan { "would be removed" } else { "were removed" };
+        let pinned = if *pinned > 0 { format!(", {pinned} of them pinned") } else { String::new() };
+        let removed = removed.len();
         Some(format!(
-            "{} bundles and {leftovers} unfinished ones {verb}; {kept} stay",
-            removed.len()
+            "{removed} bundles and {leftovers} unfinished ones {verb}; {kept} stay{pinned}"
         ))
     }
 }
@@ -250,5 +287,6 @@ struct OfCollection {
     plan: bool,
     removed: Vec<OfBundle>,
     kept: usize,
+    pinned: usize,
     leftovers: usize,
 }

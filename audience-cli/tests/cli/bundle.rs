@@ -250,6 +250,28 @@ fn two_bundles_are_compared_and_old_ones_removed() {
 }
 
 #[test]
+fn a_bundle_that_is_pinned_stays_until_it_is_unpinned() {
+    let home = home();
+    let home = home.path();
+    let first = publish(home, "--sign publisher/one.key");
+    for text in ["two", "three"] {
+        fs::write(home.join("site/index.html"), text).unwrap();
+        publish(home, "--sign publisher/one.key");
+    }
+    orc(home, "pin site@1").is(0, &format!("{first}\n"), "");
+    orc(home, "pin site@1").is(0, &format!("{first}\n"), "it was so already\n");
+    let listed = orc(home, "list").stdout;
+    assert_eq!(listed.matches(" pinned\n").count(), 1, "{listed}");
+    let told = orc(home, "gc --keep 1 --json").json();
+    assert_eq!(told["collected"]["removed"][0]["serial"], 2);
+    assert_eq!((&told["collected"]["kept"], &told["collected"]["pinned"]), (&2.into(), &1.into()));
+    orc(home, "verify site@1").is(0, &format!("ok {first}: 17B, signed by 1\n"), "");
+    assert_eq!(orc(home, "unpin site@1 --json").json()["pin"]["pinned"], false);
+    assert_eq!(orc(home, "gc --keep 1 --json").json()["collected"]["removed"][0]["serial"], 1);
+    orc(home, "pin site@1").fails(8, &["there is no bundle site@1 in the depot"]);
+}
+
+#[test]
 fn what_cannot_be_published_is_told_with_what_helps() {
     let home = home();
     let home = home.path();

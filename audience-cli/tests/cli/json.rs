@@ -37,6 +37,8 @@ const LINES: &[&str] = &[
     "bundle unpack site new --depot depot",
     "bundle diff site@1 site@1 --depot depot",
     "bundle register site --depot depot",
+    "bundle pin site --depot depot",
+    "bundle unpin site --depot depot",
     "bundle gc --keep 1 --depot depot",
     "cancel 42",
     "conductor reload --allow-removal",

@@ -80,7 +80,9 @@ mod tests {
         ] {
             assert_eq!(at(text).as_deref(), Some(address), "{text}");
         }
-        for wrong in ["", ":", ":0", ":x", "build1:", "build1:99999", "a b", "../x", "[::1]", "10.0.0.1:0"] {
+        for wrong in
+            ["", ":", ":0", ":x", "build1:", "build1:99999", "a b", "../x", "[::1]", "10.0.0.1:0"]
+        {
             assert_eq!(RelayPlace::parse(wrong), None, "{wrong}");
         }
         assert_eq!(RelayPlace::parse("yes").unwrap().address(None), None);

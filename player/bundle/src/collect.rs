@@ -1,5 +1,5 @@
-//! Which bundles of a depot are removed: all but the newest of each name, and what was left behind by
-//! whoever did not get to its end.
+//! Which bundles of a depot are removed: all but those that are pinned and the newest of each name, and
+//! what was left behind by whoever did not get to its end.
 
 use std::{
     collections::BTreeMap,
@@ -23,19 +23,27 @@ pub struct Collection {
     pub removed: Vec<StoredBundle>,
     /// How many bundles stay.
     pub kept: usize,
+    /// How many of them stay because they are pinned.
+    pub pinned: usize,
     /// How many unfinished directories were removed, or would be.
     pub leftovers: usize,
 }
 
-/// Removes all but the newest `keep` bundles of each name, and what nobody is going to finish. With
-/// `only_plan` nothing is touched. Damaged bundles stay, and are told by [`Depot::list`].
+/// Removes what nobody is going to finish, and all bundles but those that are pinned and, beside them,
+/// the newest `keep` of each name. With `only_plan` nothing is touched. Damaged bundles stay, and are
+/// told by [`Depot::list`].
 pub fn collect(depot: &Depot, keep: usize, only_plan: bool) -> Result<Collection, DepotError> {
     let _held = depot.hold()?;
     let mut by_name: BTreeMap<BundleName, Vec<StoredBundle>> = BTreeMap::new();
+    let mut collection = Collection { removed: Vec::new(), kept: 0, pinned: 0, leftovers: 0 };
     for bundle in depot.list()?.into_iter().flatten() {
-        by_name.entry(bundle.name().clone()).or_default().push(bundle);
+        if bundle.is_pinned() {
+            collection.pinned += 1;
+        } else {
+            by_name.entry(bundle.name().clone()).or_default().push(bundle);
+        }
     }
-    let mut collection = Collection { removed: Vec::new(), kept: 0, leftovers: 0 };
+    collection.kept = collection.pinned;
     for (_, mut bundles) in by_name {
         let surplus = bundles.len().saturating_sub(keep);
         collection.kept += bundles.len() - surplus;

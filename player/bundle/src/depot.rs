@@ -8,6 +8,7 @@
 //! DEPOT/sha256-…/manifest      its hash is the directory's name
 //!                 content      the data of all files
 //!                 seal         statement and signatures; the one file that may be replaced
+//!                 pin          an empty file: the bundle stays (`pin.rs`)
 //! ```
 //!
 //! A bundle gets its name by one rename, once all its bytes are on disk, so it is whole or not there.

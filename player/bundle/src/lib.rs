@@ -10,6 +10,7 @@
 //! unpack    a bundle as a directory again, all of it or nothing
 //! incoming  a bundle that is still arriving from elsewhere
 //! serve     a bundle as it is read for others, whole or as far as it has arrived
+//! pin       that a bundle stays in its depot
 //! room      bundles that came from elsewhere make room for others
 //! collect   which bundles of a depot are removed
 //! ```
@@ -25,6 +26,7 @@ mod depot;
 mod error;
 mod hash;
 mod incoming;
+mod pin;
 mod publish;
 mod reuse;
 mod room;

@@ -16,6 +16,7 @@ use crate::{
     depot::{Depot, OLD, sync_directory},
     error::DepotError,
     incoming::{ARRIVAL, INCOMING, is_being_received},
+    pin::is_pinned,
 };
 
 /// How many bytes a block of `stat` has, whatever a file system makes of it.
@@ -34,8 +35,9 @@ pub struct DepotRoom {
 
 impl Depot {
     /// Removes bundles that came from elsewhere, those that were used longest ago, until the `needed`
-    /// bytes of the bundle `coming` fit, what has arrived of it included. Returns what was removed. What was published into this depot is neither
-    /// counted nor removed, nor is what somebody receives.
+    /// bytes of the bundle `coming` fit, what has arrived of it included. Returns what was removed. What was
+    /// published into this depot is neither counted nor removed; what is pinned, or somebody receives, is
+    /// counted and stays.
     pub fn make_room(
         &self,
         coming: BundleId,
@@ -88,7 +90,10 @@ impl Depot {
                 // A clock that was set back does not keep it for longer.
                 let age = now.duration_since(used).unwrap_or_else(|ahead| ahead.duration());
                 let is_recent = !is_incoming && age < room.serve_for;
-                let is_in_use = is_recent || room.in_use.contains(&id) || is_being_received(&path);
+                let is_in_use = is_recent
+                    || room.in_use.contains(&id)
+                    || is_being_received(&path)
+                    || is_pinned(&path);
                 let since = used.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
                 let used = Timestamp(u64::try_from(since).unwrap_or(u64::MAX));
                 arrived.push((DepotBundle { id, bytes, is_in_use, used }, path));

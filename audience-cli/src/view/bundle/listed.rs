@@ -21,12 +21,16 @@ impl Output for List {
         let of = |listed: Result<StoredBundle, DamagedBundle>| match listed {
             Ok(bundle) => Listed {
                 id: bundle.id.to_string(),
+                pinned: bundle.is_pinned(),
                 bundle: Some(OfBundle::new(&bundle.seal)),
                 damaged: None,
             },
-            Err(DamagedBundle { id, why }) => {
-                Listed { id: id.to_string(), bundle: None, damaged: Some(chain(&why)) }
-            }
+            Err(DamagedBundle { id, why }) => Listed {
+                id: id.to_string(),
+                pinned: false,
+                bundle: None,
+                damaged: Some(chain(&why)),
+            },
         };
         self.0.into_iter().map(of).collect::<Vec<_>>()
     }
@@ -58,12 +62,16 @@ fn line(out: &mut dyn Page, bundle: &StoredBundle) -> io::Result<()> {
     let (size, signed) = (ByteSize(said.size).rounded(), bundle.seal.signatures().len());
     let expires = said.expires.map_or_else(|| "never".to_owned(), when_about);
     let (entries, name, serial) = (said.entries, &said.name, said.serial);
-    writeln!(out, "{entries:>8} {size:>8} {signed:>6} {expires:<20} {name}@{serial} {}", bundle.id)
+    let pinned = if bundle.is_pinned() { " pinned" } else { "" };
+    let id = bundle.id;
+    writeln!(out, "{entries:>8} {size:>8} {signed:>6} {expires:<20} {name}@{serial} {id}{pinned}")
 }
 
 #[derive(Serialize)]
 struct Listed {
     id: String,
+    /// Whether it stays in the depot.
+    pinned: bool,
     bundle: Option<OfBundle>,
     /// Why nothing is known of it.
     damaged: Option<String>,

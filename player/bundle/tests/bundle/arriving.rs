@@ -242,6 +242,10 @@ fn bundles_that_came_from_elsewhere_make_room_and_what_was_published_here_stays(
     other.make_room(other_id, needed, &room(&[]), later).unwrap_err();
     other.note_use(bundle.id, now).unwrap();
     assert_eq!(other.make_room(other_id, ByteSize(1 << 10), &room(&[]), later).unwrap(), []);
+    let arrived = other.list().unwrap().remove(0).unwrap();
+    assert!(other.pin(&arrived).unwrap());
+    other.make_room(other_id, needed, &room(&[]), later).unwrap_err();
+    assert!(other.unpin(&arrived).unwrap());
     assert_eq!(other.make_room(other_id, needed, &room(&[]), later).unwrap(), [bundle.id]);
     assert!(other.list().unwrap().is_empty());
 
